@@ -7,6 +7,7 @@ what it received; `close` says DISCONNECT; `vanish` cuts the line without a word
 import collections
 import json
 import os
+import socket
 import subprocess
 import threading
 
@@ -56,12 +57,13 @@ class PahoClient(Client):
         client = paho.Client(
             CallbackAPIVersion.VERSION2, self.client_id, protocol=self.version, transport=self.transport, **options
         )
-        self.client, self.subscribed, self.connected = client, {}, None
+        self.client, self.subscribed, self.unsubscribed, self.connected = client, {}, set(), None
         client.on_message = lambda client, data, m: self.messages.append(
             Message(m.topic, m.payload.decode(), m.qos, bool(m.retain))
         )
         client.on_connect = self._on_connect
         client.on_subscribe = lambda client, data, mid, codes, properties: self.subscribed.update({mid: codes})
+        client.on_unsubscribe = lambda client, data, mid, codes, properties: self.unsubscribed.add(mid)
         if self.will:
             client.will_set(*self.will)
         if self.transport == "websockets":
@@ -86,6 +88,10 @@ class PahoClient(Client):
         eventually("SUBACK arrives", lambda: mid in self.subscribed)
         assert self.subscribed[mid][0].value == qos
 
+    def unsubscribe(self, filter):
+        _, mid = self.client.unsubscribe(filter)
+        eventually("UNSUBACK arrives", lambda: mid in self.unsubscribed)
+
     def resume(self, filter, qos):
         assert self.session_present, "the session was forgotten"
 
@@ -99,14 +105,11 @@ class PahoClient(Client):
         self.client.loop_stop()
 
     def vanish(self):
-        # paho would come back; without its thread, and with its socket shut down, it does not.
-        socket = self.client.socket()
-        self.client.loop_stop() if socket is None else None
-        if socket is not None:
-            self.client.on_disconnect = lambda client, *_: client._thread and setattr(client, "_thread_terminate", True)
-            raw = getattr(socket, "_socket", socket)  # the WebSocket wrapper has no shutdown of its own
-            raw.shutdown(2)
-            self.client.loop_stop()
+        # paho would come back by itself, so it first learns that this is the end.
+        self.client._thread_terminate = True
+        if wire := self.client.socket():
+            getattr(wire, "_socket", wire).shutdown(socket.SHUT_RDWR)  # its WebSocket wrapper has no shutdown
+        self.client.loop_stop()
 
 
 class PahoFive(PahoClient):
