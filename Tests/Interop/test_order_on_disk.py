@@ -54,7 +54,11 @@ def test_fdatasync_of_the_spool_precedes_the_answer(drawbridge, ask, tmp_path):
         raise AssertionError(f"no {names} that {what} after event {after}:\n{told}")
 
     mark = hexadecimal(MARK)
-    in_spool = lambda call: str(drawbridge.data) in call.arguments
+    folder = hexadecimal(str(drawbridge.data).encode())  # strace -xx shows paths so too
+
+    def in_spool(call):
+        return folder in call.arguments
+
     arrived = first("ends", ["read", "recvfrom", "recvmsg"], lambda call: mark in call.arguments, 0)
     written = first("ends", ["pwrite64"], lambda call: in_spool(call) and mark in call.arguments, arrived)
     synced = first("begins", ["fdatasync", "fsync"], in_spool, written)
