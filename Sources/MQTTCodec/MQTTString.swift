@@ -1,5 +1,3 @@
-package import NIOCore
-
 /// A UTF-8 string of the wire (§1.5.4), compared and hashed byte by byte.
 ///
 /// Swift's `String` treats canonically equivalent sequences as equal; MQTT does not: topics and client ids match
@@ -28,7 +26,7 @@ extension MQTTString: Hashable {
 
     package func hash(into hasher: inout Hasher) {
         var string = string
-        string.withUTF8 { hasher.combine(bytes: UnsafeRawBufferPointer($0)) }
+        string.withUTF8 { unsafe hasher.combine(bytes: UnsafeRawBufferPointer($0)) }
     }
 }
 

@@ -1,5 +1,3 @@
-package import NIOCore
-
 /// One MQTT control packet of version 3.1, 3.1.1 or 5.0 (§3). Fields that a version does not have are empty or at
 /// their default there.
 package enum Packet: Sendable, Equatable {
