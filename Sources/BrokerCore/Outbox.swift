@@ -1,5 +1,4 @@
 package import MQTTCodec
-package import NIOCore
 
 /// What a shard wants done. The runner performs it at the end of a turn: records are appended to the spool first,
 /// then bytes are sent, then connections are closed. Buffers are reused from turn to turn.

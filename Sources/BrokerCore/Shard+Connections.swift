@@ -1,5 +1,5 @@
 package import MQTTCodec
-package import NIOCore
+import NIOCore
 
 /// CONNECT, takeover, keep-alive, DISCONNECT, will: §3.1, §3.2, §3.12, §3.14.
 extension Shard {

@@ -1,4 +1,4 @@
-package import MQTTCodec
+import MQTTCodec
 
 /// The links of this shard: dial, handshake, subscribe, keep alive, back off.
 extension Shard {

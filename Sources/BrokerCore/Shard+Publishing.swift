@@ -1,5 +1,5 @@
 package import MQTTCodec
-package import NIOCore
+import NIOCore
 
 /// A message on its way in, from a client, an upstream, a will or the gateway.
 struct Publication {

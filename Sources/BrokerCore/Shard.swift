@@ -1,6 +1,5 @@
 import DequeModule
-package import MQTTCodec
-package import NIOCore
+import MQTTCodec
 
 /// All of the broker that lives on one event loop: its connections, its sessions, its timers.
 ///

@@ -1,4 +1,4 @@
-package import MQTTCodec
+import MQTTCodec
 
 /// One configured connection to an upstream broker: a durable receiver for what goes out, a subscriber at the upstream
 /// for what comes in.

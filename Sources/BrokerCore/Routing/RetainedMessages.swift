@@ -38,7 +38,7 @@ package struct RetainedMessages {
         }
     }
 
-    package subscript(topic: MQTTString) -> Message? {
+    package subscript(topic topic: MQTTString) -> Message? {
         find(topic).flatMap { nodes[Int($0)].message }
     }
 

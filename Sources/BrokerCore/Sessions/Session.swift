@@ -1,5 +1,6 @@
 import DequeModule
 package import MQTTCodec
+import NIOCore
 
 /// What the broker remembers of a client id (§4.1), or of a link's upstream: subscriptions, unfinished exchanges and
 /// what waits. Lives on one shard, together with its connection.

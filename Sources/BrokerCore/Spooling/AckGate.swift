@@ -1,4 +1,5 @@
 import DequeModule
+import MQTTCodec
 
 /// What waits for a commit, in the order of tickets: answers, deliveries of QoS 2 and receipts. One queue a shard, so
 /// that a commit releases exactly what it may, in the order in which it was asked for.
