@@ -229,6 +229,7 @@ extension Shard {
         outbox.notices.append(Notice(.info, "connection refused", detail: "\(reason), from \(connection.peer)"))
         // [5:MQTT-3.2.2-6] session present stays 0.
         send(.connAck(ConnAck(reason: reason)), on: connection)
+        connection.hasFarewell = true
         close(connection, reason: nil)
     }
 
@@ -255,6 +256,7 @@ extension Shard {
         guard connection.state != .closing else { return }
         if let reason, connection.version == .v5, connection.isOpen {
             send(.disconnect(Disconnect(reason: reason)), on: connection)
+            connection.hasFarewell = true
         }
         // [5:MQTT-3.14.4-1] nothing follows.
         connection.state = .closing
