@@ -49,6 +49,7 @@ let package = Package(
             name: "Spool",
             dependencies: [
                 "BrokerCore", "MQTTCodec", nioCore, deque, .product(name: "GRDB", package: "GRDB.swift"),
+                .product(name: "GRDBSQLite", package: "GRDB.swift"),
             ],
             swiftSettings: settings
         ),
