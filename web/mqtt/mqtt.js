@@ -380,7 +380,7 @@ export class MQTTClient {
      * @returns {Promise<void>} rejects with MQTTError, reason codes of PUBACK and PUBREC included.
      */
     publish(topic, payload = '', { qos = 0, retain = false, properties, tag } = {}) {
-        return new Promise((resolve, reject) => {
+        const promise = new Promise((resolve, reject) => {
             if (topic === '' || /[+#\0]/.test(topic)) throw new MQTTError(0x90);
             const entry = { topic, payload: toBytes(payload), qos, retain, properties, tag, phase: 'waiting', resolve, reject };
             encodePacket({ ...entry, type: 'publish', packetID: 1 }); // What cannot be encoded is refused here, not later.
@@ -396,6 +396,8 @@ export class MQTTClient {
             try { this.#store(); } catch (error) { this.#outgoing.pop(); throw error; }
             this.#sendWaiting();
         });
+        if (qos > 0) promise.catch(() => {}); // `settled` tells it as well, so nobody has to look here.
+        return promise;
     }
 
     /**

@@ -23,7 +23,7 @@ const encoded = [
         type: 'connect', clientID: 'a', cleanStart: false, keepAlive: 60, username: 'u', password: 'p',
         will: { topic: 'w', payload: 'x', qos: 1, retain: true, properties: { willDelay: 5 } },
         properties: { sessionExpiry: 604800, receiveMaximum: 100, userProperties: [['k', 'v']] },
-    }, '10 33 0004 4d515454 05 ec 003c 0f 11 00093a80 21 0064 26 0001 6b 0001 76 0001 61 05 18 00000005 0001 77 0001 78 0001 75 0001 70'],
+    }, '10 2f 0004 4d515454 05 ec 003c 0f 11 00093a80 21 0064 26 0001 6b 0001 76 0001 61 05 18 00000005 0001 77 0001 78 0001 75 0001 70'],
     ['PUBLISH QoS 0', { type: 'publish', topic: 'a/b', payload: unhex('6869') }, '30 08 0003 612f62 00 6869'],
     ['PUBLISH QoS 2 with DUP and RETAIN', { type: 'publish', topic: 'a', payload: unhex(''), qos: 2, duplicate: true, retain: true, packetID: 258 },
         '3d 06 0001 61 0102 00'],
