@@ -21,6 +21,7 @@ let nioHTTP1 = Target.Dependency.product(name: "NIOHTTP1", package: "swift-nio")
 let nioWebSocket = Target.Dependency.product(name: "NIOWebSocket", package: "swift-nio")
 let nioEmbedded = Target.Dependency.product(name: "NIOEmbedded", package: "swift-nio")
 let deque = Target.Dependency.product(name: "DequeModule", package: "swift-collections")
+let heap = Target.Dependency.product(name: "HeapModule", package: "swift-collections")
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 
 let package = Package(
@@ -42,12 +43,13 @@ let package = Package(
         // Floor 0: bytes <-> packets.
         .target(name: "MQTTCodec", dependencies: [nioCore], swiftSettings: strictSettings),
         // Floor 1: the broker as a function.
-        .target(name: "BrokerCore", dependencies: ["MQTTCodec", nioCore, deque], swiftSettings: strictSettings),
+        .target(name: "BrokerCore", dependencies: ["MQTTCodec", nioCore, deque, heap], swiftSettings: strictSettings),
         // Floor 2: the durable queue.
         .target(
             name: "Spool",
             dependencies: [
                 "BrokerCore", "MQTTCodec", nioCore, deque, .product(name: "GRDB", package: "GRDB.swift"),
+                .product(name: "GRDBSQLite", package: "GRDB.swift"),
             ],
             swiftSettings: settings
         ),

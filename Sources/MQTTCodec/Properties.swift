@@ -12,6 +12,9 @@ package struct Properties: Sendable, Equatable {
     /// True when no property is present.
     package var isEmpty: Bool { box == nil || box?.values == Values() }
 
+    /// True when nothing was ever set: the cheap question of the message path. `isEmpty` compares values.
+    var isAbsent: Bool { box == nil }
+
     package static func == (a: Properties, b: Properties) -> Bool {
         a.box === b.box || a.values == b.values
     }

@@ -1,0 +1,89 @@
+package import MQTTCodec
+package import NIOCore
+
+/// What the configuration means to the core, already validated. Defaults are those of the configuration file.
+package struct BrokerSettings: Sendable {
+    /// Messages in flight towards one client that announced no smaller Receive Maximum; 1...65535.
+    package var inflightMax = 32
+    /// QoS 1 and 2 messages that a version 5 client may have unacknowledged: announced, enforced by 0x93.
+    package var receiveMaximum: UInt16 = 256
+    /// Announced to version 5 clients and enforced by the decoder; bytes.
+    package var packetBytesMax = 1 << 20
+    /// Bytes to one connection that wait for its peer; above them QoS 0 is dropped and QoS 1 and 2 wait.
+    package var writeBufferBytesMax = 1 << 20
+    /// Unreleased QoS 2 messages of one session; a publisher beyond it is disconnected.
+    package var awaitingReleaseMax = 1000
+    /// Answers of one connection that may wait for the disk before reading from it pauses.
+    package var heldAnswersMax = 4096
+    package var clientIDBytesMax = 256
+    package var subscriptionsMax = 1000
+    /// Upper bound of a version 5 session's expiry and the value for version 3 with Clean Session 0; seconds.
+    package var sessionExpiryMax: UInt32 = 7 * 86_400
+    /// From accept to a complete CONNECT.
+    package var connectTimeout: Duration = .seconds(10)
+    /// Messages that wait in memory for one receiver that is not durable.
+    package var queueMessagesMax = 10_000
+    /// Payload and topic bytes that wait in memory for one receiver that is not durable.
+    package var queueBytesMax = 64 << 20
+    package var retainedMessagesMax = 100_000
+    package var retainedPayloadMax = 64 << 10
+    package var pageMessagesMax = 256
+    package var pageBytesMax = 1 << 20
+    package var links: [LinkSettings] = []
+
+    package init() {}
+}
+
+/// One link to an upstream broker.
+package struct LinkSettings: Sendable, Equatable {
+    package var name: MQTTString
+    /// Version 5, or 3.1.1 (and 3.1) for upstreams that know no better.
+    package var version: ProtocolVersion = .v5
+    /// Sets bit 7 of the protocol level in version 3, so that the upstream does not echo (mosquitto's `try_private`).
+    package var usesBridgeBit = false
+    package var clientID: MQTTString
+    package var username: MQTTString?
+    package var password: ByteBuffer?
+    package var keepAlive: Duration = .seconds(30)
+    /// Seconds that our session outlives the connection at the upstream.
+    package var sessionExpiry: UInt32 = 30 * 86_400
+    package var inflightMax = 64
+    package var acknowledgementTimeout: Duration = .seconds(30)
+    package var backoff = BackoffSettings()
+    /// Local messages that go to the upstream.
+    package var outRules: [LinkRule] = []
+    /// Messages that are subscribed at the upstream.
+    package var inRules: [LinkRule] = []
+
+    package init(name: MQTTString, clientID: MQTTString) {
+        self.name = name
+        self.clientID = clientID
+    }
+}
+
+package struct BackoffSettings: Sendable, Equatable {
+    package var base: Duration = .seconds(1)
+    package var cap: Duration = .seconds(120)
+    /// A connection that lived this long resets the back-off.
+    package var stable: Duration = .seconds(30)
+
+    package init() {}
+}
+
+/// Which messages cross a link in one direction, and under which name.
+package struct LinkRule: Sendable, Equatable {
+    package enum Retain: Sendable, Equatable { case keep, set, clear }
+
+    /// The local filter of an out rule, the upstream's filter of an in rule.
+    package var filter: TopicFilter
+    /// Taken off the front of the topic, where it is.
+    package var stripPrefix: MQTTString = ""
+    /// Put around the topic.
+    package var prefix: MQTTString = ""
+    package var suffix: MQTTString = ""
+    /// The highest QoS that crosses; nil keeps what the message has.
+    package var qosCap: QoS?
+    package var retain: Retain = .keep
+
+    package init(filter: TopicFilter) { self.filter = filter }
+}

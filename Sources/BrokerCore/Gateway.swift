@@ -1,0 +1,68 @@
+package import MQTTCodec
+package import NIOCore
+
+/// A message that came in by HTTP.
+package struct GatewayPublish: Sendable {
+    package var topic: MQTTString
+    package var payload: ByteBuffer
+    package var qos: QoS
+    package var isRetained: Bool
+    package var properties: Properties
+
+    package init(
+        topic: MQTTString,
+        payload: ByteBuffer,
+        qos: QoS,
+        isRetained: Bool,
+        properties: Properties = Properties()
+    ) {
+        self.topic = topic
+        self.payload = payload
+        self.qos = qos
+        self.isRetained = isRetained
+        self.properties = properties
+    }
+}
+
+/// What became of it. Given after the commit of everything that the message had to store.
+package struct GatewayReceipt: Sendable, Equatable {
+    package var id: MessageID
+    /// True when the message is on disk for somebody: a durable session, a link, or as retained message.
+    package var isDurable: Bool
+    /// Receivers of any kind that it was routed to.
+    package var matched: Int
+    /// Names of the links that it was queued for.
+    package var links: [MQTTString]
+
+    package init(id: MessageID, isDurable: Bool, matched: Int, links: [MQTTString]) {
+        self.id = id
+        self.isDurable = isDurable
+        self.matched = matched
+        self.links = links
+    }
+}
+
+/// What a node says of itself to `GET /healthz`.
+package struct NodeHealth: Sendable, Equatable {
+    package struct Link: Sendable, Equatable {
+        package var name: MQTTString
+        /// The word for users: "connecting", "live", "catching up", "backing off".
+        package var state: String
+        /// Messages that wait for the upstream.
+        package var queued: Int
+
+        package init(name: MQTTString, state: String, queued: Int) {
+            self.name = name
+            self.state = state
+            self.queued = queued
+        }
+    }
+
+    package var connections: Int
+    package var links: [Link]
+
+    package init(connections: Int, links: [Link]) {
+        self.connections = connections
+        self.links = links
+    }
+}

@@ -1,0 +1,224 @@
+package import MQTTCodec
+
+/// The 64-bit number that the spool gives each message as it appends it. It only grows and is never reused. Queues,
+/// cursors and order are over positions. 0 stands before every message.
+package struct Position: Sendable, Hashable, Comparable {
+    package let number: UInt64
+
+    package init(_ number: UInt64) { self.number = number }
+
+    package static let zero = Position(0)
+    package static func < (a: Position, b: Position) -> Bool { a.number < b.number }
+}
+
+/// What a shard stamps on everything that it hands to the spool in one turn. A committed ticket releases the answers
+/// that wait for it. Tickets of one shard grow by one; 0 waits for nothing.
+package struct Ticket: Sendable, Hashable, Comparable {
+    package let number: UInt64
+
+    package init(_ number: UInt64) { self.number = number }
+
+    package static let none = Ticket(0)
+    package static func < (a: Ticket, b: Ticket) -> Bool { a.number < b.number }
+}
+
+/// The number of a durable receiver: a session that outlives its connection, or a link. Never reused.
+package struct ReceiverID: Sendable, Hashable, Comparable {
+    package let number: UInt64
+
+    package init(_ number: UInt64) { self.number = number }
+
+    package static func < (a: ReceiverID, b: ReceiverID) -> Bool { a.number < b.number }
+}
+
+/// How one durable receiver gets one message; decided at routing.
+package struct Delivery: Sendable, Hashable {
+    package var receiver: ReceiverID
+    /// The lower of the published and the granted QoS [5:MQTT-3.8.4-8]; 1 or 2.
+    package var qos: QoS
+    /// The RETAIN flag that the receiver will see.
+    package var isRetained: Bool
+    /// Identifiers of the subscriptions that matched (§3.3.2.3.8).
+    package var subscriptionIdentifiers: [UInt32]
+
+    package init(receiver: ReceiverID, qos: QoS, isRetained: Bool = false, subscriptionIdentifiers: [UInt32] = []) {
+        self.receiver = receiver
+        self.qos = qos
+        self.isRetained = isRetained
+        self.subscriptionIdentifiers = subscriptionIdentifiers
+    }
+}
+
+/// What the spool keeps of a durable receiver itself.
+package struct ReceiverRecord: Sendable, Hashable {
+    package enum Kind: Sendable, Hashable {
+        /// A session that outlives its connection, by client id.
+        case session(clientID: MQTTString)
+        /// A link, by its name in the configuration.
+        case link(name: MQTTString)
+    }
+
+    package var receiver: ReceiverID
+    package var kind: Kind
+    /// Seconds that the session outlives its connection; `UInt32.max` never expires (§3.1.2.11.2).
+    package var expiryInterval: UInt32
+    /// Nil while the client is connected.
+    package var disconnectedAt: Timestamp?
+
+    package init(receiver: ReceiverID, kind: Kind, expiryInterval: UInt32, disconnectedAt: Timestamp?) {
+        self.receiver = receiver
+        self.kind = kind
+        self.expiryInterval = expiryInterval
+        self.disconnectedAt = disconnectedAt
+    }
+}
+
+/// One subscription of a durable session.
+package struct SubscriptionRecord: Sendable, Hashable {
+    package var filter: MQTTString
+    package var options: SubscriptionOptions
+    package var identifier: UInt32?
+
+    package init(filter: MQTTString, options: SubscriptionOptions, identifier: UInt32?) {
+        self.filter = filter
+        self.options = options
+        self.identifier = identifier
+    }
+}
+
+/// Everything that a shard asks the spool to remember. The records of one append are committed together, in order.
+package enum SpoolRecord: Sendable {
+    /// A message and everyone durable who waits for it: one row, however many wait. Takes the next position.
+    /// `deliveries` may be empty, then no row is kept.
+    case message(Message, deliveries: [Delivery])
+    /// The receiver is done with a message: acknowledged, expired or dropped. With its last reader the row goes.
+    case acknowledged(ReceiverID, Position)
+
+    /// An outbound QoS 2 packet identifier, before its PUBLISH is sent.
+    case outboundPublish(ReceiverID, packetID: UInt16, Position)
+    /// PUBREC came: the message is done for this receiver (as `acknowledged`), the identifier is not.
+    case outboundRelease(ReceiverID, packetID: UInt16, Position)
+    /// PUBCOMP came, or the exchange was given up: the identifier is free.
+    case outboundComplete(ReceiverID, packetID: UInt16)
+
+    /// An inbound QoS 2 packet identifier of a durable session or a link.
+    case inboundPublish(ReceiverID, packetID: UInt16)
+    /// PUBREL came: the identifier is free.
+    case inboundRelease(ReceiverID, packetID: UInt16)
+
+    /// A receiver is new or has changed.
+    case receiver(ReceiverRecord)
+    /// The receiver and all that is kept for it go: subscriptions, queue, packet identifiers.
+    case receiverGone(ReceiverID)
+    case subscribe(ReceiverID, SubscriptionRecord)
+    case unsubscribe(ReceiverID, filter: MQTTString)
+
+    /// The message becomes the retained message of its topic [5:MQTT-3.3.1-5].
+    case retain(Message)
+    /// The topic's retained message goes [5:MQTT-3.3.1-6].
+    case retainGone(topic: MQTTString)
+}
+
+/// Asks for a page of a durable receiver's queue. The spool answers after the commit of all that was appended before.
+package struct LoadRequest: Sendable, Hashable {
+    package var receiver: ReceiverID
+    /// Messages after this position.
+    package var after: Position
+    package var messagesMax: Int
+    /// The page ends with the message that reaches this many bytes of payload, so it always makes progress.
+    package var bytesMax: Int
+    /// Comes back in the page, so that a shard knows a page that was asked for over a connection that is gone.
+    package var epoch: UInt64
+
+    package init(receiver: ReceiverID, after: Position, messagesMax: Int, bytesMax: Int, epoch: UInt64 = 0) {
+        self.receiver = receiver
+        self.after = after
+        self.messagesMax = messagesMax
+        self.bytesMax = bytesMax
+        self.epoch = epoch
+    }
+}
+
+/// A page of a queue, in order of positions.
+package struct Page: Sendable {
+    package struct Entry: Sendable {
+        package var position: Position
+        package var message: Message
+        package var delivery: Delivery
+
+        package init(position: Position, message: Message, delivery: Delivery) {
+            self.position = position
+            self.message = message
+            self.delivery = delivery
+        }
+    }
+
+    package var receiver: ReceiverID
+    package var entries: [Entry]
+    /// The queue holds nothing else up to and including this position: the position of the last entry of a page that
+    /// was cut by its limits, or the highest position that was committed when the queue was read to its end.
+    package var end: Position
+    /// That of the request.
+    package var epoch: UInt64
+
+    package init(receiver: ReceiverID, entries: [Entry], end: Position, epoch: UInt64 = 0) {
+        self.receiver = receiver
+        self.entries = entries
+        self.end = end
+        self.epoch = epoch
+    }
+}
+
+/// What the spool tells a shard.
+package enum SpoolEvent: Sendable {
+    /// All records of the shard up to and including this ticket are on disk.
+    case committed(Ticket)
+    case loaded(Page)
+    /// Messages that a full queue gave up, oldest first (`queue.on_full = "drop-oldest"`).
+    case dropped(ReceiverID, messages: Int)
+}
+
+/// What a node finds in its spool when it starts.
+package struct SpoolContents: Sendable {
+    package struct Receiver: Sendable {
+        package var record: ReceiverRecord
+        package var subscriptions: [SubscriptionRecord] = []
+        /// Inbound QoS 2 identifiers that wait for PUBREL.
+        package var inbound: [UInt16] = []
+        package var outbound: [Outbound] = []
+        /// Number of messages that wait.
+        package var depth = 0
+
+        package init(record: ReceiverRecord) { self.record = record }
+    }
+
+    /// An outbound QoS 2 exchange that was not finished.
+    package struct Outbound: Sendable, Hashable {
+        package var packetID: UInt16
+        package var position: Position
+        /// True after PUBREC: only PUBREL and PUBCOMP are missing.
+        package var isReleased: Bool
+
+        package init(packetID: UInt16, position: Position, isReleased: Bool) {
+            self.packetID = packetID
+            self.position = position
+            self.isReleased = isReleased
+        }
+    }
+
+    /// In the order of their numbers.
+    package var receivers: [Receiver] = []
+    package var retained: [Message] = []
+    /// Higher than every number ever given to a receiver.
+    package var nextReceiver: ReceiverID = ReceiverID(1)
+    /// Highest position ever given.
+    package var lastPosition: Position = .zero
+    /// 48 random bits made at the first start.
+    package var nodeNumber: UInt64 = 0
+    /// The latest wall time that was seen before.
+    package var wallMark: Timestamp = Timestamp(microseconds: 0)
+    /// How often this spool was opened, this time included.
+    package var bootCount: UInt64 = 1
+
+    package init() {}
+}
