@@ -12,11 +12,17 @@ from eventually import eventually
 
 Said = collections.namedtuple("Said", "id state text")
 
-# One question to the page for all messages: a thousand round trips through the driver would take half a minute.
-READ_MESSAGES = """
-return Array.from(document.querySelectorAll('[data-message-id]'), (e) =>
-    [e.dataset.messageId, e.dataset.state ?? null, e.querySelector('.message-text')?.textContent ?? null])
+# The page keeps the last few hundred messages, so each is noted when it appears. This runs before the page's own code.
+NOTE_MESSAGES = """
+window.seenMessages = new Map();
+const note = () => {
+    for (const e of document.querySelectorAll('[data-message-id]'))
+        seenMessages.set(e.dataset.messageId, [e.dataset.messageId, e.dataset.state ?? null, e.querySelector('.message-text')?.textContent ?? null]);
+};
+new MutationObserver(note).observe(document, { childList: true, subtree: true, attributes: true, attributeFilter: ['data-state'] });
 """
+# One question for all messages: a thousand round trips through the driver would take half a minute.
+READ_MESSAGES = "return Array.from(window.seenMessages.values())"
 
 
 class ChatPage:
@@ -40,6 +46,7 @@ class ChatPage:
         options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
         self.driver = webdriver.Chrome(options=options, service=Service(program("chromedriver")))
         self.node, self.name = node, name
+        self.driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": NOTE_MESSAGES})
         hash = urllib.parse.urlencode({"room": room, "name": name})
         self.driver.get(f"{node.web}/#{hash}")
 
@@ -62,7 +69,7 @@ class ChatPage:
         """Until the page says that it is connected and in its room."""
         eventually(
             lambda: f"{self.name}'s page is live; it is {self.state()!r}, its console says {self.console()}",
-            lambda: self.state() in ("live", "connected", "online"),
+            lambda: self.state() == "online",
             seconds,
         )
         return self
