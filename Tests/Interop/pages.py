@@ -15,11 +15,14 @@ Said = collections.namedtuple("Said", "id state text")
 # The page keeps the last few hundred messages, so each is noted when it appears. This runs before the page's own code.
 NOTE_MESSAGES = """
 window.seenMessages = new Map();
-const note = () => {
-    for (const e of document.querySelectorAll('[data-message-id]'))
-        seenMessages.set(e.dataset.messageId, [e.dataset.messageId, e.dataset.state ?? null, e.querySelector('.message-text')?.textContent ?? null]);
-};
-new MutationObserver(note).observe(document, { childList: true, subtree: true, attributes: true, attributeFilter: ['data-state'] });
+new MutationObserver((records) => {
+    for (const record of records) {
+        for (const e of record.type === 'attributes' ? [record.target] : record.addedNodes) {
+            const id = e.dataset?.messageId;
+            if (id) seenMessages.set(id, [id, e.dataset.state ?? null, e.querySelector('.message-text')?.textContent ?? null]);
+        }
+    }
+}).observe(document, { childList: true, subtree: true, attributes: true, attributeFilter: ['data-state'] });
 """
 # One question for all messages: a thousand round trips through the driver would take half a minute.
 READ_MESSAGES = "return Array.from(window.seenMessages.values())"
