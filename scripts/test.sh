@@ -5,6 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 swift=${SWIFT:-swift}
+export PATH=$PATH:/usr/sbin:/sbin # mosquitto lives there, and not everybody's PATH does
 began=$SECONDS
 
 elapsed() {

@@ -175,23 +175,3 @@ def outage(hub, a, b, at_hub, ann, ben):
     ann.wait_until_live()
     ann.say("we are back")
     ben.wait_for(["we are back"])
-
-
-@pytest.mark.parametrize("protocol", [5, "3.1.1"])
-def test_a_link_carries_all_of_a_round_trip_in_either_version(brokers, protocol):
-    """Both ways at each quality, each once: at most once, at least once and exactly once are one on a calm line."""
-    hub = brokers.mosquitto("hub").start()
-    a = brokers.drawbridge("a", links=link_to(hub.port, protocol=protocol)).start()
-    a.wait_for_link()
-    with PahoClient(hub, "at-hub") as there, PahoClient(a, "at-a") as here:
-        there.subscribe("chat/#", 2)
-        here.subscribe("chat/#", 2)
-        expected = []
-        for qos in (0, 1, 2):
-            for speaker, name in ((here, "a"), (there, "hub")):
-                speaker.publish(f"chat/{name}", f"{name} at {qos}", qos)
-                expected.append((f"chat/{name}", f"{name} at {qos}", qos))
-                there.wait_for(len(expected))
-                here.wait_for(len(expected))
-        for client in (there, here):
-            assert [(m.topic, m.payload, m.qos) for m in client.messages] == expected
