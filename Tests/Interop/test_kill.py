@@ -216,14 +216,14 @@ def converse(people, until, seconds=30):
     while not until():
         assert time.monotonic() < deadline, f"the conversation stands still: {[vars(person) for person in people]}"
         for person in people:
-            while packet := person.wire._next():
+            while packet := person.wire.next_packet():
                 person.receive(packet)
         if until():
             return
         ready, _, _ = select.select([person.wire.socket for person in people], [], [], 0.2)
         for person in people:
             if person.wire.socket in ready:
-                person.wire._fill(1)
+                person.wire.fill(1)
 
 
 class Rehearsal:

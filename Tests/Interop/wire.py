@@ -70,21 +70,14 @@ class Wire:
         """The next packet; `Gone` when the connection ended, AssertionError when nothing came in time."""
         deadline = time.monotonic() + seconds
         while True:
-            packet = self._next()
+            packet = self.next_packet()
             if packet is not None:
                 return packet
-            self._fill(max(0.01, deadline - time.monotonic()))
+            self.fill(max(0.01, deadline - time.monotonic()))
             assert time.monotonic() < deadline, f"no packet within {seconds} s"
 
-    def poll(self):
-        """The next packet if one is there within a moment, else None."""
-        packet = self._next()
-        if packet is None:
-            self._fill(0.01)
-            packet = self._next()
-        return packet
-
-    def _fill(self, seconds):
+    def fill(self, seconds):
+        """Takes in what comes within that time, if anything does."""
         self.socket.settimeout(seconds)
         try:
             data = self.socket.recv(65536)
@@ -101,7 +94,8 @@ class Wire:
             raise Gone("closed by the broker")
         self.received += data
 
-    def _next(self):
+    def next_packet(self):
+        """The next packet that is here as a whole, or None."""
         length, shift, at = 0, 0, 1
         while True:
             if at >= len(self.received):
