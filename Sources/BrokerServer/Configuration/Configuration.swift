@@ -26,7 +26,7 @@ package struct Configuration: Sendable, Equatable {
 
     /// What `drawbridge run` without a file uses: MQTT and web on loopback, a spool beside the caller, nobody else let in.
     package static var `default`: Configuration {
-        Configuration(node: NodeConfiguration(id: HostName.current()))
+        Configuration(node: NodeConfiguration(id: Identifier.ofThisMachine()))
     }
 }
 

@@ -29,7 +29,7 @@ package struct ConfigurationFile: Sendable, Equatable {
             roots.append(main)
             roots += includes(of: main, path: path, reading: reading)
         }
-        var reader = ConfigurationReader(nodeID: hostName ?? HostName.current(), reading: reading)
+        var reader = ConfigurationReader(nodeID: hostName ?? Identifier.ofThisMachine(), reading: reading)
         reader.read(roots)
         guard reading.problems.isEmpty else {
             throw ConfigurationProblems(problems: inOrder(reading.problems), warnings: inOrder(reading.warnings))
