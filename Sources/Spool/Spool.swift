@@ -9,6 +9,8 @@ package final class Spool: Sendable {
     private let writer: SpoolWriter
     private let shards: SpoolShards
     private let status: SpoolStatus
+    /// The settings that the promises rest on, as the writer's connection read them back when it was opened.
+    package let durability: [String: String]
 
     /// Opens or creates the spool of a directory, checks it and reads what it holds. Blocking.
     ///
@@ -38,6 +40,7 @@ package final class Spool: Sendable {
         now: Timestamp
     ) {
         self.status = status
+        durability = store.durability
         status.committed(depths: loader.index.depths()) { _ in }
         shards = SpoolShards()
         intake = SpoolIntake(

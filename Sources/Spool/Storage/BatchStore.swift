@@ -5,6 +5,8 @@ import NIOCore
 /// The one connection that writes, with its statements. Used by one thread.
 final class BatchStore {
     let connection: SQLConnection
+    /// The settings that were read back.
+    let durability: [String: String]
     private let begin: SQLStatement
     private let commit: SQLStatement
     private let readBatch: SQLStatement
@@ -36,7 +38,7 @@ final class BatchStore {
     init(path: String) throws(SpoolError) {
         connection = try SQLConnection(path: path, role: .writer)
         try SpoolSchema.migrate(connection)
-        try SpoolSchema.verify(connection)
+        durability = try SpoolSchema.verify(connection)
         begin = try connection.prepare("BEGIN IMMEDIATE")
         commit = try connection.prepare("COMMIT")
         readBatch = try connection.prepare("SELECT batch FROM node")

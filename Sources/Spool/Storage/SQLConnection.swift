@@ -57,6 +57,11 @@ final class SQLConnection {
         } catch {
             throw .io(code: SQLITE_ERROR, context: "opening \(path)")
         }
+        // From here on the handle is ours alone. GRDB's observation would trap on commits of statements that it did not
+        // run itself.
+        sqlite3_commit_hook(handle, nil, nil)
+        sqlite3_rollback_hook(handle, nil, nil)
+        sqlite3_update_hook(handle, nil, nil)
         if role == .writer {
             // GRDB sets NORMAL when it turns WAL on, after `prepareDatabase`: FULL must be set here, and is read back.
             try run("PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0", while: "setting pragmas")
