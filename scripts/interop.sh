@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Runs Tests/Interop against the debug binary that is already built; arguments go to pytest.
+# Runs Tests/Interop against the debug binary that is already built; arguments go to pytest,
+# for example `test_http.py` or `-k story`.
 # DRAWBRIDGE=path picks another binary.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -10,4 +11,6 @@ if [ ! -x "$DRAWBRIDGE" ]; then
     echo "interop: no binary at $DRAWBRIDGE; \`swift build\` makes it" >&2
     exit 1
 fi
-exec .build-venv/bin/python -m pytest --rootdir Tests/Interop -c Tests/Interop/pytest.ini Tests/Interop "$@"
+python=$PWD/.build-venv/bin/python
+cd Tests/Interop
+exec "$python" -m pytest "$@"

@@ -164,7 +164,7 @@ bind = ["127.0.0.1:{self.web_port}"]
         )
 
 
-def link_to(port, name="hub", filter="chat/#", qos=2, protocol=5):
+def link_to(port, name="hub", filter="chat/#", qos=2, protocol=5, more=""):
     """The TOML of a link that shares `filter` both ways with the broker on `port`; quick to come back after an outage."""
     version = f'"{protocol}"' if isinstance(protocol, str) else protocol
     return f"""
@@ -174,6 +174,7 @@ backoff = {{ base = "100ms", cap = "1s" }}
 name = "{name}"
 addresses = ["mqtt://127.0.0.1:{port}"]
 protocol = {version}
+{more}
 [[link.both]]
 filter = "{filter}"
 qos = {qos}

@@ -14,7 +14,9 @@ from raw_http import ask, told
 @pytest.mark.parametrize("protocol", [5, "3.1.1"])
 def test_a_link_carries_every_quality_both_ways_once(brokers, protocol):
     hub = brokers.mosquitto("hub").start()
-    a = brokers.drawbridge("a", links=link_to(hub.port, protocol=protocol)).start()
+    # What keeps the hub from sending back what it got from us: No Local in version 5, a bit of mosquitto's before it.
+    more = "bridge_bit = true" if protocol == "3.1.1" else ""
+    a = brokers.drawbridge("a", links=link_to(hub.port, protocol=protocol, more=more)).start()
     a.wait_for_link()
     with PahoClient(hub, "at-hub") as there, PahoClient(a, "at-a") as here:
         there.subscribe("chat/#", 2)
@@ -40,12 +42,11 @@ name = "hub"
 addresses = ["mqtt://127.0.0.1:{hub.port}"]
 [[link.out]]
 filter = "sensors/#"
-exclude = ["sensors/debug/#"]
 to = "site/x/{{topic}}"
 qos = 1
 [[link.in]]
 filter = "site/x/cmd/#"
-to = "cmd/{{#}}"
+to = "from/{{topic}}"
 qos = 2
 [[link.both]]
 filter = "room/#"
@@ -57,16 +58,15 @@ remote_prefix = "there/"
     with PahoFive(hub, "at-hub") as there, PahoFive(a, "at-a") as here:
         there.subscribe("#", 2)
         here.subscribe("#", 2)
-        here.publish("sensors/debug/1", "stays", 1)
-        here.publish("other/1", "stays too", 1)
+        here.publish("other/1", "stays", 1)
         here.publish("sensors/1", "twenty", 2)
         assert there.wait_for(1) == [Message("site/x/sensors/1", "twenty", 1, False)]
         there.publish("site/x/cmd/door/open", "now", 2)
-        assert here.wait_for(4)[3] == Message("cmd/door/open", "now", 2, False)
+        assert here.wait_for(3)[2] == Message("from/site/x/cmd/door/open", "now", 2, False)
         here.publish("here/room/1", "hello", 1)
         assert there.wait_for(3)[2] == Message("there/room/1", "hello", 1, False)
         there.publish("there/room/2", "hello back", 1)
-        assert here.wait_for(6)[5] == Message("here/room/2", "hello back", 1, False)
+        assert here.wait_for(5)[4] == Message("here/room/2", "hello back", 1, False)
 
 
 def test_a_link_says_who_it_is_and_a_wrong_password_shows_in_its_state(brokers, tmp_path):
