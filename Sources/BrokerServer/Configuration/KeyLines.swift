@@ -5,17 +5,17 @@
 /// arrays, the four kinds of strings, comments. Whatever it meets, it moves forward, so it ends on any text.
 ///
 /// A key is named by its path: `limits.inflight`, `link[0].out[1].filter`, `listener[2].bind[0]`.
-struct KeyLines: Sendable {
+package struct KeyLines: Sendable {
     private var lines: [String: Int] = [:]
 
-    init(text: String) {
+    package init(text: String) {
         var walk = Walk(bytes: Array(text.utf8))
         walk.document()
         lines = walk.lines
     }
 
     /// - Returns: the line of `path`, or of the nearest thing around it that is known; nil for an empty path.
-    func line(of path: String) -> Int? {
+    package func line(of path: String) -> Int? {
         var path = Substring(path)
         while !path.isEmpty {
             if let line = lines[String(path)] { return line }
