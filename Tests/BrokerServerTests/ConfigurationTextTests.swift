@@ -132,6 +132,28 @@ struct ConfigurationKeyLinesTests {
         #expect(lines.line(of: "link[2]") == 19)
     }
 
+    @Test(
+        "slips that the parser would not survive are found before it",
+        arguments: [
+            ("a = 1\n[=]", 2, "a table header must hold a key"),
+            ("a = 1\n[[ .b]]", 2, "a table header must hold a key"),
+            ("a = 1\nb = [\n1, }", 3, "expected a value or `]` in this list"),
+            ("a = [[],\u{2028}", 1, "expected a value or `]` in this list"),
+            ("a = \(String(repeating: "[", count: 100_000))", 1, "lists and tables are nested too deeply"),
+            ("a = \(String(repeating: "{b=", count: 100_000))", 1, "lists and tables are nested too deeply"),
+        ]
+    )
+    func faults(text: String, line: Int, message: String) {
+        #expect(KeyLines(text: text).fault?.line == line)
+        #expect(complaints(text) == ["drawbridge.toml:\(line): \(message)"])
+    }
+
+    @Test("an error before the slip is the one that is told")
+    func earlierError() {
+        #expect(complaints("a = \n[=]").first?.hasPrefix("drawbridge.toml:1:") == true)
+        #expect(KeyLines(text: text).fault == nil)
+    }
+
     @Test("the walk ends on a text cut anywhere, and on one that lost its first bytes")
     func cuts() {
         let bytes = Array(text.utf8)
