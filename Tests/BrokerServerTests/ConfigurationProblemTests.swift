@@ -97,7 +97,7 @@ struct ConfigurationProblemTests {
             ),
             Case(
                 "queue.max_bytes = \"2KiB\"",
-                "drawbridge.toml:1: queue.max_bytes: queue.max_bytes must be at least limits.max_packet (1MiB), so that any "
+                "drawbridge.toml:1: queue.max_bytes: must be at least limits.max_packet (1MiB), so that any "
                     + "message fits, found 2KiB"
             ),
         ]

@@ -92,7 +92,7 @@ struct ConfigurationKeyLinesTests {
           [2,
            3], { x = 1, y = [ "]",
            "z" ] } ]
-        when = 1979-05-27 07:32:00
+        when = 1979-05-27T07:32:00
         [ t . u ]
         k = "\\"
         [[link]]
@@ -137,7 +137,9 @@ struct ConfigurationKeyLinesTests {
         arguments: [
             ("a = 1\n[=]", 2, "a table header must hold a key"),
             ("a = 1\n[[ .b]]", 2, "a table header must hold a key"),
+            ("a = 1\n[\r\n]", 2, "a table header must hold a key"),
             ("a = 1\nb = [\n1, }", 3, "expected a value or `]` in this list"),
+            ("a = 1979-05-27 0 #", 1, "a date and time has no place here"),
             ("a = [[],\u{2028}", 1, "expected a value or `]` in this list"),
             ("a = \(String(repeating: "[", count: 100_000))", 1, "lists and tables are nested too deeply"),
             ("a = \(String(repeating: "{b=", count: 100_000))", 1, "lists and tables are nested too deeply"),

@@ -130,10 +130,11 @@ struct ConfigurationReader {
             }
         }
         if configuration.queue.bytesMax < packetBytes {
+            let key = place(of: "queue", "max_bytes", in: roots)
             reading.report(
-                "queue.max_bytes must be at least limits.max_packet (\(SizeText.describe(packetBytes))), so that any "
+                "\(key == nil ? "queue.max_bytes " : "")must be at least limits.max_packet (\(SizeText.describe(packetBytes))), so that any "
                     + "message fits, found \(SizeText.describe(configuration.queue.bytesMax))",
-                at: place(of: "queue", "max_bytes", in: roots) ?? place(of: "limits", "max_packet", in: roots)
+                at: key ?? place(of: "limits", "max_packet", in: roots)
             )
         }
     }

@@ -4,8 +4,9 @@
 /// way: headers, arrays of tables, dotted and quoted keys, inline tables, arrays, the four kinds of strings, comments.
 /// Whatever it meets, it moves forward, so it ends on any text.
 ///
-/// It goes before the parser, because the parser ends the whole process on two kinds of slips (`[=]`, `a = [}`) where a
-/// line number would do. Up to the first slip the two agree about the text, so none of these reaches the parser.
+/// It goes before the parser, because the parser ends the whole process on some slips (`[=]`, `a = [}`,
+/// `a = 1979-05-27 0 `) where a line number would do. Up to the first slip the two agree about the text, so none of these
+/// reaches the parser.
 ///
 /// A key is named by its path: `limits.inflight`, `link[0].out[1].filter`, `listener[2].bind[0]`.
 package struct KeyLines: Sendable {
@@ -18,7 +19,7 @@ package struct KeyLines: Sendable {
     }
 
     private var lines: [String: Int] = [:]
-    /// The first slip of the text, nil in any text that is valid.
+    /// The first slip of the text; nil in valid TOML, unless it writes a date and a time with a space between them.
     package let fault: Fault?
 
     package init(text: String) {
@@ -180,7 +181,21 @@ private struct Walk {
         case UInt8(ascii: "{"):
             inlineTable(at: path)
         default:
-            while let byte = current, !valueEnd.contains(byte) { advance() }
+            bareValue()
+        }
+    }
+
+    /// A number, a truth value or a date.
+    private mutating func bareValue() {
+        var isAfterSpace = false
+        while let byte = current, !valueEnd.contains(byte) {
+            if isAfterSpace, byte >= UInt8(ascii: "0"), byte <= UInt8(ascii: "9") {
+                // Only a time after a date looks so, and no setting takes either.
+                fail("a date and time has no place here")
+                return
+            }
+            isAfterSpace = byte == UInt8(ascii: " ")
+            advance()
         }
     }
 
@@ -253,9 +268,9 @@ private struct Walk {
     private mutating func skipBlank(newlines: Bool) {
         while let byte = current {
             switch byte {
-            case UInt8(ascii: " "), UInt8(ascii: "\t"), UInt8(ascii: "\r"):
+            case UInt8(ascii: " "), UInt8(ascii: "\t"):
                 advance()
-            case UInt8(ascii: "\n") where newlines:
+            case UInt8(ascii: "\r") where newlines, UInt8(ascii: "\n") where newlines:
                 advance()
             case UInt8(ascii: "#") where newlines:
                 while let byte = current, byte != UInt8(ascii: "\n") { advance() }
