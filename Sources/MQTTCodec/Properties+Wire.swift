@@ -160,7 +160,7 @@ extension WireSink {
     mutating func properties(_ properties: Properties, of place: PropertyPlaces, version: ProtocolVersion) {
         guard version == .v5 else { return }
         // [5:MQTT-2.2.2-1] without properties the length 0 is written.
-        if properties.isAbsent {
+        if properties.isEmpty {
             byte(0)
             return
         }
