@@ -1,7 +1,7 @@
 import MQTTCodec
 import NIOCore
-import Testing
 import TestSupport
+import Testing
 
 @Suite("The table of packets")
 struct PacketCaseTests {

@@ -48,7 +48,8 @@ extension PacketCases {
             table.invalid("ack without identifier", five, first, "", .malformedPacket, "[5:§4.13.1]")
             table.invalid("ack with half an identifier", five, first, "00", .malformedPacket, "[5:§4.13.1]")
             table.invalid("ack with bytes behind", five, first, "0001 00 [] 00", .malformedPacket, "[5:§4.13.1]")
-            table.invalid("ack with a foreign property", five, first, "0001 00 [01 00]", .malformedPacket, "[5:§2.2.2.2]")
+            table.invalid(
+                "ack with a foreign property", five, first, "0001 00 [01 00]", .malformedPacket, "[5:§2.2.2.2]")
             table.invalid(
                 "ack with two reasons", five, first, "0001 00 [1F <a> 1F <b>]", .protocolError, "[5:§2.2.2.2]")
             table.invalid("ack without identifier", PacketTable.three, first, "", .malformedPacket, "[311:§2.2.3]")
@@ -61,7 +62,8 @@ extension PacketCases {
         table.valid("DISCONNECT", PacketTable.all, 0xE0, "", .disconnect(Disconnect()))
         table.valid("DISCONNECT with will", five, 0xE0, "04", .disconnect(Disconnect(reason: .disconnectWithWill)))
         table.valid("DISCONNECT 0 spelled out", five, 0xE0, "00", isCanonical: false, .disconnect(Disconnect()))
-        table.valid("DISCONNECT 0 and no properties", five, 0xE0, "00 []", isCanonical: false, .disconnect(Disconnect()))
+        table.valid(
+            "DISCONNECT 0 and no properties", five, 0xE0, "00 []", isCanonical: false, .disconnect(Disconnect()))
         table.valid(
             "DISCONNECT that changes the expiry", five, 0xE0, "00 [11 0000003C]",
             .disconnect(Disconnect(properties: MQTTCodecTests.properties { $0.sessionExpiryInterval = 60 })))

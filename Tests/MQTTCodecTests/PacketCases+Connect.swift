@@ -26,7 +26,10 @@ extension PacketCases {
                 table.valid(name, [version], 0x10, start + rest, isCanonical: canonical, .connect(connect))
             }
             valid("least CONNECT", "02 0000 ~ <c>") { _ in }
-            valid("session kept", "00 003C ~ <c>") { $0.cleanStart = false; $0.keepAlive = 60 }
+            valid("session kept", "00 003C ~ <c>") {
+                $0.cleanStart = false
+                $0.keepAlive = 60
+            }
             valid("longest keep-alive", "02 FFFF ~ <c>") { $0.keepAlive = 65_535 }
             valid("empty client id", "02 0000 ~ <>") { $0.clientID = "" }
             valid("client id of several scripts", "02 0000 ~ <żółw-亀-🐢>") { $0.clientID = "żółw-亀-🐢" }
@@ -47,11 +50,13 @@ extension PacketCases {
             }
             valid("empty will", "06 0000 ~ <c> ~ <w> <>") { $0.will = Connect.Will(topic: "w", payload: ByteBuffer()) }
             valid("retained will of QoS 1", "2E 0000 ~ <c> ~ <w> <g>") {
-                $0.will = Connect.Will(topic: "w", payload: ByteBuffer(string: "g"), qos: .atLeastOnce, isRetained: true)
+                $0.will = Connect.Will(
+                    topic: "w", payload: ByteBuffer(string: "g"), qos: .atLeastOnce, isRetained: true)
             }
             valid("all there is, QoS 2", "F6 000A ~ <c> ~ <w> <g> <u> <p>") {
                 $0.keepAlive = 10
-                $0.will = Connect.Will(topic: "w", payload: ByteBuffer(string: "g"), qos: .exactlyOnce, isRetained: true)
+                $0.will = Connect.Will(
+                    topic: "w", payload: ByteBuffer(string: "g"), qos: .exactlyOnce, isRetained: true)
                 $0.username = "u"
                 $0.password = ByteBuffer(string: "p")
             }

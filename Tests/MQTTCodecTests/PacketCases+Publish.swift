@@ -78,36 +78,50 @@ extension PacketCases {
         table.valid("QoS 0", all, 0x30, "<a/b> ~ 'hi'", publish("a/b"))
         table.valid("retained", all, 0x31, "<a/b> ~ 'hi'", publish("a/b") { $0.isRetained = true })
         table.valid("empty payload", all, 0x30, "<t> ~", publish("t") { $0.payload = ByteBuffer() })
-        table.valid("payload of zeros", all, 0x30, "<t> ~ 0000", publish("t") { $0.payload = ByteBuffer(bytes: [0, 0]) })
+        table.valid(
+            "payload of zeros", all, 0x30, "<t> ~ 0000", publish("t") { $0.payload = ByteBuffer(bytes: [0, 0]) })
         table.valid("QoS 1", all, 0x32, "<t> 000A ~ 'hi'", identified(.atLeastOnce, 10))
         table.valid("QoS 2", all, 0x34, "<t> FFFF ~ 'hi'", identified(.exactlyOnce, 65_535))
         table.valid("QoS 1 again", all, 0x3A, "<t> 0001 ~ 'hi'", identified(.atLeastOnce, 1) { $0.isDuplicate = true })
-        table.valid("QoS 2 again, retained", all, 0x3D, "<t> 0001 ~ 'hi'", identified(.exactlyOnce, 1) {
-            $0.isDuplicate = true
-            $0.isRetained = true
-        })
-        for topic in ["/", "//", "a/", "/a", "a//b", " ", "$SYS/x", "$share/g/t", "ü/ö", "🐢", "123456789012345",
-            "1234567890123456", "a b/c d"]
-        {
+        table.valid(
+            "QoS 2 again, retained", all, 0x3D, "<t> 0001 ~ 'hi'",
+            identified(.exactlyOnce, 1) {
+                $0.isDuplicate = true
+                $0.isRetained = true
+            })
+        for topic in [
+            "/", "//", "a/", "/a", "a//b", " ", "$SYS/x", "$share/g/t", "ü/ö", "🐢", "123456789012345",
+            "1234567890123456", "a b/c d",
+        ] {
             table.valid("topic \(topic)", all, 0x30, "<\(topic)> ~ 'hi'", publish(MQTTString(topic)))
         }
         let deep = String(repeating: "/", count: 127)
         table.valid("128 levels", all, 0x30, "<\(deep)> ~ 'hi'", publish(MQTTString(deep)))
-        table.valid("body of 127 bytes", all, 0x30, "<t> ~ x*100", publish("t") {
-            $0.payload = ByteBuffer(repeating: 0x78, count: 100)
-        })
-        table.valid("two bytes of remaining length", all, 0x30, "<t> ~ x*200", publish("t") {
-            $0.payload = ByteBuffer(repeating: 0x78, count: 200)
-        })
-        table.valid("a payload of 16,384 bytes", all, 0x30, "<t> ~ x*16384", publish("t") {
-            $0.payload = ByteBuffer(repeating: 0x78, count: 16_384)
-        })
-        table.valid("alias with topic", PacketTable.five, 0x30, "<t> [23 0001] 'hi'", publish("t") {
-            $0.properties.topicAlias = 1
-        })
-        table.valid("alias instead of topic", PacketTable.five, 0x30, "<> [23 FFFF] 'hi'", publish("") {
-            $0.properties.topicAlias = 65_535
-        })
+        table.valid(
+            "body of 127 bytes", all, 0x30, "<t> ~ x*100",
+            publish("t") {
+                $0.payload = ByteBuffer(repeating: 0x78, count: 100)
+            })
+        table.valid(
+            "two bytes of remaining length", all, 0x30, "<t> ~ x*200",
+            publish("t") {
+                $0.payload = ByteBuffer(repeating: 0x78, count: 200)
+            })
+        table.valid(
+            "a payload of 16,384 bytes", all, 0x30, "<t> ~ x*16384",
+            publish("t") {
+                $0.payload = ByteBuffer(repeating: 0x78, count: 16_384)
+            })
+        table.valid(
+            "alias with topic", PacketTable.five, 0x30, "<t> [23 0001] 'hi'",
+            publish("t") {
+                $0.properties.topicAlias = 1
+            })
+        table.valid(
+            "alias instead of topic", PacketTable.five, 0x30, "<> [23 FFFF] 'hi'",
+            publish("") {
+                $0.properties.topicAlias = 65_535
+            })
         table.valid(
             "all properties of a message", PacketTable.five, 0x30,
             "<t> [01 01 02 0000000A 03 <text> 08 <r/1> 09 0002 00FF 26 <k> <v> 26 <k> <w>] 'hi'",
@@ -184,7 +198,8 @@ extension PacketCases {
         table.invalid("topic alias 0", five, 0x30, "<t> [23 0000]", .topicAliasInvalid, "[5:MQTT-3.3.2-8]")
         table.invalid("topic alias twice", five, 0x30, "<t> [23 0001 23 0001]", .protocolError, "[5:§2.2.2.2]")
         table.invalid("payload format 2", five, 0x30, "<t> [01 02]", .protocolError, "[5:§3.3.2.3.2]")
-        table.invalid("wildcard in the response topic", five, 0x30, "<t> [08 <r/#>]", .protocolError, "[5:MQTT-3.3.2-14]")
+        table.invalid(
+            "wildcard in the response topic", five, 0x30, "<t> [08 <r/#>]", .protocolError, "[5:MQTT-3.3.2-14]")
         table.invalid("empty response topic", five, 0x30, "<t> [08 <>]", .protocolError, "[5:MQTT-3.3.2-14]")
         table.invalid(
             "response topic that is not UTF-8", five, 0x30, "<t> [08 0001 FF]", .malformedPacket, "[5:MQTT-1.5.4-1]")

@@ -33,9 +33,10 @@ extension PacketCases {
             return .subscribe(Subscribe(packetID: id, subscriptions: entries))
         }
         let plain = SubscriptionOptions()
-        for text in ["a", "#", "+", "a/#", "+/+", "/", "/#", "+/a/+", "$SYS/#", "$share/g/a/#", "$share", "$shares/x",
-            "a//b", " ", "ü/+", String(repeating: "/", count: 127)]
-        {
+        for text in [
+            "a", "#", "+", "a/#", "+/+", "/", "/#", "+/a/+", "$SYS/#", "$share/g/a/#", "$share", "$shares/x",
+            "a//b", " ", "ü/+", String(repeating: "/", count: 127),
+        ] {
             table.valid("filter \(text)", all, 0x82, "0001 ~ <\(text)> 00", subscribe((text, plain)))
         }
         for qos in QoS.allCases {
@@ -55,7 +56,7 @@ extension PacketCases {
         }
         table.valid("again", [.v3_1], 0x8A, "0001 <a> 00", isCanonical: false, subscribe(("a", plain)))
         table.valid(
-            "subscription identifier", five, 0x82, "0001 [0B FFFFFF7F 26 <k> <v>] <a> 00",
+            "subscription identifier", five, 0x82, "0001 [26 <k> <v> 0B FFFFFF7F] <a> 00",
             .subscribe(
                 Subscribe(
                     packetID: 1,
