@@ -26,7 +26,7 @@ package struct PublishEncoder: Sendable {
         self.payload = payload
         var properties = properties
         var size = SizeCounter()
-        if !properties.isAbsent {
+        if !properties.isEmpty {
             var values = properties.values
             if values.topicAlias != nil || !values.subscriptionIdentifiers.isEmpty {
                 values.topicAlias = nil
@@ -174,8 +174,9 @@ package struct PublishEncoder: Sendable {
         if let packetID { writer.twoByteInteger(packetID) }
         if version == .v5 {
             writer.variableByteInteger(propertiesSize + identifiersSize)
-            if !properties.isAbsent { writer.propertyFields(properties.values, of: .publish) }
-            for identifier in subscriptionIdentifiers.prefix(Self.subscriptionIdentifiersMax) {
+            if !properties.isEmpty { writer.propertyFields(properties.values, of: .publish) }
+            for identifier in subscriptionIdentifiers.prefix(Self.subscriptionIdentifiersMax)
+            where Self.isWritten(identifier) {
                 writer.byte(PropertyID.subscriptionIdentifier.rawValue)
                 writer.variableByteInteger(Int(identifier))
             }
@@ -194,9 +195,14 @@ package struct PublishEncoder: Sendable {
     /// Keeps the packet within what `isRepresentable` left room for: 10,000 identifiers of five bytes.
     private static let subscriptionIdentifiersMax = 10_000
 
+    /// Others than 1...268,435,455 do not exist (§3.8.2.1.2).
+    private static func isWritten(_ identifier: UInt32) -> Bool {
+        identifier > 0 && identifier <= CodecLimits.variableByteIntegerMax
+    }
+
     private static func size(_ identifiers: [UInt32]) -> Int {
         var size = 0
-        for identifier in identifiers.prefix(subscriptionIdentifiersMax) {
+        for identifier in identifiers.prefix(subscriptionIdentifiersMax) where isWritten(identifier) {
             size += 1 + variableByteIntegerSize(Int(identifier))
         }
         return size
