@@ -44,6 +44,21 @@ struct WebUpgradeTests {
         }
     }
 
+    @Test(
+        "Connection may hold more than Upgrade, in any case",
+        arguments: ["keep-alive, Upgrade", "upgrade", "UPGRADE,keep-alive", "keep-alive\r\nConnection: Upgrade"]
+    )
+    func connectionField(_ value: String) async throws {
+        try await WebRig.run { rig in
+            let client = try await rig.connect()
+            let request = Self.request("GET /mqtt HTTP/1.1", ["Connection": value, "Upgrade": "WebSocket"])
+            try await client.send(Array(request.utf8) + ClientFrame.make([5]))
+            #expect(try await client.answer().status == 101)
+            try await client.expect([0x82, 1, 5])
+            try await client.close()
+        }
+    }
+
     @Test("a request byte by byte upgrades too")
     func bytewise() async throws {
         try await WebRig.run { rig in
