@@ -206,8 +206,8 @@ const statusTexts = {
 };
 const hints = {
     online: 'Enter sends, Shift + Enter starts a new line',
-    connecting: 'Connecting. What you write is kept and sent in order.',
-    waiting: 'Offline. What you write is kept and sent in order.',
+    connecting: 'Connecting. Messages are kept and sent in order.',
+    waiting: 'Offline. Messages are kept and sent in order.',
     elsewhere: 'This chat is open in another tab.',
 };
 
