@@ -48,8 +48,8 @@ const concat = parts => {
 const toBytes = value => (typeof value === 'string' ? textEncoder.encode(value) : new Uint8Array(value));
 const varint = n => {
     const bytes = [];
-    do { bytes.push((n & 0x7f) | (n > 0x7f ? 0x80 : 0)); n >>>= 7; } while (n > 0);
-    return Uint8Array.from(bytes);
+    for (; n > 0x7f; n >>>= 7) bytes.push(n & 0x7f | 0x80);
+    return Uint8Array.of(...bytes, n);
 };
 const byte = n => Uint8Array.of(n);
 const uint16 = n => Uint8Array.of(n >> 8, n);
@@ -75,6 +75,11 @@ class FieldReader {
     }
     byte() { return this.take(1)[0]; }
     uint16() { const [a, b] = this.take(2); return a << 8 | b; }
+    packetID() {
+        const packetID = this.uint16();
+        if (packetID === 0) throw protocolError('A packet identifier is 0');
+        return packetID;
+    }
     uint32() { return this.uint16() * 0x10000 + this.uint16(); }
     varint() {
         for (let value = 0, shift = 0; shift < 28; shift += 7) {
@@ -86,10 +91,9 @@ class FieldReader {
     }
     binary() { return this.take(this.uint16()).slice(); }
     string() {
-        let text;
-        try { text = textDecoder.decode(this.take(this.uint16())); } catch { throw malformed('A string is not UTF-8'); }
-        if (text.includes('\0')) throw malformed('A string holds U+0000');
-        return text;
+        const bytes = this.take(this.uint16());
+        if (bytes.includes(0)) throw malformed('A string holds U+0000');
+        try { return textDecoder.decode(bytes); } catch { throw malformed('A string is not UTF-8'); }
     }
     pair() { return [this.string(), this.string()]; }
 }
@@ -113,13 +117,11 @@ const propertyTable = Object.entries(propertiesByKind).flatMap(([kind, ids]) =>
     Object.entries(ids).map(([name, id]) => ({ name, id, kind })));
 
 const encodeProperties = (properties = {}) => {
-    const parts = Object.entries(properties).filter(([, value]) => value !== undefined).flatMap(([name, value]) => {
-        const property = propertyTable.find(one => one.name === name);
-        if (!property) throw new TypeError(`There is no property ${name}`);
-        const values = property.kind === 'pair' ? value : [value];
-        return values.flatMap(one => [byte(property.id), propertyWriters[property.kind](one)]);
-    });
-    const bytes = concat(parts);
+    const bytes = concat(Object.entries(properties).filter(([, value]) => value !== undefined).flatMap(([name, value]) => {
+        const { id, kind } = propertyTable.find(one => one.name === name) ?? {};
+        if (!id) throw new TypeError(`There is no property ${name}`);
+        return (kind === 'pair' ? value : [value]).flatMap(one => [byte(id), propertyWriters[kind](one)]);
+    }));
     return concat([varint(bytes.length), bytes]);
 };
 
@@ -144,8 +146,8 @@ const packetTypes = ('reserved connect connack publish puback pubrec pubrel pubc
     + 'subscribe suback unsubscribe unsuback pingreq pingresp disconnect auth').split(' ');
 
 // The packet id is there unless it is a DISCONNECT; the short forms leave out a reason of 0 (§3.4.2.1, §3.14.2.1).
-const encodeReason = ({ packetID, reasonCode = 0, properties }) => {
-    const head = packetID === undefined ? [] : [uint16(packetID)];
+const encodeReason = ({ type, packetID, reasonCode = 0, properties }) => {
+    const head = [type === 'pubrel' ? 2 : 0, ...(packetID === undefined ? [] : [uint16(packetID)])];
     if (properties) return [...head, byte(reasonCode), encodeProperties(properties)];
     return reasonCode === 0 ? head : [...head, byte(reasonCode)];
 };
@@ -172,12 +174,8 @@ const encoders = {
     },
     unsubscribe: ({ packetID, filter, properties }) =>
         [2, uint16(packetID), encodeProperties(properties), string(filter)],
-    puback: packet => [0, ...encodeReason(packet)],
-    pubrec: packet => [0, ...encodeReason(packet)],
-    pubrel: packet => [2, ...encodeReason(packet)],
-    pubcomp: packet => [0, ...encodeReason(packet)],
+    puback: encodeReason, pubrec: encodeReason, pubrel: encodeReason, pubcomp: encodeReason, disconnect: encodeReason,
     pingreq: () => [0],
-    disconnect: packet => [0, ...encodeReason(packet)],
 };
 
 /** The bytes of a packet that a client may send. Throws RangeError when a field does not fit into the wire format. */
@@ -188,18 +186,11 @@ export function encodePacket(packet) {
     return concat([byte(packetTypes.indexOf(packet.type) << 4 | flags), varint(body.length), body]);
 }
 
-const decodePacketID = reader => {
-    const packetID = reader.uint16();
-    if (packetID === 0) throw protocolError('A packet identifier is 0');
-    return packetID;
-};
-const decodeReason = reader => ({
-    reasonCode: reader.left > 0 ? reader.byte() : 0,
-    properties: reader.left > 0 ? decodeProperties(reader) : {},
-});
-const decodeAck = reader => ({ packetID: decodePacketID(reader), ...decodeReason(reader) });
+const decodeReason = reader => (
+    { reasonCode: reader.left > 0 ? reader.byte() : 0, properties: reader.left > 0 ? decodeProperties(reader) : {} });
+const decodeAck = reader => ({ packetID: reader.packetID(), ...decodeReason(reader) });
 const decodeGrants = reader => (
-    { packetID: decodePacketID(reader), properties: decodeProperties(reader), reasonCodes: [...reader.take(reader.left)] });
+    { packetID: reader.packetID(), properties: decodeProperties(reader), reasonCodes: [...reader.take(reader.left)] });
 
 const decoders = {
     connack(reader) {
@@ -214,7 +205,7 @@ const decoders = {
         if (packet.qos === 3) throw malformed('QoS is 3'); // [MQTT-3.3.1-4]
         if (packet.duplicate && packet.qos === 0) throw malformed('DUP is set with QoS 0'); // [MQTT-3.3.1-2]
         if (/[+#]/.test(packet.topic)) throw new MQTTError(0x90); // [MQTT-3.3.2-2]
-        if (packet.qos > 0) packet.packetID = decodePacketID(reader);
+        if (packet.qos > 0) packet.packetID = reader.packetID();
         packet.properties = decodeProperties(reader);
         // We announce no topic alias maximum, so the server must not use any [MQTT-3.3.2-9].
         if (packet.properties.topicAlias !== undefined) throw new MQTTError(0x94);
@@ -271,15 +262,12 @@ const toBase64 = bytes => btoa(Array.from(bytes, code => String.fromCharCode(cod
 const fromBase64 = text => Uint8Array.from(atob(text), character => character.charCodeAt(0));
 
 /**
- * One session with one broker. It reconnects by itself until `end` or until the broker refuses for good.
- *
- * Events, with what their listeners get:
+ * One session with one broker. It reconnects by itself until `end` or until the broker refuses for good. Events:
  * - `state` (state): 'connecting', 'online', 'waiting' (until the next attempt) or 'stopped'.
- * - `online` ({sessionPresent, properties}): CONNACK. What the listener sends, a SUBSCRIBE usually, leaves before
- *   the publishes that wait.
+ * - `online` ({sessionPresent, properties}): CONNACK. What the listener sends leaves before the publishes that wait.
  * - `offline` ({error, retryIn}): the connection or the attempt is over; `retryIn` in ms, undefined if it was final.
  * - `message` ({topic, payload, qos, retain, duplicate, packetID, properties}): a PUBLISH; `payload` is a Uint8Array.
- * - `turn` (): all messages of one WebSocket frame were handed out. Their acknowledgements leave after the listeners,
+ * - `turn` (): all of one WebSocket frame was handed out; its acknowledgements leave after the listeners have returned,
  *   so what these write down is safe first.
  * - `settled` ({tag, error}): a publish of QoS 1 or 2 is over, one of before a reload included; `error` if refused.
  */
@@ -371,11 +359,9 @@ export class MQTTClient {
             encodePacket({ ...message, type: 'publish', packetID: 1 }); // What cannot be encoded is refused at once.
             const entry = { ...message, tag, phase: 'waiting', resolve, reject };
             if (qos === 0) {
-                if (this.#state !== 'online') throw new MQTTError(0, 'Not connected');
-                const refusal = this.#refusal(entry);
+                const refusal = this.#state === 'online' ? this.#refusal(entry) : new MQTTError(0, 'Not connected');
                 if (refusal) throw refusal;
-                this.#send({ ...entry, type: 'publish' });
-                return resolve();
+                return resolve(this.#send({ ...entry, type: 'publish' }));
             }
             if (this.#outgoing.length >= this.#options.maximumWaiting) throw new MQTTError(0x97, 'Too much waits');
             this.#outgoing.push(entry);
@@ -401,11 +387,7 @@ export class MQTTClient {
         }
     }
 
-    #setState(state) {
-        if (state === this.#state) return;
-        this.#state = state;
-        this.#emit('state', state);
-    }
+    #setState(state) { if (state !== this.#state) this.#emit('state', this.#state = state); }
 
     /** A store that fails half-way must not stop the conversation (memory is right, only a reload would repeat); at the
      *  acceptance of a publish it must, or we would promise what a reload loses. */
@@ -617,24 +599,17 @@ export class MQTTClient {
     }
 
     #answerRequest(packet) {
-        const request = this.#requests.get(packet.packetID);
-        if (!request || !packet.type.startsWith(request.type.slice(0, 3))) throw protocolError('Nobody asked for this');
+        const { type, resolve, reject } = this.#requests.get(packet.packetID) ?? {};
+        if (packet.type !== (type === 'subscribe' ? 'suback' : 'unsuback') || !type) throw protocolError('Nobody asked');
         this.#requests.delete(packet.packetID);
         const [reasonCode = 0x80] = packet.reasonCodes;
-        if (reasonCode >= 0x80) request.reject(refusedBy({ ...packet, reasonCode }));
-        else request.resolve(reasonCode);
+        if (reasonCode >= 0x80) reject(refusedBy({ ...packet, reasonCode })); else resolve(reasonCode);
     }
 
-    #ping() {
-        this.#isPingOpen = true;
-        this.#send({ type: 'pingreq' });
-    }
+    #ping() { this.#isPingOpen = true; this.#send({ type: 'pingreq' }); }
 
     /** Runs twice per keep-alive: a PINGREQ that half of it left unanswered means that nobody is there. */
-    #checkLife() {
-        if (this.#isPingOpen) this.#lose(new MQTTError(0, 'The broker does not answer'));
-        else this.#ping();
-    }
+    #checkLife() { if (this.#isPingOpen) this.#lose(new MQTTError(0, 'The broker does not answer')); else this.#ping(); }
 
     #send(packet) {
         this.#outbox.push(encodePacket(packet));
