@@ -146,7 +146,9 @@ const showMessage = message => {
 };
 
 const isAtEnd = () => $('scroller').scrollHeight - $('scroller').scrollTop - $('scroller').clientHeight < 60;
+let isFollowing = true; // Whether the reader is at the end, as of the last scroll.
 const scrollToEnd = () => {
+    isFollowing = true;
     $('scroller').scrollTop = $('scroller').scrollHeight;
     $('latest').hidden = true;
 };
@@ -155,7 +157,7 @@ const scrollToEnd = () => {
 const add = (room, message) => {
     remember(room, message);
     if (room !== currentRoom) return;
-    const shouldFollow = message.isMine || isAtEnd();
+    const shouldFollow = message.isMine || isFollowing;
     showMessage(message);
     if (shouldFollow) scrollToEnd(); else $('latest').hidden = false;
     if (document.hidden && !message.isMine) unseen += 1;
@@ -169,9 +171,8 @@ const change = (room, id, changes) => {
     changedRooms.add(room);
     const element = room === currentRoom && elements.get(id);
     if (!element) return;
-    const wasAtEnd = isAtEnd();
     showState(element, message);
-    if (wasAtEnd) scrollToEnd();
+    if (isFollowing) scrollToEnd();
 };
 
 const showTitle = () => {
@@ -205,8 +206,8 @@ const statusTexts = {
 };
 const hints = {
     online: 'Enter sends, Shift + Enter starts a new line',
-    connecting: 'Connecting. What you write is kept and sent in order.',
-    waiting: 'Offline. What you write is kept and sent in order.',
+    connecting: 'Connecting. Messages are kept and sent in order.',
+    waiting: 'Offline. Messages are kept and sent in order.',
     elsewhere: 'This chat is open in another tab.',
 };
 
@@ -223,20 +224,27 @@ const showConnection = () => {
 
 // The client.
 
-/** Rooms that the broker's session is subscribed to, as far as we know; those left while offline are among them. */
+// Rooms that the broker's session is subscribed to, with whether it has said so: {room: isGranted}. It is written
+// before the SUBSCRIBE leaves, so that a room which was left while offline is not forgotten.
+const subscriptions = () => storage.read('subscriptions', {});
+const noteSubscription = (room, isGranted) => storage.write('subscriptions', { ...subscriptions(), [room]: isGranted });
+const forgetSubscription = room => {
+    const { [room]: _, ...others } = subscriptions();
+    storage.write('subscriptions', others);
+};
+
+/** Makes the session's subscriptions those that the page wants; a session that has them is left in peace. */
 const syncSubscriptions = async () => {
     if (client?.state !== 'online') return;
     const room = currentRoom;
-    for (const left of storage.read('subscribed', []).filter(one => one !== room)) {
-        client.unsubscribe(topicPrefix + left).then(() => {
-            storage.write('subscribed', storage.read('subscribed', []).filter(one => one !== left));
-        }).catch(() => {}); // The next connection tries again.
+    for (const left of Object.keys(subscriptions()).filter(one => one !== room)) {
+        client.unsubscribe(topicPrefix + left).then(() => forgetSubscription(left), () => {}); // Or the next time.
     }
-    if (!room) return;
-    storage.write('subscribed', [...new Set([...storage.read('subscribed', []), room])]);
+    if (!room || subscriptions()[room]) return;
+    noteSubscription(room, false);
     try {
-        // Retain handling 1: a retained message comes with the first subscription only, not at each return.
-        await client.subscribe(topicPrefix + room, { qos: 1, retainHandling: 1 });
+        await client.subscribe(topicPrefix + room, { qos: 1 });
+        noteSubscription(room, true);
     } catch (error) {
         if (error.reasonCode === 0 || room !== currentRoom) return;
         $('hint-text').textContent = `You cannot read this room: ${error.message}.`;
@@ -289,7 +297,7 @@ const startClient = () => {
     client.on('message', receive);
     client.on('turn', saveHistories);
     client.on('online', ({ sessionPresent }) => {
-        if (!sessionPresent) storage.write('subscribed', []);
+        if (!sessionPresent) storage.write('subscriptions', {});
         syncSubscriptions();
     });
     client.on('offline', ({ error, retryIn }) => {
@@ -360,10 +368,8 @@ $('leave').addEventListener('click', leave);
 
 const fitText = () => {
     const field = $('text');
-    const wasAtEnd = isAtEnd();
     field.style.height = 'auto';
     field.style.height = `${Math.min(160, field.scrollHeight + 2)}px`;
-    if (wasAtEnd) scrollToEnd();
 };
 
 $('compose').addEventListener('submit', event => {
@@ -402,8 +408,12 @@ $('resume').addEventListener('click', () => {
 });
 
 $('latest').addEventListener('click', scrollToEnd);
-$('scroller').addEventListener('scroll', () => { if (isAtEnd()) $('latest').hidden = true; }, { passive: true });
-new ResizeObserver(() => { if ($('latest').hidden) scrollToEnd(); }).observe($('scroller'));
+$('scroller').addEventListener('scroll', () => {
+    isFollowing = isAtEnd();
+    if (isFollowing) $('latest').hidden = true;
+}, { passive: true });
+// The keyboard of a phone and a growing text field take room from the messages; the end stays in sight.
+new ResizeObserver(() => { if (isFollowing) scrollToEnd(); }).observe($('scroller'));
 
 addEventListener('online', () => client?.wake());
 document.addEventListener('visibilitychange', () => {
@@ -412,17 +422,18 @@ document.addEventListener('visibilitychange', () => {
     unseen = 0;
     showTitle();
 });
-addEventListener('hashchange', () => {
-    const { name, room } = preset();
-    if (room !== undefined && me && roomProblem(cleanRoom(room)) === '') enter(cleanName(name) || me, cleanRoom(room));
-});
 
-// The beginning: a complete address or the room of the last visit joins at once, anything less asks.
-const { name: presetName, room: presetRoom } = preset();
-const name = cleanName(presetName ?? me);
-const room = cleanRoom(presetRoom ?? storage.read('room') ?? '');
-$('name').value = name;
-$('room').value = room || 'lobby';
+/** A complete address joins at once, as does the room of the last visit; anything less asks. */
+const enterFromAddress = () => {
+    const { name: presetName, room: presetRoom } = preset();
+    const name = cleanName(presetName) || me;
+    const room = cleanRoom(presetRoom ?? storage.read('room') ?? '');
+    $('name').value = name;
+    $('room').value = room || 'lobby';
+    if (name && roomProblem(room) === '') enter(name, room);
+};
+
 showRoom();
 showConnection();
-if (name && roomProblem(room) === '') enter(name, room);
+enterFromAddress();
+addEventListener('hashchange', enterFromAddress);
