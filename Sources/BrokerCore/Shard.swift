@@ -77,13 +77,15 @@ package final class Shard {
 
     /// When the next timer is due.
     package var nextTimer: Instant? { timers.next }
+    /// How many timers are kept, for whoever wants to see that they are bounded.
+    package var timerCount: Int { timers.count }
 
     package func timeReached(_ now: Now) {
         while let event = timers.popDue(now.instant) {
             switch event {
             case .connection(let connection): checkDeadline(of: connection, now)
-            case .absence(let session, let epoch): absenceEnded(session, epoch: epoch, now)
-            case .link(let link, let epoch): linkTimer(link, epoch: epoch, now)
+            case .absence(let session): absenceEnded(session, now)
+            case .link(let link): linkTimer(link, now)
             }
         }
     }
@@ -223,6 +225,7 @@ package final class Shard {
     func release(_ connection: Connection) {
         guard connection.isHeld else { return }
         connection.isHeld = false
+        connection.wasHeld = true
         outbox.resumed.append(connection)
     }
 }

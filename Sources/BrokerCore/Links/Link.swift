@@ -31,9 +31,11 @@ package final class Link {
     /// When the upstream last settled a message of ours, or had nothing to settle.
     var progressedAt = Instant(nanoseconds: 0)
     var pingSentAt: Instant?
-    /// Tells timers and dials of one connection from those of the next.
+    /// Tells dials of one connection from those of the next.
     package internal(set) var epoch: UInt64 = 0
     var subscribePacketID: UInt16 = 1
+    /// The one thing that the link waits for: CONNACK, its next heartbeat, or the end of a back-off.
+    var timer: TimerQueue.Token?
 
     init(settings: LinkSettings, receiver: ReceiverID) {
         self.settings = settings

@@ -12,14 +12,18 @@ package final class Session {
     package internal(set) var receiver: ReceiverID?
     /// Seconds; 0 ends with the connection, `UInt32.max` never.
     var expiryInterval: UInt32
+    /// The ticket of its row, when this process made it.
+    var created = Ticket.none
     /// Nil while the client is away.
     package internal(set) var connection: Connection?
     /// The upstream that this session belongs to; nil for a client.
     let link: Link?
-    /// Counts absences, so that a timer knows whether it still means this one.
+    /// Counts comings and goings, so that a page or a commit knows whether it still means this connection.
     var epoch: UInt64 = 0
     /// When the expiry of this absence ends; nil while connected or when it never does.
     var expiresAt: Instant?
+    /// Fires when the will is due or the absence ends, whichever is first.
+    var timer: TimerQueue.Token?
     var isEnded = false
 
     var subscriptions: [MQTTString: Subscription] = [:]
