@@ -28,7 +28,10 @@ const storage = {
 };
 
 /** Random and unguessable. `crypto.randomUUID` exists on https only, and an edge box is often plain http. */
-const randomID = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), n => n.toString(16).padStart(2, '0')).join('');
+const randomID = () => {
+    const bytes = crypto.getRandomValues(new Uint8Array(16));
+    return Array.from(bytes, n => n.toString(16).padStart(2, '0')).join('');
+};
 
 // The address may preset name and room, in the hash or the query.
 
@@ -53,7 +56,10 @@ const brokerURL = () => {
 
 const cleanName = text => (text ?? '').trim().slice(0, 40);
 const cleanRoom = text => (text ?? '').trim().replace(/^#+/, '').slice(0, 64);
-const roomProblem = room => (room === '' ? 'Please enter a room.' : /[+#/\0]/.test(room) ? 'A room cannot contain +, # or /.' : '');
+const roomProblem = room => {
+    if (room === '') return 'Please enter a room.';
+    return /[+#/\0]/.test(room) ? 'A room cannot contain +, # or /.' : '';
+};
 
 // Histories: an array of {id, name, text, at, state, isMine, reason, packetID} per room, oldest first.
 
@@ -259,7 +265,8 @@ const parse = ({ payload, packetID }) => {
         const { id, name, text: said, at } = JSON.parse(text);
         const isOurs = [id, name, said].every(one => typeof one === 'string') && /^[\w.-]{1,64}$/.test(id) && said !== '';
         const date = new Date(at);
-        if (isOurs) return { id, name: cleanName(name) || 'someone', text: said, at: (isNaN(date) ? new Date() : date).toISOString() };
+        const time = (isNaN(date) ? new Date() : date).toISOString();
+        if (isOurs) return { id, name: cleanName(name) || 'someone', text: said, at: time };
     } catch { /* Not JSON: shown as it is. */ }
     return { id: `plain-${randomID()}`, name: 'someone', text, at: new Date().toISOString(), packetID };
 };
@@ -276,7 +283,8 @@ const receive = packet => {
 };
 
 const publish = (room, { id, name, text, at }) => {
-    client.publish(topicPrefix + room, JSON.stringify({ id, name, text, at }), { qos: 1, tag: { room, id } }).catch(error => {
+    const payload = JSON.stringify({ id, name, text, at });
+    client.publish(topicPrefix + room, payload, { qos: 1, tag: { room, id } }).catch(error => {
         // Refusals by the broker arrive as `settled`; what never got into the queue is told here only.
         if (!client.waitingTags.some(tag => tag.id === id)) change(room, id, { state: 'failed', reason: error.message });
         saveHistories();
@@ -340,9 +348,12 @@ const enter = (name, room) => {
     syncSubscriptions();
     showRoom();
     showConnection();
-    // A page that died between writing the message down and queueing it left it on "sending": same id, so no second copy.
+    // A page that died between writing a message down and queueing it left it on "sending". The id is the same, so it
+    // is shown once even if it did leave.
     const waiting = new Set(client.waitingTags.map(tag => tag.id));
-    for (const message of history(room)) if (message.state === 'sending' && !waiting.has(message.id)) publish(room, message);
+    for (const message of history(room)) {
+        if (message.state === 'sending' && !waiting.has(message.id)) publish(room, message);
+    }
 };
 
 const leave = () => {
