@@ -212,8 +212,8 @@ const statusTexts = {
 };
 const hints = {
     online: 'Enter sends, Shift + Enter starts a new line',
-    connecting: 'Connecting. Messages are kept and sent in order.',
-    waiting: 'Offline. Messages are kept and sent in order.',
+    connecting: 'Connecting. Messages are kept, in order.',
+    waiting: 'Offline. Messages are kept, in order.',
     elsewhere: 'This chat is open in another tab.',
 };
 
@@ -263,7 +263,8 @@ const parse = ({ payload, packetID }) => {
     const text = new TextDecoder().decode(payload);
     try {
         const { id, name, text: said, at } = JSON.parse(text);
-        const isOurs = [id, name, said].every(one => typeof one === 'string') && /^[\w.-]{1,64}$/.test(id) && said !== '';
+        const areStrings = [id, name, said].every(one => typeof one === 'string');
+        const isOurs = areStrings && /^[\w.-]{1,64}$/.test(id) && said !== '';
         const date = new Date(at);
         const time = (isNaN(date) ? new Date() : date).toISOString();
         if (isOurs) return { id, name: cleanName(name) || 'someone', text: said, at: time };
@@ -277,8 +278,9 @@ const receive = packet => {
     const message = parse(packet);
     // The same id again is our own message on its way back, or a repetition after a reconnect. A plain text has no id:
     // its repetition is known by DUP, the packet id and the text.
-    const isKnown = history(room).some(one => one.id === message.id
-        || packet.duplicate && one.packetID !== undefined && one.packetID === message.packetID && one.text === message.text);
+    const isRepetition = ({ packetID, text }) =>
+        packet.duplicate && packetID !== undefined && packetID === message.packetID && text === message.text;
+    const isKnown = history(room).some(one => one.id === message.id || isRepetition(one));
     if (!isKnown) add(room, { ...message, state: 'received', isMine: false });
 };
 
@@ -286,7 +288,8 @@ const publish = (room, { id, name, text, at }) => {
     const payload = JSON.stringify({ id, name, text, at });
     client.publish(topicPrefix + room, payload, { qos: 1, tag: { room, id } }).catch(error => {
         // Refusals by the broker arrive as `settled`; what never got into the queue is told here only.
-        if (!client.waitingTags.some(tag => tag.id === id)) change(room, id, { state: 'failed', reason: error.message });
+        const isQueued = client.waitingTags.some(tag => tag.id === id);
+        if (!isQueued) change(room, id, { state: 'failed', reason: error.message });
         saveHistories();
     });
 };

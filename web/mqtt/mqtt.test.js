@@ -66,7 +66,8 @@ const decoded = [
         properties: { assignedClientID: 'a', receiveMaximum: 20, serverKeepAlive: 60, maximumPacketSize: 65536 },
     }],
     ['PUBLISH QoS 1 with DUP', '3a 08 0001 61 0007 00 6869', {
-        type: 'publish', duplicate: true, qos: 1, retain: false, topic: 'a', packetID: 7, properties: {}, payload: unhex('6869'),
+        type: 'publish', duplicate: true, qos: 1, retain: false, topic: 'a', packetID: 7, properties: {},
+        payload: unhex('6869'),
     }],
     ['PUBLISH with properties that repeat', '30 15 0001 61 11 0b 01 0b 8001 26 0001 6b 0001 76 26 0000 0000', {
         type: 'publish', duplicate: false, qos: 0, retain: false, topic: 'a', payload: unhex(''),
@@ -293,6 +294,28 @@ test('a final refusal and a session taken over end the attempts', async () => {
         assert.equal((await offline).retryIn, undefined);
         assert.equal(sockets.length, 1);
     }
+});
+
+test('a listener that publishes while a refusal is told does not overtake what waits', () => {
+    const { client, socket, connack } = scripted();
+    client.on('settled', ({ tag }) => { if (tag === 'large') client.publish('a', '3', { qos: 1 }); });
+    client.publish('a', 'x'.repeat(40), { qos: 1, tag: 'large' });
+    client.publish('a', '2', { qos: 1 });
+    connack('20 08 00 00 05 27 00000014');
+    assert.equal(socket().takeSent(), '320700016100010032' + '320700016100020033');
+    client.end();
+});
+
+test('a client that a listener ends in mid-turn says good-bye last and starts clean', () => {
+    const { client, socket, connack } = scripted();
+    client.on('message', () => client.end());
+    connack();
+    socket().receive('32 06 0001 61 0001 00' + '32 06 0001 61 0002 00');
+    assert.equal(socket().takeSent(), 'e000');
+    client.connect();
+    socket().open();
+    assert.ok(socket().takeSent().startsWith('10'));
+    client.end();
 });
 
 test('a store that is full refuses the publish instead of promising what a reload would lose', async () => {
