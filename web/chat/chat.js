@@ -28,7 +28,10 @@ const storage = {
 };
 
 /** Random and unguessable. `crypto.randomUUID` exists on https only, and an edge box is often plain http. */
-const randomID = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), n => n.toString(16).padStart(2, '0')).join('');
+const randomID = () => {
+    const bytes = crypto.getRandomValues(new Uint8Array(16));
+    return Array.from(bytes, n => n.toString(16).padStart(2, '0')).join('');
+};
 
 // The address may preset name and room, in the hash or the query.
 
@@ -53,7 +56,10 @@ const brokerURL = () => {
 
 const cleanName = text => (text ?? '').trim().slice(0, 40);
 const cleanRoom = text => (text ?? '').trim().replace(/^#+/, '').slice(0, 64);
-const roomProblem = room => (room === '' ? 'Please enter a room.' : /[+#/\0]/.test(room) ? 'A room cannot contain +, # or /.' : '');
+const roomProblem = room => {
+    if (room === '') return 'Please enter a room.';
+    return /[+#/\0]/.test(room) ? 'A room cannot contain +, # or /.' : '';
+};
 
 // Histories: an array of {id, name, text, at, state, isMine, reason, packetID} per room, oldest first.
 
@@ -206,8 +212,8 @@ const statusTexts = {
 };
 const hints = {
     online: 'Enter sends, Shift + Enter starts a new line',
-    connecting: 'Connecting. Messages are kept and sent in order.',
-    waiting: 'Offline. Messages are kept and sent in order.',
+    connecting: 'Connecting. Messages are kept, in order.',
+    waiting: 'Offline. Messages are kept, in order.',
     elsewhere: 'This chat is open in another tab.',
 };
 
@@ -257,9 +263,11 @@ const parse = ({ payload, packetID }) => {
     const text = new TextDecoder().decode(payload);
     try {
         const { id, name, text: said, at } = JSON.parse(text);
-        const isOurs = [id, name, said].every(one => typeof one === 'string') && /^[\w.-]{1,64}$/.test(id) && said !== '';
+        const areStrings = [id, name, said].every(one => typeof one === 'string');
+        const isOurs = areStrings && /^[\w.-]{1,64}$/.test(id) && said !== '';
         const date = new Date(at);
-        if (isOurs) return { id, name: cleanName(name) || 'someone', text: said, at: (isNaN(date) ? new Date() : date).toISOString() };
+        const time = (isNaN(date) ? new Date() : date).toISOString();
+        if (isOurs) return { id, name: cleanName(name) || 'someone', text: said, at: time };
     } catch { /* Not JSON: shown as it is. */ }
     return { id: `plain-${randomID()}`, name: 'someone', text, at: new Date().toISOString(), packetID };
 };
@@ -270,15 +278,18 @@ const receive = packet => {
     const message = parse(packet);
     // The same id again is our own message on its way back, or a repetition after a reconnect. A plain text has no id:
     // its repetition is known by DUP, the packet id and the text.
-    const isKnown = history(room).some(one => one.id === message.id
-        || packet.duplicate && one.packetID !== undefined && one.packetID === message.packetID && one.text === message.text);
+    const isRepetition = ({ packetID, text }) =>
+        packet.duplicate && packetID !== undefined && packetID === message.packetID && text === message.text;
+    const isKnown = history(room).some(one => one.id === message.id || isRepetition(one));
     if (!isKnown) add(room, { ...message, state: 'received', isMine: false });
 };
 
 const publish = (room, { id, name, text, at }) => {
-    client.publish(topicPrefix + room, JSON.stringify({ id, name, text, at }), { qos: 1, tag: { room, id } }).catch(error => {
+    const payload = JSON.stringify({ id, name, text, at });
+    client.publish(topicPrefix + room, payload, { qos: 1, tag: { room, id } }).catch(error => {
         // Refusals by the broker arrive as `settled`; what never got into the queue is told here only.
-        if (!client.waitingTags.some(tag => tag.id === id)) change(room, id, { state: 'failed', reason: error.message });
+        const isQueued = client.waitingTags.some(tag => tag.id === id);
+        if (!isQueued) change(room, id, { state: 'failed', reason: error.message });
         saveHistories();
     });
 };
@@ -340,9 +351,12 @@ const enter = (name, room) => {
     syncSubscriptions();
     showRoom();
     showConnection();
-    // A page that died between writing the message down and queueing it left it on "sending": same id, so no second copy.
+    // A page that died between writing a message down and queueing it left it on "sending". The id is the same, so it
+    // is shown once even if it did leave.
     const waiting = new Set(client.waitingTags.map(tag => tag.id));
-    for (const message of history(room)) if (message.state === 'sending' && !waiting.has(message.id)) publish(room, message);
+    for (const message of history(room)) {
+        if (message.state === 'sending' && !waiting.has(message.id)) publish(room, message);
+    }
 };
 
 const leave = () => {

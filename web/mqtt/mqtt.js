@@ -1,11 +1,9 @@
 // MQTT 5 over WebSocket for browsers: one file, no dependencies.
-//
 //   const client = new MQTTClient({ url: 'wss://edge:8084/mqtt', clientID: 'kiosk-7' });
 //   client.on('message', ({ topic, payload }) => console.log(topic, new TextDecoder().decode(payload)));
 //   client.on('online', () => client.subscribe('room/+', { qos: 1 }));
 //   client.connect();
 //   await client.publish('room/1', 'hello', { qos: 1 });   // resolves once the broker has acknowledged it
-//
 // It reads upwards: primitives, properties, packets, packets out of a stream, client. § are those of MQTT 5.0.
 
 /** What the reason codes mean that a user may meet (§2.4), in words that can be shown. */
@@ -16,29 +14,26 @@ const reasonNames = {
     0x88: 'Server unavailable', 0x89: 'Server busy', 0x8a: 'Banned', 0x8b: 'Server shutting down',
     0x8d: 'Keep alive timeout', 0x8e: 'Session taken over', 0x8f: 'Topic filter not valid',
     0x90: 'Topic name not valid', 0x92: 'Packet identifier not found', 0x93: 'Receive maximum exceeded',
-    0x94: 'Topic alias not valid', 0x95: 'Packet too large', 0x96: 'Message rate too high', 0x97: 'Quota exceeded',
-    0x98: 'Administrative action', 0x99: 'Payload format not valid', 0x9a: 'Retain not supported',
-    0x9b: 'QoS not supported', 0x9c: 'Use another server', 0x9d: 'Server moved', 0x9f: 'Connection rate exceeded',
+    0x95: 'Packet too large', 0x96: 'Message rate too high', 0x97: 'Quota exceeded', 0x98: 'Administrative action',
+    0x99: 'Payload format not valid', 0x9a: 'Retain not supported', 0x9b: 'QoS not supported', 0x9d: 'Server moved',
 };
 
 /** A refusal or a failure: `reasonCode` as in §2.4, or 0 when the network and not the peer is at fault. */
 export class MQTTError extends Error {
+    name = 'MQTTError';
     constructor(reasonCode, detail) {
         super(detail || reasonNames[reasonCode] || `Reason 0x${reasonCode.toString(16)}`);
-        Object.assign(this, { name: 'MQTTError', reasonCode });
+        this.reasonCode = reasonCode;
     }
 }
-
 const malformed = detail => new MQTTError(0x81, detail);
 const protocolError = detail => new MQTTError(0x82, detail);
 const refusedBy = ({ reasonCode, properties }) =>
     Object.assign(new MQTTError(reasonCode, properties.reasonString), { isFromServer: true });
 
 // Primitives (§1.5). Each writer returns its bytes; a packet is the concatenation of its parts.
-
 const textEncoder = new TextEncoder();
-// A byte order mark is part of the string and is not stripped [MQTT-1.5.4-3].
-const textDecoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+const textDecoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }); // Keeps U+FEFF [MQTT-1.5.4-3].
 
 const concat = parts => {
     const whole = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
@@ -100,7 +95,6 @@ class FieldReader {
 
 // Properties (§2.2.2) by the kind of their value. A packet's properties are a plain object with these names;
 // `userProperties` is an array of [name, value], and `subscriptionID` is an array in what was received.
-
 const propertyWriters = { byte, uint16, uint32, varint, binary, string, pair };
 const propertiesByKind = {
     byte: { payloadFormat: 0x01, requestProblemInformation: 0x17, requestResponseInformation: 0x19, maximumQoS: 0x24,
@@ -117,7 +111,8 @@ const propertyTable = Object.entries(propertiesByKind).flatMap(([kind, ids]) =>
     Object.entries(ids).map(([name, id]) => ({ name, id, kind })));
 
 const encodeProperties = (properties = {}) => {
-    const bytes = concat(Object.entries(properties).filter(([, value]) => value !== undefined).flatMap(([name, value]) => {
+    const given = Object.entries(properties).filter(([, value]) => value !== undefined);
+    const bytes = concat(given.flatMap(([name, value]) => {
         const { id, kind } = propertyTable.find(one => one.name === name) ?? {};
         if (!id) throw new TypeError(`There is no property ${name}`);
         return (kind === 'pair' ? value : [value]).flatMap(one => [byte(id), propertyWriters[kind](one)]);
@@ -141,7 +136,6 @@ const decodeProperties = reader => {
 };
 
 // Packets (§3). A packet is a plain object with a `type`; the lists below hold what a client sends and receives.
-
 const packetTypes = ('reserved connect connack publish puback pubrec pubrel pubcomp '
     + 'subscribe suback unsubscribe unsuback pingreq pingresp disconnect auth').split(' ');
 
@@ -197,7 +191,7 @@ const decoders = {
         const flags = reader.byte();
         if (flags > 1) throw malformed('CONNACK has reserved bits set'); // [MQTT-3.2.2-1]
         const reasonCode = reader.byte(), properties = decodeProperties(reader);
-        if (properties.receiveMaximum === 0 || properties.maximumPacketSize === 0) throw protocolError('A maximum is 0');
+        if (properties.receiveMaximum === 0 || properties.maximumPacketSize === 0) throw protocolError();
         return { sessionPresent: flags === 1, reasonCode, properties };
     },
     publish(reader, flags) {
@@ -214,18 +208,15 @@ const decoders = {
         return packet;
     },
     puback: decodeAck, pubrec: decodeAck, pubrel: decodeAck, pubcomp: decodeAck,
-    suback: decodeGrants, unsuback: decodeGrants,
-    pingresp: () => ({}),
-    disconnect: decodeReason,
+    suback: decodeGrants, unsuback: decodeGrants, pingresp: () => ({}), disconnect: decodeReason,
 };
 
 /** Cuts a stream into packets: a frame of the WebSocket may hold half a packet or ten of them [MQTT-6.0.0-2]. */
 export class PacketReader {
     #chunks = []; #length = 0; #needed = 2;
 
-    /** @param {number} [maximumPacketSize] a packet that announces more bytes throws reason 0x95. */
+    /** A packet that announces more than `maximumPacketSize` bytes throws reason 0x95. */
     constructor(maximumPacketSize = Infinity) { this.maximumPacketSize = maximumPacketSize; }
-
     /** Takes what has arrived; the packets come out of `next`. */
     append(bytes) { this.#chunks.push(bytes); this.#length += bytes.length; }
 
@@ -254,10 +245,8 @@ export class PacketReader {
 }
 
 // The client.
-
 /** Refusals that another attempt would only repeat; 0x8E would make two pages steal the session from each other. */
 const finalReasons = new Set([0x81, 0x82, 0x84, 0x85, 0x86, 0x87, 0x8a, 0x8c, 0x8e]);
-
 const toBase64 = bytes => btoa(Array.from(bytes, code => String.fromCharCode(code)).join(''));
 const fromBase64 = text => Uint8Array.from(atob(text), character => character.charCodeAt(0));
 
@@ -273,13 +262,12 @@ const fromBase64 = text => Uint8Array.from(atob(text), character => character.ch
  */
 export class MQTTClient {
     #options; #listeners = {};
-    #state = 'stopped'; #socket; #reader; #timers = {}; #attempt = 0; #onlineSince; #firstConnect;
+    #state = 'stopped'; #socket; #reader; #timers = {}; #attempt = 0; #onlineSince = Infinity; #firstConnect;
     #server = {}; #outbox = []; #isInTurn = false; #unacknowledged = 0; #isPingOpen = false; #requests = new Map();
     #outgoing = []; #incoming = new Set(); #lastPacketID = 0;
 
     /**
-     * @param {object} options
-     * @param {string} options.url ws: or wss: address.
+     * @param {{url: string}} options ws: or wss: address, and what follows.
      * @param {string} [options.clientID] empty: the broker assigns one, see `clientID`.
      * @param {boolean} [options.cleanStart] forget the session of before at the first connection; default true.
      * @param {number} [options.sessionExpiry] seconds that the broker keeps the session without us; default 0.
@@ -291,8 +279,8 @@ export class MQTTClient {
      *   `userProperties` ([[name, value], ...]) sent with CONNECT.
      * @param {false|{minimum: number, maximum: number}} [options.reconnect] bounds of the back-off in ms; false: never.
      * @param {number} [options.connectTimeout] ms until CONNACK; default 10,000.
-     * @param {{load: function(): any, save: function(any)}} [options.store] keeps our half of the session (a JSON value)
-     *   over a reload: publishes that wait for an answer and the packet ids of QoS 2.
+     * @param {{load: function(): any, save: function(any)}} [options.store] keeps our half of the session, a JSON
+     *   value, over a reload: publishes that wait for an answer and the packet ids of QoS 2.
      * @param {function(string): WebSocket} [options.openSocket] for other WebSocket implementations.
      */
     constructor(options) {
@@ -307,13 +295,9 @@ export class MQTTClient {
         this.#lastPacketID = saved.lastPacketID;
     }
 
-    /** The client id; the one that the broker assigned if we had none. */
-    get clientID() { return this.#options.clientID; }
-    /** 'connecting', 'online', 'waiting' or 'stopped'. */
     get state() { return this.#state; }
-    /** Tags of the publishes that are not settled yet, oldest first. */
-    get waitingTags() { return this.#outgoing.map(entry => entry.tag); }
-
+    get clientID() { return this.#options.clientID; } // The one that the broker assigned if we had none.
+    get waitingTags() { return this.#outgoing.map(entry => entry.tag); } // Of what is not settled yet, oldest first.
     /** Calls `listener` at every `event`; returns a function that takes it off again. */
     on(event, listener) {
         (this.#listeners[event] ??= new Set()).add(listener);
@@ -332,12 +316,10 @@ export class MQTTClient {
 
     /** Call it when the page wakes up or the network returns: tries at once, or asks whether the broker is there. */
     wake() {
-        if (this.#state === 'waiting') this.#open();
-        else if (this.#state === 'online') this.#ping();
+        if (this.#state === 'waiting') this.#open(); else if (this.#state === 'online') this.#ping();
     }
 
-    /** Says good-bye and stops; `sessionExpiry` (s) changes how long the broker keeps the session (§3.14.2.2.2).
-     *  Publishes that wait stay in the store; their promises are rejected. */
+    /** Says good-bye; `sessionExpiry` (s) changes how long the session stays. What waits stays in the store. */
     end({ sessionExpiry } = {}) {
         const properties = sessionExpiry === undefined ? undefined : { sessionExpiry };
         if (this.#state === 'online') this.#send({ type: 'disconnect', properties });
@@ -349,8 +331,7 @@ export class MQTTClient {
     /**
      * Publishes a string, Uint8Array or ArrayBuffer. QoS 0 resolves once it is handed to the network and rejects when
      * there is none. QoS 1 and 2 wait for their turn and for the network, survive reconnects, and resolve with the
-     * broker's final acknowledgement. `tag` (a JSON value) names the publish in `settled`.
-     * @returns {Promise<void>} rejects with MQTTError, reason codes of PUBACK and PUBREC included.
+     * broker's final acknowledgement; they reject with its MQTTError. `tag` (JSON) names the publish in `settled`.
      */
     publish(topic, payload = '', { qos = 0, retain = false, properties, tag } = {}) {
         const promise = new Promise((resolve, reject) => {
@@ -376,7 +357,6 @@ export class MQTTClient {
      *  to the session: repeat them at `online` unless it was present. `options`: qos, noLocal, retainAsPublished,
      *  retainHandling (0...2), properties. */
     subscribe(filter, options = {}) { return this.#request({ ...options, type: 'subscribe', filter }); }
-
     /** Takes a subscription back; rejects with MQTTError. */
     unsubscribe(filter, options = {}) { return this.#request({ ...options, type: 'unsubscribe', filter }); }
 
@@ -408,7 +388,6 @@ export class MQTTClient {
         try { socket = openSocket(url); } catch (error) { return this.#lose(error, { isFinal: true }); }
         this.#socket = socket;
         this.#reader = new PacketReader(maximumPacketSize);
-        this.#outbox = []; // A listener that ended us in mid-turn may have left something.
         socket.binaryType = 'arraybuffer';
         // Events of a socket that we have given up are nobody's business any more.
         const whileCurrent = action => event => { if (socket === this.#socket) action(event); };
@@ -430,14 +409,13 @@ export class MQTTClient {
         this.#requests.clear();
         for (const entry of this.#outgoing) entry.isLive = false;
         if (isFinal || !reconnect || error.isFromServer && finalReasons.has(error.reasonCode)) {
-            this.#firstConnect?.reject(error);
-            this.#firstConnect = undefined;
+            this.#firstConnect.reject(error);
             this.#setState('stopped');
             return this.#emit('offline', { error });
         }
         // Only a connection that lasted counts as a success, or a broker that drops us at once would be hammered.
-        if (this.#onlineSince !== undefined && Date.now() - this.#onlineSince > 10_000) this.#attempt = 0;
-        this.#onlineSince = undefined;
+        if (Date.now() - this.#onlineSince > 10_000) this.#attempt = 0;
+        this.#onlineSince = Infinity;
         const ceiling = Math.min(reconnect.maximum, reconnect.minimum * 2 ** this.#attempt++);
         const retryIn = ceiling * (0.5 + Math.random() / 2); // Jitter, so that a thousand pages do not return at once.
         this.#timers.retry = setTimeout(() => this.#open(), retryIn);
@@ -447,7 +425,7 @@ export class MQTTClient {
 
     #receive(data) {
         const socket = this.#socket;
-        this.#isPingOpen = false;
+        this.#isPingOpen = false; // Whatever it is, somebody is there.
         this.#isInTurn = true;
         this.#unacknowledged = 0;
         try {
@@ -476,8 +454,7 @@ export class MQTTClient {
             pubrec: () => this.#handlePubrec(packet),
             pubrel: () => this.#handlePubrel(packet),
             pubcomp: () => this.#settle(packet, 'released'),
-            suback: () => this.#answerRequest(packet),
-            unsuback: () => this.#answerRequest(packet),
+            suback: () => this.#answerRequest(packet), unsuback: () => this.#answerRequest(packet),
         })[packet.type]?.();
     }
 
@@ -496,8 +473,7 @@ export class MQTTClient {
         if (keepAlive > 0) this.#timers.keepAlive = setInterval(() => this.#checkLife(), keepAlive * 500);
         this.#setState('online');
         this.#emit('online', { sessionPresent, properties });
-        this.#firstConnect?.resolve();
-        this.#firstConnect = undefined;
+        this.#firstConnect.resolve();
         this.#sendWaiting();
     }
 
@@ -523,9 +499,9 @@ export class MQTTClient {
     }
 
     #handlePubrel({ packetID }) {
-        const isKnown = this.#incoming.delete(packetID);
-        if (isKnown) this.#save();
-        this.#send({ type: 'pubcomp', packetID, reasonCode: isKnown ? 0 : 0x92 });
+        const reasonCode = this.#incoming.delete(packetID) ? 0 : 0x92;
+        this.#save();
+        this.#send({ type: 'pubcomp', packetID, reasonCode });
     }
 
     #handlePubrec({ packetID, reasonCode, properties }) {
@@ -575,8 +551,8 @@ export class MQTTClient {
             if (entry.phase === 'waiting') Object.assign(entry, { phase: 'published', packetID: this.#freePacketID() });
             entry.isLive = true;
             room -= 1;
-            const { phase, packetID } = entry;
-            packets.push(phase === 'released' ? { type: 'pubrel', packetID } : { ...entry, type: 'publish', duplicate });
+            const type = entry.phase === 'released' ? 'pubrel' : 'publish';
+            packets.push(type === 'pubrel' ? { type, packetID: entry.packetID } : { ...entry, type, duplicate });
         }
         if (packets.length > 0) this.#save(); // The packet ids are written down before anyone sees them.
         for (const packet of packets) this.#send(packet);
@@ -600,16 +576,15 @@ export class MQTTClient {
 
     #answerRequest(packet) {
         const { type, resolve, reject } = this.#requests.get(packet.packetID) ?? {};
-        if (packet.type !== (type === 'subscribe' ? 'suback' : 'unsuback') || !type) throw protocolError('Nobody asked');
+        if (packet.type !== (type === 'subscribe' ? 'suback' : 'unsuback') || !type) throw protocolError();
         this.#requests.delete(packet.packetID);
         const [reasonCode = 0x80] = packet.reasonCodes;
         if (reasonCode >= 0x80) reject(refusedBy({ ...packet, reasonCode })); else resolve(reasonCode);
     }
 
     #ping() { this.#isPingOpen = true; this.#send({ type: 'pingreq' }); }
-
     /** Runs twice per keep-alive: a PINGREQ that half of it left unanswered means that nobody is there. */
-    #checkLife() { if (this.#isPingOpen) this.#lose(new MQTTError(0, 'The broker does not answer')); else this.#ping(); }
+    #checkLife() { if (this.#isPingOpen) this.#lose(new MQTTError(0, 'No answer to PINGREQ')); else this.#ping(); }
 
     #send(packet) {
         this.#outbox.push(encodePacket(packet));
@@ -618,9 +593,7 @@ export class MQTTClient {
 
     /** Everything that a turn wants to say leaves in one frame. */
     #flush() {
-        if (this.#outbox.length === 0 || !this.#socket) return;
-        const bytes = concat(this.#outbox);
-        this.#outbox = [];
-        this.#socket.send(bytes);
+        const bytes = concat(this.#outbox.splice(0));
+        if (bytes.length > 0) this.#socket?.send(bytes);
     }
 }
