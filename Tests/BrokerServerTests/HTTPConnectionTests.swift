@@ -293,7 +293,15 @@ struct HTTPConnectionTests {
             "a target of 17 KB", "GET /" + String(repeating: "y", count: 17_000) + " HTTP/1.1\r\nHost: a\r\n\r\n", 431),
     ]
 
-    @Test("bad input is answered and ends the connection, first request or later", arguments: malformedCases)
+    static let trailers = Malformed(
+        "17 KB of trailers",
+        "POST /v1/publish/a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n"
+            + String(repeating: "X: " + String(repeating: "y", count: 1000) + "\r\n", count: 17) + "\r\n",
+        431
+    )
+
+    @Test(
+        "bad input is answered and ends the connection, first request or later", arguments: malformedCases + [trailers])
     func malformed(_ test: Malformed) async throws {
         try await WebRig.run { rig in
             for isFirst in [true, false] {

@@ -2,6 +2,7 @@ import BrokerCore
 import BrokerServer
 import MQTTCodec
 import NIOCore
+import NIOHTTP1
 import Testing
 
 @Suite("HTTP publish")
@@ -53,12 +54,23 @@ struct HTTPPublishTests {
         Topic(target: "$share/g/a", status: 403),
     ]
 
+    /// An empty topic [5:MQTT-4.7.3-1] [311:MQTT-4.7.3-1] and U+0000 [5:MQTT-4.7.3-2] [311:MQTT-4.7.3-2] are among them.
     @Test("the topic comes from the raw path [5:MQTT-3.3.2-2] [311:MQTT-3.3.2-2]", arguments: topicCases)
     func topics(_ test: Topic) async throws {
         try await WebRig.run { rig in
             let answer = try await rig.publish(test.target)
             #expect(answer.status == test.status, "\(answer.body)")
             #expect(rig.broker.published.map { Array($0.topic.utf8) } == (test.topic.map { [Array($0.utf8)] } ?? []))
+        }
+    }
+
+    @Test("a topic has 65,535 bytes at most [5:MQTT-4.7.3-3] [311:MQTT-4.7.3-3]", arguments: [65_535, 65_536])
+    func longTopic(_ count: Int) {
+        let path = PublishRoute.prefix + String(repeating: "a", count: count)
+        let head = HTTPRequestHead(version: .http1_1, method: .POST, uri: path)
+        switch PublishRoute.request(path: path[...], query: nil, head: head) {
+        case .accepted(let message): #expect(message.topic.count == 65_535)
+        case .refused(let answer): #expect(count == 65_536 && answer.status == .badRequest)
         }
     }
 
