@@ -369,17 +369,17 @@ extension Shard {
         session.will = nil
         var properties = pending.will.properties
         if properties.willDelayInterval != nil { properties.willDelayInterval = nil }
-        publish(
-            Publication(
-                topic: pending.will.topic,
-                payload: pending.will.payload,
-                qos: pending.will.qos,
-                isRetained: pending.will.isRetained,
-                properties: properties,
-                publisher: session.slot
-            ),
-            now
+        var publication = Publication(
+            topic: pending.will.topic,
+            payload: pending.will.payload,
+            qos: pending.will.qos,
+            isRetained: pending.will.isRetained,
+            properties: properties,
+            publisher: session.slot
         )
+        // Nobody is there to be told that the retained messages are full: without the flag it is delivered at least.
+        if refusal(of: publication) == .quotaExceeded { publication.isRetained = false }
+        publish(publication, now)
     }
 
     // MARK: - Keep-alive

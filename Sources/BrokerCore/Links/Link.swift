@@ -49,6 +49,11 @@ package final class Link {
         return session?.flow == .live ? .live : .catchingUp
     }
 
+    /// The rule by which a local message goes out: the first that has a name for it at the upstream.
+    func outRule(for topic: MQTTString) -> LinkRule? {
+        settings.outRules.first { $0.map(topic) != nil }
+    }
+
     /// The name at the upstream, by the first rule that matches.
     func remoteTopic(_ topic: MQTTString) -> MQTTString? {
         for rule in settings.outRules { if let mapped = rule.map(topic) { return mapped } }

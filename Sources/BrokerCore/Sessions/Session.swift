@@ -32,7 +32,8 @@ package final class Session {
     var window: PacketWindow
     var will: PendingWill?
 
-    /// Retained messages still to be replayed, by topic: a cursor that feeds the window, never the queue.
+    /// Filters whose retained messages are still to be replayed, each once: a cursor that feeds the window, never the
+    /// queue.
     var replay: Deque<Replay> = []
     /// What waits in memory; only of a session that is not durable.
     var queue: Deque<Queued> = []
@@ -86,7 +87,11 @@ package final class Session {
     }
 
     struct Replay {
-        var topic: MQTTString
+        var filter: MQTTString
+        /// What it matches; nil until it comes to the front.
+        var topics: [MQTTString]?
+        /// How many of them were replayed.
+        var done = 0
         var maximumQoS: QoS
         var subscriptionIdentifiers: [UInt32]
     }
