@@ -55,7 +55,8 @@ final class SimulatedClient: LineEnd {
     var state: String {
         "\(name) connected \(isConnected), waiting \(waiting.count), outgoing "
             + "\(outgoing.map { "m\($0.message)#\($0.packetID)\($0.isReleased ? "r" : "p")" }), incoming "
-            + "\(incoming.sorted()), unsettled \(unsettled.sorted()), subscribed \(acknowledged.count)"
+            + "\(incoming.sorted()), unsettled \(unsettled.sorted()), subscribed \(acknowledged.count), acks \(acks.count), "
+            + "line \(line.map { "\($0.id)" } ?? "none")"
     }
     var currentLine: Line? { line }
 
@@ -412,8 +413,8 @@ final class SimulatedClient: LineEnd {
 
     private func acknowledgeNext() {
         let epoch = epoch
-        let isLate = simulation.random.once(in: habits.lateness)
-        let delay = simulation.random.duration(milliseconds: isLate ? 10...1_000 : 0...2)
+        let isLate = simulation.phase != .drain && simulation.random.once(in: habits.lateness)
+        let delay = simulation.random.duration(milliseconds: isLate ? 10...500 : 0...2)
         simulation.schedule(after: delay) { [weak self] in
             guard let self, self.epoch == epoch, let packet = self.acks.popFirst() else { return }
             switch packet {

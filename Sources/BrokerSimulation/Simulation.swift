@@ -185,7 +185,11 @@ package final class Simulation {
     // MARK: - The end
 
     private var isQuiet: Bool {
-        clients.allSatisfy(\.isSettled) && nodes.allSatisfy { $0.isUp && $0.spool.isIdle && $0.spool.store.leftovers.isEmpty }
+        clients.allSatisfy(\.isSettled)
+            && nodes.allSatisfy { node in
+                node.spool.isIdle && node.spool.store.leftovers.isEmpty
+                    && (node.shard?.links.allSatisfy { $0.state == .live } ?? false)
+            }
     }
 
     private func judge() {

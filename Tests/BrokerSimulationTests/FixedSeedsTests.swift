@@ -17,7 +17,7 @@ import Testing
             if Environment.number("DRAWBRIDGE_TRACE") != nil, !report.failures.isEmpty {
                 for line in report.trace.lines { print(line) }
             }
-            #expect(report.failures.isEmpty, "\(report)")
+            if !report.failures.isEmpty { Issue.record("\(report)") }
         }
     }
 }
