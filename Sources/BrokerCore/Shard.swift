@@ -22,7 +22,7 @@ package final class Shard {
     var storesExactlyOnce = false
 
     var router = Router()
-    var retained = RetainedMessages()
+    package internal(set) var retained = RetainedMessages()
     var sessions: [Session?] = []
     private var freeSlots: [Int32] = []
     var directory: [MQTTString: Session] = [:]
