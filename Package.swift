@@ -21,6 +21,7 @@ let nioHTTP1 = Target.Dependency.product(name: "NIOHTTP1", package: "swift-nio")
 let nioWebSocket = Target.Dependency.product(name: "NIOWebSocket", package: "swift-nio")
 let nioEmbedded = Target.Dependency.product(name: "NIOEmbedded", package: "swift-nio")
 let deque = Target.Dependency.product(name: "DequeModule", package: "swift-collections")
+let heap = Target.Dependency.product(name: "HeapModule", package: "swift-collections")
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 
 let package = Package(
@@ -31,10 +32,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
         .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
-        .package(url: "https://github.com/apple/swift-http-types", from: "1.8.0"),
-        .package(url: "https://github.com/apple/swift-nio-extras", from: "1.35.2"),
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
-        .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1", traits: []),
         .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
         .package(url: "https://github.com/LebJe/TOMLKit", from: "0.6.0"),
     ],
@@ -42,7 +40,7 @@ let package = Package(
         // Floor 0: bytes <-> packets.
         .target(name: "MQTTCodec", dependencies: [nioCore], swiftSettings: strictSettings),
         // Floor 1: the broker as a function.
-        .target(name: "BrokerCore", dependencies: ["MQTTCodec", nioCore, deque], swiftSettings: strictSettings),
+        .target(name: "BrokerCore", dependencies: ["MQTTCodec", nioCore, deque, heap], swiftSettings: strictSettings),
         // Floor 2: the durable queue.
         .target(
             name: "Spool",
@@ -56,11 +54,8 @@ let package = Package(
         .target(
             name: "BrokerServer",
             dependencies: [
-                "BrokerCore", "MQTTCodec", "Spool", nioCore, nioPosix, nioHTTP1, nioWebSocket, deque, logging,
-                .product(name: "Hummingbird", package: "hummingbird"),
-                .product(name: "HummingbirdCore", package: "hummingbird"),
-                .product(name: "HTTPTypes", package: "swift-http-types"),
-                .product(name: "NIOHTTPTypesHTTP1", package: "swift-nio-extras"),
+                "BrokerCore", "MQTTCodec", "Spool", "WebPages", nioCore, nioPosix, nioHTTP1, nioWebSocket, deque,
+                logging,
                 .product(name: "TOMLKit", package: "TOMLKit"),
             ],
             swiftSettings: settings
@@ -70,11 +65,26 @@ let package = Package(
             dependencies: ["BrokerCore", "MQTTCodec", nioCore, deque],
             swiftSettings: settings
         ),
+        // The pages of the web port, compiled in.
+        .target(
+            name: "WebPages",
+            path: "web",
+            exclude: ["README.md", "package.json", "mqtt/mqtt.test.js", "mqtt/testing.js"],
+            sources: ["WebPages.swift"],
+            resources: [
+                .embedInCode("chat/index.html"),
+                .embedInCode("chat/chat.js"),
+                .embedInCode("chat/chat.css"),
+                .embedInCode("chat/favicon.svg"),
+                .embedInCode("mqtt/mqtt.js"),
+            ],
+            swiftSettings: settings
+        ),
         // Floor 4: the command line.
         .executableTarget(
             name: "drawbridge",
             dependencies: [
-                "BrokerServer", logging,
+                "BrokerServer", "Spool", nioCore, logging,
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: settings
@@ -106,7 +116,10 @@ let package = Package(
         ),
         .testTarget(
             name: "BrokerServerTests",
-            dependencies: ["BrokerServer", "BrokerCore", "MQTTCodec", "Spool", "TestSupport", nioCore, nioPosix],
+            dependencies: [
+                "BrokerServer", "BrokerCore", "MQTTCodec", "Spool", "TestSupport", nioCore, nioPosix, nioHTTP1,
+                nioEmbedded, logging,
+            ],
             swiftSettings: settings
         ),
         .testTarget(

@@ -16,3 +16,9 @@ package struct DecodeError: Error, Sendable, Equatable {
         self.offset = offset
     }
 }
+
+extension DecodeError: CustomStringConvertible {
+    package var description: String {
+        "\(explanation) at byte \(offset) (\(reason.name)) \(statement)"
+    }
+}

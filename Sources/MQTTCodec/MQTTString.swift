@@ -9,28 +9,77 @@ package struct MQTTString: Sendable {
     /// Takes a string as it is. What came from the network was validated by the decoder before.
     package init(_ string: String) {
         var string = string
+        // Bridged strings of Apple platforms may keep UTF-16; the functions below rely on bytes that lie in a row.
         string.makeContiguousUTF8()
         self.string = string
+    }
+
+    /// Takes bytes of the wire; nil when they are not UTF-8 [5:MQTT-1.5.4-1] [311:MQTT-1.5.3-1]. Surrogates and
+    /// overlong forms are not UTF-8. U+0000 is looked for by `TextSurvey`, U+FEFF stays [5:MQTT-1.5.4-3].
+    ///
+    /// - Complexity: O(bytes); no allocation up to 15 bytes.
+    init?(validating bytes: UnsafeRawBufferPointer) {
+        let text = unsafe bytes.withMemoryRebound(to: UInt8.self) { unsafe String(validating: $0, as: UTF8.self) }
+        guard let text else { return nil }
+        self.string = text
     }
 
     package var utf8: String.UTF8View { string.utf8 }
     /// Length in bytes of UTF-8.
     package var count: Int { string.utf8.count }
     package var isEmpty: Bool { string.isEmpty }
+
+    /// Calls `body` with the bytes, without copying those of strings longer than 15 bytes.
+    package func withBytes<Result>(_ body: (UnsafeRawBufferPointer) -> Result) -> Result {
+        let result = unsafe string.utf8.withContiguousStorageIfAvailable { unsafe body(UnsafeRawBufferPointer($0)) }
+        if let result { return result }
+        // Not reached: `init` made the bytes contiguous. A copy keeps the answer right if that ever changes.
+        return unsafe Array(string.utf8).withUnsafeBytes { unsafe body($0) }
+    }
+
+    /// Whether these are the same bytes; for comparing with a field of a packet without making a string of it.
+    package func isEqual(to bytes: UnsafeRawBufferPointer) -> Bool {
+        guard count == bytes.count else { return false }
+        return unsafe withBytes { unsafe areEqual($0, bytes) }
+    }
 }
 
 extension MQTTString: Hashable {
     package static func == (a: MQTTString, b: MQTTString) -> Bool {
-        a.string.utf8.count == b.string.utf8.count && a.string.utf8.elementsEqual(b.string.utf8)
+        guard a.count == b.count else { return false }
+        return unsafe a.withBytes { unsafe b.isEqual(to: $0) }
     }
 
     package func hash(into hasher: inout Hasher) {
-        var string = string
-        string.withUTF8 { unsafe hasher.combine(bytes: UnsafeRawBufferPointer($0)) }
+        unsafe withBytes { unsafe hasher.combine(bytes: $0) }
+    }
+}
+
+extension MQTTString: Comparable {
+    /// By bytes, which for UTF-8 is the order of code points.
+    package static func < (a: MQTTString, b: MQTTString) -> Bool {
+        a.string.utf8.lexicographicallyPrecedes(b.string.utf8)
     }
 }
 
 extension MQTTString: ExpressibleByStringLiteral, CustomStringConvertible {
     package init(stringLiteral value: String) { self.init(value) }
     package var description: String { string }
+}
+
+/// Eight bytes at a time; both have the same count.
+private func areEqual(_ a: UnsafeRawBufferPointer, _ b: UnsafeRawBufferPointer) -> Bool {
+    let count = a.count
+    var index = 0
+    while index + 8 <= count {
+        let x = unsafe a.loadUnaligned(fromByteOffset: index, as: UInt64.self)
+        let y = unsafe b.loadUnaligned(fromByteOffset: index, as: UInt64.self)
+        if x != y { return false }
+        index += 8
+    }
+    while index < count {
+        if unsafe a[index] != b[index] { return false }
+        index += 1
+    }
+    return true
 }

@@ -1,7 +1,8 @@
 /// One MQTT control packet of version 3.1, 3.1.1 or 5.0 (§3). Fields that a version does not have are empty or at
 /// their default there.
 package enum Packet: Sendable, Equatable {
-    case connect(Connect)
+    /// Boxed: it is by far the largest and comes once per connection, and PUBLISH should move few bytes.
+    indirect case connect(Connect)
     case connAck(ConnAck)
     case publish(Publish)
     case pubAck(PublishAck)

@@ -124,7 +124,7 @@ private final class PageSource {
     func close() { connection.close() }
 
     func page(_ job: SpoolReader.Job, status: SpoolStatus) throws(SpoolError) -> Page {
-        var page = Page(receiver: job.request.receiver, entries: [], end: job.end)
+        var page = Page(receiver: job.request.receiver, entries: [], end: job.end, epoch: job.request.epoch)
         page.entries.reserveCapacity(job.positions.count)
         var bytes = 0
         try begin.run()

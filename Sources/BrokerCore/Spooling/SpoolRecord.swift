@@ -127,12 +127,15 @@ package struct LoadRequest: Sendable, Hashable {
     package var messagesMax: Int
     /// The page ends with the message that reaches this many bytes of payload, so it always makes progress.
     package var bytesMax: Int
+    /// Comes back in the page, so that a shard knows a page that was asked for over a connection that is gone.
+    package var epoch: UInt64
 
-    package init(receiver: ReceiverID, after: Position, messagesMax: Int, bytesMax: Int) {
+    package init(receiver: ReceiverID, after: Position, messagesMax: Int, bytesMax: Int, epoch: UInt64 = 0) {
         self.receiver = receiver
         self.after = after
         self.messagesMax = messagesMax
         self.bytesMax = bytesMax
+        self.epoch = epoch
     }
 }
 
@@ -155,11 +158,14 @@ package struct Page: Sendable {
     /// The queue holds nothing else up to and including this position: the position of the last entry of a page that
     /// was cut by its limits, or the highest position that was committed when the queue was read to its end.
     package var end: Position
+    /// That of the request.
+    package var epoch: UInt64
 
-    package init(receiver: ReceiverID, entries: [Entry], end: Position) {
+    package init(receiver: ReceiverID, entries: [Entry], end: Position, epoch: UInt64 = 0) {
         self.receiver = receiver
         self.entries = entries
         self.end = end
+        self.epoch = epoch
     }
 }
 

@@ -1,0 +1,73 @@
+import DequeModule
+package import MQTTCodec
+package import NIOCore
+
+/// One network link, to a client or to a link's upstream, as its shard sees it. The handler of the channel owns it and
+/// passes it back with every event.
+package final class Connection {
+    package enum State: Sendable {
+        /// A client that has not sent CONNECT.
+        case waitingForConnect
+        /// An upstream that has not answered our CONNECT.
+        case waitingForConnAck
+        /// CONNECT is accepted; CONNACK waits for a commit. Nothing else may be sent before it [5:MQTT-3.2.0-1].
+        case accepted
+        case open
+        /// Nothing is received or sent any more; the channel closes when all is flushed.
+        case closing
+    }
+
+    package internal(set) var state: State
+    package internal(set) var version = ProtocolVersion.v3_1_1
+    package internal(set) var session: Session?
+    let link: Link?
+    /// Where it comes from, for the log.
+    package let peer: String
+
+    /// What the runner needs to find the channel again.
+    package weak var owner: AnyObject?
+    /// Bytes to be sent; the runner takes them at the end of the turn.
+    package var out = ByteBuffer()
+    /// True when the peer is told why before its connection closes: it gets the time to read it.
+    package internal(set) var hasFarewell = false
+    var isTouched = false
+    /// False above the write buffer's limit: QoS 0 is dropped, QoS 1 and 2 wait.
+    package internal(set) var isWritable = true
+    /// While true nothing is to be read from the channel: CONNACK, or too many answers, wait for the disk.
+    package internal(set) var isHeld = false
+    /// Set when reading goes on: the silence until now was ours.
+    var wasHeld = false
+
+    /// Messages that may be in flight towards this peer.
+    var inflightMax = 0
+    /// The peer's Maximum Packet Size; bytes.
+    var packetBytesMax = Int.max
+    /// Whether reason strings and user properties may go to this client outside PUBLISH, CONNACK and DISCONNECT.
+    var wantsProblemInformation = true
+    /// QoS 1 and 2 messages of a version 5 peer that were not answered: its send quota (§4.9).
+    var unanswered = 0
+
+    /// Zero switches keep-alive off.
+    var keepAlive: Duration = .zero
+    var lastReceived: Instant
+    var timer: TimerQueue.Token?
+
+    /// Answers that wait for a commit, in the order in which they have to leave.
+    var answers: Deque<Answer> = []
+    /// The ticket of the last of them: an answer that waits for nothing waits behind it.
+    var lastTicket = Ticket.none
+
+    init(state: State, link: Link?, peer: String, now: Instant) {
+        self.state = state
+        self.link = link
+        self.peer = peer
+        self.lastReceived = now
+    }
+
+    package var isOpen: Bool { state == .open }
+
+    struct Answer {
+        var ticket: Ticket
+        var packet: Packet
+    }
+}

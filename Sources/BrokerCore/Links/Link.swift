@@ -1,0 +1,72 @@
+import MQTTCodec
+
+/// One configured connection to an upstream broker: a durable receiver for what goes out, a subscriber at the upstream
+/// for what comes in.
+///
+///     idle -> dialling -> handshaking -> catching up -> live
+///               ^  |           |             |           |
+///               |  +-----------+-------------+-----------+   refused, lost, silent
+///               |                            v
+///               +--------------------- backing off
+package final class Link {
+    package enum State: String, Sendable {
+        case idle
+        case dialing = "connecting"
+        case handshaking = "handshaking"
+        case catchingUp = "catching up"
+        case live
+        case backingOff = "backing off"
+        case stopped
+    }
+
+    package let settings: LinkSettings
+    package let receiver: ReceiverID
+    package internal(set) var session: Session?
+    package internal(set) var lastError: String?
+    var connection: Connection?
+    var phase = State.idle
+    var backoff: Backoff
+    var attempt = 0
+    var connectedAt = Instant(nanoseconds: 0)
+    /// When the upstream last settled a message of ours, or had nothing to settle.
+    var progressedAt = Instant(nanoseconds: 0)
+    var pingSentAt: Instant?
+    /// Tells dials of one connection from those of the next.
+    package internal(set) var epoch: UInt64 = 0
+    var subscribePacketID: UInt16 = 1
+    /// The one thing that the link waits for: CONNACK, its next heartbeat, or the end of a back-off.
+    var timer: TimerQueue.Token?
+
+    init(settings: LinkSettings, receiver: ReceiverID) {
+        self.settings = settings
+        self.receiver = receiver
+        self.backoff = Backoff(settings.backoff)
+    }
+
+    /// What users read: live when connected, subscribed and with nothing left behind.
+    package var state: State {
+        guard phase == .live else { return phase }
+        return session?.flow == .live ? .live : .catchingUp
+    }
+
+    /// The name at the upstream, by the first rule that matches.
+    func remoteTopic(_ topic: MQTTString) -> MQTTString? {
+        for rule in settings.outRules { if let mapped = rule.map(topic) { return mapped } }
+        return nil
+    }
+
+    /// A message of the upstream as it enters here, by the first rule that matches; nil when none does.
+    func accepted(_ publication: Publication) -> Publication? {
+        for rule in settings.inRules {
+            guard let topic = rule.map(publication.topic) else { continue }
+            var mapped = publication
+            mapped.topic = topic
+            mapped.isRetained = rule.retains(publication.isRetained)
+            if let cap = rule.qosCap { mapped.qos = min(mapped.qos, cap) }
+            mapped.origin = self
+            if !mapped.properties.subscriptionIdentifiers.isEmpty { mapped.properties.subscriptionIdentifiers = [] }
+            return mapped
+        }
+        return nil
+    }
+}

@@ -1,0 +1,15 @@
+/// Plain integers of one shard, summed by whoever asks.
+package struct Counters: Sendable, Equatable {
+    /// PUBLISH packets and gateway publishes that were accepted.
+    package var received: UInt64 = 0
+    /// PUBLISH packets that were handed to a connection.
+    package var sent: UInt64 = 0
+    /// QoS 0 messages that a slow or absent receiver did not get.
+    package var qos0Dropped: UInt64 = 0
+    /// QoS 1 and 2 messages that a full queue gave up.
+    package var queueDropped: UInt64 = 0
+    /// Messages that expired before they were sent to a receiver.
+    package var expired: UInt64 = 0
+    /// Messages larger than the receiver's Maximum Packet Size [5:MQTT-3.1.2-25].
+    package var tooLarge: UInt64 = 0
+}

@@ -1,0 +1,57 @@
+package import MQTTCodec
+
+/// What a shard wants done. The runner performs it at the end of a turn: records are appended to the spool first,
+/// then bytes are sent, then connections are closed. Buffers are reused from turn to turn.
+package struct Outbox {
+    /// Appended together under `Shard.ticket`.
+    package var records: [SpoolRecord] = []
+    package var loads: [LoadRequest] = []
+    /// Connections with bytes in `Connection.out`, each once.
+    package var touched: [Connection] = []
+    /// To be closed once what was sent to them is out.
+    package var closes: [Connection] = []
+    /// Connections that may be read from again: `Connection.isHeld` went back to false.
+    package var resumed: [Connection] = []
+    package var receipts: [Receipt] = []
+    package var dials: [Dial] = []
+    package var notices: [Notice] = []
+
+    package init() {}
+
+    package var isEmpty: Bool {
+        records.isEmpty && loads.isEmpty && touched.isEmpty && closes.isEmpty && resumed.isEmpty && receipts.isEmpty
+            && dials.isEmpty && notices.isEmpty
+    }
+
+    /// The answer to a publish that came through the gateway.
+    package struct Receipt {
+        package let token: UInt64
+        package let receipt: GatewayReceipt
+    }
+
+    /// Asks for a connection to a link's upstream; answered by `Shard.dialed` or `Shard.dialFailed`.
+    package struct Dial {
+        package let link: Link
+        /// How often this link dialled since it was last live; picks among several addresses.
+        package let attempt: Int
+    }
+}
+
+/// Something that an operator wants in the log. Never holds payloads or passwords.
+package struct Notice: Sendable, Equatable {
+    package enum Level: Sendable { case debug, info, warning }
+
+    package var level: Level
+    package var text: String
+    package var clientID: MQTTString?
+    package var link: MQTTString?
+    package var detail: String?
+
+    init(_ level: Level, _ text: String, clientID: MQTTString? = nil, link: MQTTString? = nil, detail: String? = nil) {
+        self.level = level
+        self.text = text
+        self.clientID = clientID
+        self.link = link
+        self.detail = detail
+    }
+}

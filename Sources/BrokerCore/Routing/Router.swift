@@ -1,0 +1,60 @@
+import MQTTCodec
+
+/// One receiver of a topic: all matching subscriptions of a session, folded into one copy.
+struct RouteTarget {
+    let slot: Int32
+    /// The highest granted QoS of the subscriptions that match [5:MQTT-3.3.4-2] [311:MQTT-3.3.5-1].
+    var maximumQoS: QoS
+    /// Only when every subscription that matches says so.
+    var noLocal: Bool
+    var retainAsPublished: Bool
+    /// Of all of them [5:MQTT-3.3.4-4].
+    var subscriptionIdentifiers: [UInt32]
+}
+
+/// Who gets a topic: cached per topic, valid for one generation of the subscription tree.
+struct Router {
+    var tree = SubscriptionTree()
+    private var cache: [MQTTString: [RouteTarget]] = [:]
+    private var cachedGeneration: UInt64 = 0
+    /// A flood of topics that nobody repeats must not fill the memory.
+    private static let cachedTopicsMax = 16_384
+
+    /// Complexity: one hash and one comparison when the topic was seen in this generation.
+    mutating func route(_ topic: MQTTString) -> [RouteTarget] {
+        if cachedGeneration != tree.generation || cache.count >= Self.cachedTopicsMax {
+            cache.removeAll(keepingCapacity: true)
+            cachedGeneration = tree.generation
+        }
+        if let targets = cache[topic] { return targets }
+        let targets = match(topic)
+        cache[topic] = targets
+        return targets
+    }
+
+    private func match(_ topic: MQTTString) -> [RouteTarget] {
+        var targets: [RouteTarget] = []
+        var places: [Int32: Int] = [:]
+        tree.forEachMatch(topic) { subscriber in
+            let options = subscriber.options
+            guard let place = places[subscriber.slot] else {
+                places[subscriber.slot] = targets.count
+                targets.append(
+                    RouteTarget(
+                        slot: subscriber.slot,
+                        maximumQoS: options.maximumQoS,
+                        noLocal: options.noLocal,
+                        retainAsPublished: options.retainAsPublished,
+                        subscriptionIdentifiers: subscriber.identifier.map { [$0] } ?? []
+                    )
+                )
+                return
+            }
+            targets[place].maximumQoS = max(targets[place].maximumQoS, options.maximumQoS)
+            targets[place].noLocal = targets[place].noLocal && options.noLocal
+            targets[place].retainAsPublished = targets[place].retainAsPublished || options.retainAsPublished
+            if let identifier = subscriber.identifier { targets[place].subscriptionIdentifiers.append(identifier) }
+        }
+        return targets
+    }
+}

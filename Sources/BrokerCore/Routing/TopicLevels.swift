@@ -1,0 +1,19 @@
+import MQTTCodec
+
+extension MQTTString {
+    /// The levels between slashes, empty ones included (§4.7.1.1). O(bytes); for subscribing and for the first message
+    /// of a topic only, since routes are cached.
+    var levels: [MQTTString] {
+        utf8.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false).map { MQTTString(String(Substring($0))) }
+    }
+
+    /// Topics that begin with `$` belong to the server: wildcards at the first level do not match them
+    /// [5:MQTT-4.7.2-1] [311:MQTT-4.7.2-1].
+    var isReserved: Bool { utf8.first == UInt8(ascii: "$") }
+}
+
+/// An arrow of a topic tree: all arrows live in one dictionary, nodes are numbers.
+struct TopicEdge: Hashable {
+    let parent: Int32
+    let level: MQTTString
+}

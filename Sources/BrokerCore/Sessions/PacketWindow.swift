@@ -1,0 +1,115 @@
+/// The outbound packet identifiers in use: messages that were sent, or will be after a commit, and are not settled
+/// (§4.4, §4.6). A table indexed by the low bits of the identifier: identifiers grow by one, so that lookup, insert
+/// and removal are an index each, without hashing.
+package struct PacketWindow {
+    package enum State: UInt8, Sendable {
+        /// PUBLISH of QoS 1, waits for PUBACK.
+        case published1
+        /// PUBLISH of QoS 2 that waits for the commit of its identifier and was never sent.
+        case uncommitted2
+        /// PUBLISH of QoS 2, waits for PUBREC.
+        case published2
+        /// PUBREC came; PUBREL is sent or will be after the commit; waits for PUBCOMP.
+        case released2
+    }
+
+    package struct Entry: Sendable {
+        /// 0 marks a free place.
+        package var packetID: UInt16 = 0
+        package var state: State = .published1
+        /// The connection over which this was sent is gone; it has to be sent again.
+        package var needsResend = false
+        /// Zero for a receiver that is not durable.
+        package var position: Position = .zero
+        /// What the PUBREL waits for.
+        package var ticket: Ticket = .none
+    }
+
+    private var places: [Entry] = []
+    private var nextID: UInt16
+    package private(set) var count = 0
+    /// Entries that wait to be sent again; they do not count against the peer's Receive Maximum until they are.
+    package private(set) var resendCount = 0
+
+    /// - Parameter firstID: where identifiers start. Random after a restart, so that a late acknowledgement of the time
+    ///   before meets an unused one.
+    package init(firstID: UInt16) { nextID = max(1, firstID) }
+
+    /// Takes a free identifier [5:MQTT-2.2.1-4] [311:MQTT-2.3.1-4].
+    ///
+    /// - Returns: nil when all 65,535 are in use.
+    /// - Complexity: O(1) amortised.
+    package mutating func add(_ state: State, position: Position) -> UInt16? {
+        guard count < 65_535 else { return nil }
+        if count >= places.count { grow() }
+        while true {
+            let id = nextID
+            nextID = id == .max ? 1 : id + 1
+            if places[Int(id) & (places.count - 1)].packetID == 0 {
+                places[Int(id) & (places.count - 1)] = Entry(packetID: id, state: state, position: position)
+                count += 1
+                return id
+            }
+            // Identifier 0 does not exist, so one place of a full table of 65,536 stays free.
+        }
+    }
+
+    /// Puts back an exchange that the spool remembers. Ignored when the identifier is already there.
+    package mutating func restore(_ entry: Entry) {
+        guard entry.packetID != 0, self[entry.packetID] == nil else { return }
+        if places.isEmpty { grow() }
+        while places[Int(entry.packetID) & (places.count - 1)].packetID != 0 { grow() }
+        places[Int(entry.packetID) & (places.count - 1)] = entry
+        count += 1
+        if entry.needsResend { resendCount += 1 }
+    }
+
+    /// The entry of an identifier, or nil when it is not in use.
+    package subscript(id: UInt16) -> Entry? {
+        guard id != 0, !places.isEmpty else { return nil }
+        let entry = places[Int(id) & (places.count - 1)]
+        return entry.packetID == id ? entry : nil
+    }
+
+    /// Replaces the entry with the same identifier; does nothing when it is not in use.
+    package mutating func update(_ entry: Entry) {
+        guard let old = self[entry.packetID] else { return }
+        if old.needsResend { resendCount -= 1 }
+        if entry.needsResend { resendCount += 1 }
+        places[Int(entry.packetID) & (places.count - 1)] = entry
+    }
+
+    package mutating func remove(_ id: UInt16) {
+        guard let old = self[id] else { return }
+        if old.needsResend { resendCount -= 1 }
+        places[Int(id) & (places.count - 1)] = Entry()
+        count -= 1
+    }
+
+    /// The entry that waits to be sent again for this position. O(n): only asked while a session resumes.
+    package func resend(at position: Position) -> Entry? {
+        resendCount == 0
+            ? nil : places.first { $0.packetID != 0 && $0.needsResend && $0.position == position }
+    }
+
+    /// All entries, in the order in which their identifiers were given as far as positions tell; released ones first
+    /// by identifier. O(n log n): for resuming only.
+    package var all: [Entry] {
+        places.filter { $0.packetID != 0 }.sorted {
+            $0.position == $1.position ? $0.packetID < $1.packetID : $0.position < $1.position
+        }
+    }
+
+    /// The connection is gone: all has to be sent again when the client returns [5:MQTT-4.4.0-1].
+    package mutating func markAllForResend() {
+        for index in places.indices where places[index].packetID != 0 { places[index].needsResend = true }
+        resendCount = count
+    }
+
+    private mutating func grow() {
+        let size = places.isEmpty ? 8 : places.count * 2
+        var larger = [Entry](repeating: Entry(), count: size)
+        for entry in places where entry.packetID != 0 { larger[Int(entry.packetID) & (size - 1)] = entry }
+        places = larger
+    }
+}

@@ -1,0 +1,107 @@
+import DequeModule
+package import MQTTCodec
+import NIOCore
+
+/// What the broker remembers of a client id (§4.1), or of a link's upstream: subscriptions, unfinished exchanges and
+/// what waits. Lives on one shard, together with its connection.
+package final class Session {
+    package let clientID: MQTTString
+    /// Place in the shard's table; what the subscription tree stores.
+    let slot: Int32
+    /// Set when the session outlives its connection: its queue is in the spool, under this number.
+    package internal(set) var receiver: ReceiverID?
+    /// Seconds; 0 ends with the connection, `UInt32.max` never.
+    var expiryInterval: UInt32
+    /// The ticket of its row, when this process made it.
+    var created = Ticket.none
+    /// Nil while the client is away.
+    package internal(set) var connection: Connection?
+    /// The upstream that this session belongs to; nil for a client.
+    let link: Link?
+    /// Counts comings and goings, so that a page or a commit knows whether it still means this connection.
+    var epoch: UInt64 = 0
+    /// When the expiry of this absence ends; nil while connected or when it never does.
+    var expiresAt: Instant?
+    /// Fires when the will is due or the absence ends, whichever is first.
+    var timer: TimerQueue.Token?
+    var isEnded = false
+
+    var subscriptions: [MQTTString: Subscription] = [:]
+    /// QoS 2 identifiers of the peer that wait for PUBREL, each with the ticket of its PUBREC (§4.3.3).
+    var inbound: [UInt16: Ticket] = [:]
+    var window: PacketWindow
+    var will: PendingWill?
+
+    /// Retained messages still to be replayed, by topic: a cursor that feeds the window, never the queue.
+    var replay: Deque<Replay> = []
+    /// What waits in memory; only of a session that is not durable.
+    var queue: Deque<Queued> = []
+    var queueBytes = 0
+
+    // What follows is the receiver of a durable session: live or behind, and this is one state.
+    package internal(set) var flow = Flow.behind
+    /// All that waits up to here is in the window or done.
+    var cursor: Position = .zero
+    /// The highest position that this receiver was told of.
+    var told: Position = .zero
+    var isLoading = false
+    /// The rest of the last page and where that page ended.
+    var page: Deque<Page.Entry> = []
+    var pageEnd: Position = .zero
+
+    init(
+        clientID: MQTTString,
+        slot: Int32,
+        receiver: ReceiverID?,
+        expiryInterval: UInt32,
+        firstPacketID: UInt16,
+        link: Link? = nil
+    ) {
+        self.clientID = clientID
+        self.slot = slot
+        self.receiver = receiver
+        self.expiryInterval = expiryInterval
+        self.window = PacketWindow(firstID: firstPacketID)
+        self.link = link
+    }
+
+    package enum Flow: Sendable {
+        /// Everything up to `told` is in the window: the next message goes straight there.
+        case live
+        /// Something waits in the spool: pages are read by position until one ends at or beyond `told`.
+        case behind
+    }
+
+    struct Subscription {
+        var options: SubscriptionOptions
+        var identifier: UInt32?
+    }
+
+    struct Queued {
+        var message: Message
+        var qos: QoS
+        var isRetained: Bool
+        var subscriptionIdentifiers: [UInt32]
+        var bytes: Int { message.topic.count + message.payload.readableBytes }
+    }
+
+    struct Replay {
+        var topic: MQTTString
+        var maximumQoS: QoS
+        var subscriptionIdentifiers: [UInt32]
+    }
+
+    struct PendingWill {
+        var will: Connect.Will
+        /// Nil while the connection that brought it is there.
+        var due: Instant?
+    }
+
+    /// Entries that count against the peer's Receive Maximum.
+    var inflight: Int { window.count - window.resendCount }
+    /// How many more QoS 1 or 2 messages may be sent now [5:MQTT-3.3.4-9] [5:MQTT-4.9.0-2].
+    var room: Int {
+        guard let connection, connection.isOpen, connection.isWritable else { return 0 }
+        return max(0, connection.inflightMax - inflight)
+    }
+}

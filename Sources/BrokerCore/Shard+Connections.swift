@@ -1,0 +1,433 @@
+package import MQTTCodec
+import NIOCore
+
+/// CONNECT, takeover, keep-alive, DISCONNECT, will: §3.1, §3.2, §3.12, §3.14.
+extension Shard {
+    // MARK: - Events
+
+    /// A client's network connection is there; CONNECT has to follow in time.
+    package func opened(peer: String, now: Now) -> Connection {
+        let connection = Connection(state: .waitingForConnect, link: nil, peer: peer, now: now.instant)
+        connectionCount += 1
+        setTimer(of: connection, now.instant.advanced(by: settings.connectTimeout))
+        return connection
+    }
+
+    /// A packet arrived. The caller reads nothing more from a connection while `isHeld` is true.
+    package func received(_ packet: Packet, on connection: Connection, now: Now) {
+        connection.lastReceived = now.instant
+        switch connection.state {
+        case .waitingForConnect:
+            // [5:MQTT-3.1.0-1] [311:MQTT-3.1.0-1] the first packet is CONNECT.
+            guard case .connect(let connect) = packet else { return close(connection, reason: nil) }
+            connectReceived(connect, on: connection, now)
+        case .waitingForConnAck:
+            linkHandshake(packet, on: connection, now)
+        case .open:
+            guard let session = connection.session else { return }
+            if session.link != nil {
+                receivedFromUpstream(packet, session, on: connection, now)
+            } else {
+                receivedFromClient(packet, session, on: connection, now)
+            }
+        case .accepted, .closing:
+            // [5:MQTT-3.1.4-6] [311:MQTT-3.1.4-5] after a refused CONNECT nothing is processed.
+            break
+        }
+    }
+
+    /// The peer sent bytes that are not MQTT. Its connection ends with the reason, its neighbours don't notice.
+    package func decodeFailed(_ error: DecodeError, version: ProtocolVersion?, on connection: Connection, now: Now) {
+        if let version { connection.version = version }
+        outbox.notices.append(
+            Notice(
+                .info,
+                "malformed packet",
+                clientID: connection.session?.clientID,
+                link: connection.link?.settings.name,
+                detail: "\(error.explanation) \(error.statement) at byte \(error.offset), from \(connection.peer)"
+            )
+        )
+        switch connection.state {
+        case .waitingForConnect:
+            // A version 3 CONNECT that does not conform gets no CONNACK, save for a level that is not served
+            // [311:MQTT-3.1.4-1] [311:MQTT-3.1.2-2].
+            if connection.version == .v5 || error.reason == .unsupportedProtocolVersion
+                || error.reason == .clientIdentifierNotValid
+            {
+                refuse(connection, error.reason)
+            } else {
+                close(connection, reason: nil)
+            }
+        default:
+            // [5:MQTT-4.13.1-1] [311:MQTT-4.8.0-1]
+            fail(connection, error.reason, now)
+        }
+    }
+
+    /// The network connection is gone, whoever ended it.
+    package func closed(_ connection: Connection, now: Now) {
+        guard connection.link == nil else { return linkClosed(connection, now) }
+        connectionCount -= 1
+        let wasClosing = connection.state == .closing
+        connection.state = .closing
+        timers.cancel(connection.timer)
+        guard let session = connection.session, session.connection === connection else { return }
+        if !wasClosing {
+            outbox.notices.append(Notice(.info, "connection lost", clientID: session.clientID))
+        }
+        detach(session, from: connection, publishesWill: true, now)
+    }
+
+    /// The channel's write buffer went above or below its limit.
+    package func writabilityChanged(_ connection: Connection, isWritable: Bool, now: Now) {
+        connection.isWritable = isWritable
+        if isWritable, let session = connection.session { feed(session, now) }
+    }
+
+    /// The node shuts down: everyone who can hear it is told why [5:§3.14.2.1].
+    package func drain(now: Now) {
+        isDraining = true
+        for case let session? in sessions {
+            // A link ends its connection itself: DISCONNECT 0x8B is not a client's to send.
+            guard let connection = session.connection, session.link == nil else { continue }
+            fail(connection, .serverShuttingDown, now)
+        }
+        for link in links { stop(link, now) }
+    }
+
+    // MARK: - CONNECT
+
+    private func connectReceived(_ connect: Connect, on connection: Connection, _ now: Now) {
+        connection.version = connect.version
+        let properties = connect.properties
+        connection.wantsProblemInformation = properties.requestProblemInformation ?? true
+        connection.packetBytesMax = properties.maximumPacketSize.map { Int($0) } ?? .max
+        connection.inflightMax = min(settings.inflightMax, Int(properties.receiveMaximum ?? .max))
+
+        // CONNACK knows no 0x8B [5:MQTT-3.2.2-8].
+        if isDraining { return refuse(connection, .serverUnavailable) }
+        // [5:MQTT-4.12.0-1] no authentication method is supported.
+        if properties.authenticationMethod != nil { return refuse(connection, .badAuthenticationMethod) }
+        if connect.clientID.count > settings.clientIDBytesMax {
+            return refuse(connection, .clientIdentifierNotValid)
+        }
+        if connect.clientID.isEmpty, !connect.cleanStart, connect.version != .v5 {
+            // [311:MQTT-3.1.3-8] an empty id goes with Clean Session only.
+            return refuse(connection, .clientIdentifierNotValid)
+        }
+        if let will = connect.will, will.topic.isReserved { return refuse(connection, .topicNameInvalid) }
+        if will(of: connect, isTooLargeToRetain: settings.retainedPayloadMax) {
+            return refuse(connection, .quotaExceeded)
+        }
+
+        var assigned: MQTTString?
+        var clientID = connect.clientID
+        if clientID.isEmpty {
+            // [5:MQTT-3.1.3-6] [311:MQTT-3.1.3-6]
+            repeat {
+                clientID = MQTTString("auto-" + String(random.next(), radix: 36))
+            } while directory[clientID] != nil
+            assigned = clientID
+        }
+        let expiry = requestedExpiry(connect)
+
+        var old = directory[clientID]
+        if let existing = old, let previous = existing.connection {
+            takeOver(existing, from: previous, now)
+        } else if let existing = old, let expires = existing.expiresAt, expires <= now.instant {
+            end(existing, now)
+        }
+        var deletesStored = false
+        if let existing = old, existing.isEnded {
+            deletesStored = existing.receiver != nil
+            old = nil
+        }
+        if let existing = old, connect.cleanStart || existing.receiver == nil {
+            // [5:MQTT-3.1.2-4] [311:MQTT-3.1.2-6] what was there before is thrown away.
+            deletesStored = existing.receiver != nil
+            end(existing, now)
+            old = nil
+        }
+
+        let isPresent = old != nil
+        let session: Session
+        if let old {
+            // [5:MQTT-3.1.2-5] [311:MQTT-3.1.2-4]
+            session = old
+            session.expiryInterval = expiry
+        } else {
+            session = Session(
+                clientID: clientID,
+                slot: takeSlot(),
+                receiver: expiry > 0 ? newReceiver() : nil,
+                expiryInterval: expiry,
+                firstPacketID: firstPacketID()
+            )
+            sessions[Int(session.slot)] = session
+            directory[clientID] = session
+            if let receiver = session.receiver {
+                receivers[receiver] = session
+                session.created = ticket
+            }
+        }
+        if let receiver = session.receiver {
+            store(.receiver(ReceiverRecord(session, receiver, disconnectedAt: nil)))
+        }
+        session.connection = connection
+        session.expiresAt = nil
+        timers.cancel(session.timer)
+        session.timer = nil
+        session.epoch &+= 1
+        // [5:MQTT-3.1.3-9] a return within the will delay cancels the will; [5:MQTT-3.1.2-7] the new one is kept.
+        session.will = connect.will.map { Session.PendingWill(will: $0) }
+        connection.session = session
+        connection.state = .accepted
+        connection.keepAlive = .seconds(Int64(connect.keepAlive))
+        timers.cancel(connection.timer)
+        connection.timer = nil
+        if connect.keepAlive > 0 { armKeepAlive(connection) }
+
+        outbox.notices.append(
+            Notice(.info, "connected", clientID: clientID, detail: "\(connection.peer), \(connect.version)")
+        )
+        // Another connection may have made the session a moment ago: its row is waited for all the same.
+        answer(
+            .connAck(connAck(connect, session, isPresent: isPresent, assigned: assigned)),
+            on: connection,
+            after: deletesStored ? ticket : session.created
+        )
+        if connection.state == .accepted { connection.isHeld = true }
+    }
+
+    private func will(of connect: Connect, isTooLargeToRetain limit: Int) -> Bool {
+        guard let will = connect.will, will.isRetained else { return false }
+        return will.payload.readableBytes > limit
+    }
+
+    /// Seconds that the session outlives its connection, within the limit of this node.
+    private func requestedExpiry(_ connect: Connect) -> UInt32 {
+        switch connect.version {
+        case .v5: min(connect.properties.sessionExpiryInterval ?? 0, settings.sessionExpiryMax)
+        case .v3_1, .v3_1_1: connect.cleanStart ? 0 : settings.sessionExpiryMax
+        }
+    }
+
+    private func connAck(_ connect: Connect, _ session: Session, isPresent: Bool, assigned: MQTTString?) -> ConnAck {
+        // [5:MQTT-3.2.2-2] [5:MQTT-3.2.2-3]
+        var ack = ConnAck(reason: .success, isSessionPresent: isPresent)
+        guard connect.version == .v5 else { return ack }
+        var values = Properties.Values()
+        if session.expiryInterval != connect.properties.sessionExpiryInterval ?? 0 {
+            values.sessionExpiryInterval = session.expiryInterval
+        }
+        values.receiveMaximum = settings.receiveMaximum
+        values.maximumPacketSize = UInt32(clamping: settings.packetBytesMax)
+        // [5:MQTT-3.2.2-16] [5:MQTT-3.1.3-7]
+        values.assignedClientIdentifier = assigned
+        values.sharedSubscriptionAvailable = false
+        ack.properties.values = values
+        return ack
+    }
+
+    /// CONNACK 0x00 is on its way: from here on the session may be delivered to.
+    func connAckSent(on connection: Connection) {
+        guard connection.state == .accepted, let session = connection.session else { return }
+        connection.state = .open
+        release(connection)
+        resume(session)
+    }
+
+    /// A CONNECT that cannot be accepted: CONNACK with the reason, then close [5:MQTT-3.2.2-7] [311:MQTT-3.2.2-5].
+    func refuse(_ connection: Connection, _ reason: ReasonCode) {
+        outbox.notices.append(Notice(.info, "connection refused", detail: "\(reason), from \(connection.peer)"))
+        // [5:MQTT-3.2.2-6] session present stays 0.
+        send(.connAck(ConnAck(reason: reason)), on: connection)
+        connection.hasFarewell = true
+        close(connection, reason: nil)
+    }
+
+    // MARK: - The end of a connection
+
+    /// Another connection came with the same client id [5:MQTT-3.1.4-3] [311:MQTT-3.1.4-2].
+    private func takeOver(_ session: Session, from previous: Connection, _ now: Now) {
+        outbox.notices.append(Notice(.info, "taken over", clientID: session.clientID, detail: previous.peer))
+        close(previous, reason: .sessionTakenOver)
+        detach(session, from: previous, publishesWill: true, now)
+    }
+
+    /// A broken rule: version 5 hears the reason, then the connection ends and counts as lost.
+    func fail(_ connection: Connection, _ reason: ReasonCode, _ now: Now) {
+        guard connection.state != .closing else { return }
+        close(connection, reason: reason)
+        if let link = connection.link { return linkFailed(link, connection, now) }
+        guard let session = connection.session, session.connection === connection else { return }
+        detach(session, from: connection, publishesWill: true, now)
+    }
+
+    /// - Parameter reason: sent as DISCONNECT to a version 5 peer that got CONNACK [5:MQTT-3.14.0-1].
+    func close(_ connection: Connection, reason: ReasonCode?) {
+        guard connection.state != .closing else { return }
+        if let reason, connection.version == .v5, connection.isOpen {
+            send(.disconnect(Disconnect(reason: reason)), on: connection)
+            connection.hasFarewell = true
+        }
+        // [5:MQTT-3.14.4-1] nothing follows.
+        connection.state = .closing
+        connection.answers.removeAll()
+        timers.cancel(connection.timer)
+        connection.timer = nil
+        outbox.closes.append(connection)
+    }
+
+    func disconnectReceived(_ disconnect: Disconnect, _ session: Session, on connection: Connection, _ now: Now) {
+        if let expiry = disconnect.properties.sessionExpiryInterval {
+            // A session that was to end with its connection cannot be made to last afterwards [5:§3.14.2.2.2].
+            if session.expiryInterval == 0, expiry > 0 { return fail(connection, .protocolError, now) }
+            session.expiryInterval = min(expiry, settings.sessionExpiryMax)
+        }
+        outbox.notices.append(Notice(.info, "disconnected", clientID: session.clientID))
+        close(connection, reason: nil)
+        // [5:MQTT-3.14.4-3] [311:MQTT-3.14.4-3] DISCONNECT 0x00 deletes the will; 0x04 asks for it.
+        detach(session, from: connection, publishesWill: disconnect.reason != .success, now)
+    }
+
+    /// The session has no connection any more: it ends, or it waits for its client.
+    private func detach(_ session: Session, from connection: Connection, publishesWill: Bool, _ now: Now) {
+        session.connection = nil
+        session.epoch &+= 1
+        connection.session = nil
+        session.window.markAllForResend()
+        session.flow = .behind
+        session.page.removeAll()
+        session.isLoading = false
+        if !publishesWill { session.will = nil }
+
+        if session.expiryInterval == 0 {
+            // [5:MQTT-4.1.0-2] [311:MQTT-3.1.2-6]
+            end(session, now)
+            return
+        }
+        if let receiver = session.receiver {
+            store(.receiver(ReceiverRecord(session, receiver, disconnectedAt: now.wall)))
+        }
+        if let will = session.will {
+            let delay = min(will.will.properties.willDelayInterval ?? 0, session.expiryInterval)
+            if delay == 0 {
+                publishWill(of: session, now)
+            } else {
+                session.will?.due = now.instant.advanced(by: .seconds(Int64(delay)))
+            }
+        }
+        if session.expiryInterval != .max {
+            session.expiresAt = now.instant.advanced(by: .seconds(Int64(session.expiryInterval)))
+        }
+        armAbsence(session)
+    }
+
+    /// One timer a session: for its will, and then for its end.
+    private func armAbsence(_ session: Session) {
+        timers.cancel(session.timer)
+        session.timer = [session.will?.due, session.expiresAt].compactMap(\.self).min().map {
+            timers.add(.absence(session), at: $0)
+        }
+    }
+
+    /// A timer of an absence: the will is due, or the session has expired.
+    func absenceEnded(_ session: Session, _ now: Now) {
+        session.timer = nil
+        guard session.connection == nil, !session.isEnded else { return }
+        if let due = session.will?.due, due <= now.instant { publishWill(of: session, now) }
+        if let expires = session.expiresAt, expires <= now.instant { return end(session, now) }
+        armAbsence(session)
+    }
+
+    /// The session and all that is kept for it go. A will that still waits goes out: the session is over
+    /// [5:MQTT-3.1.2-8].
+    func end(_ session: Session, _ now: Now) {
+        guard !session.isEnded else { return }
+        publishWill(of: session, now)
+        session.isEnded = true
+        timers.cancel(session.timer)
+        session.timer = nil
+        for filter in session.subscriptions.keys { router.tree.remove(filter, slot: session.slot) }
+        session.subscriptions.removeAll()
+        session.queue.removeAll()
+        session.replay.removeAll()
+        session.page.removeAll()
+        if directory[session.clientID] === session { directory[session.clientID] = nil }
+        freeSlot(session.slot)
+        if let receiver = session.receiver {
+            receivers[receiver] = nil
+            store(.receiverGone(receiver))
+        }
+    }
+
+    private func publishWill(of session: Session, _ now: Now) {
+        guard let pending = session.will else { return }
+        // [5:MQTT-3.1.2-10] [311:MQTT-3.1.2-10]
+        session.will = nil
+        var properties = pending.will.properties
+        if properties.willDelayInterval != nil { properties.willDelayInterval = nil }
+        publish(
+            Publication(
+                topic: pending.will.topic,
+                payload: pending.will.payload,
+                qos: pending.will.qos,
+                isRetained: pending.will.isRetained,
+                properties: properties,
+                publisher: session.slot
+            ),
+            now
+        )
+    }
+
+    // MARK: - Keep-alive
+
+    private func armKeepAlive(_ connection: Connection) {
+        setTimer(of: connection, connection.lastReceived.advanced(by: connection.keepAlive * 3 / 2))
+    }
+
+    private func setTimer(of connection: Connection, _ instant: Instant) {
+        timers.cancel(connection.timer)
+        connection.timer = timers.add(.connection(connection), at: instant)
+    }
+
+    func checkDeadline(of connection: Connection, _ now: Now) {
+        connection.timer = nil
+        guard connection.state != .closing else { return }
+        switch connection.state {
+        case .waitingForConnect:
+            outbox.notices.append(Notice(.info, "no CONNECT in time", detail: "from \(connection.peer)"))
+            close(connection, reason: nil)
+        case .accepted:
+            armAgain(connection, now)
+        case .open where connection.isHeld || connection.wasHeld:
+            // We are the ones who did not read: its clock stood still.
+            connection.wasHeld = false
+            armAgain(connection, now)
+        default:
+            let silent = now.instant.since(connection.lastReceived)
+            guard silent >= connection.keepAlive * 3 / 2 else { return armKeepAlive(connection) }
+            // [5:MQTT-3.1.2-22] [311:MQTT-3.1.2-24]
+            outbox.notices.append(Notice(.info, "keep-alive timeout", clientID: connection.session?.clientID))
+            fail(connection, .keepAliveTimeout, now)
+        }
+    }
+
+    private func armAgain(_ connection: Connection, _ now: Now) {
+        connection.lastReceived = now.instant
+        armKeepAlive(connection)
+    }
+}
+
+extension ReceiverRecord {
+    init(_ session: Session, _ receiver: ReceiverID, disconnectedAt: Timestamp?) {
+        self.init(
+            receiver: receiver,
+            kind: session.link.map { .link(name: $0.settings.name) } ?? .session(clientID: session.clientID),
+            expiryInterval: session.expiryInterval,
+            disconnectedAt: disconnectedAt
+        )
+    }
+}

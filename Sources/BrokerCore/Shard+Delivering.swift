@@ -1,0 +1,407 @@
+import DequeModule
+import MQTTCodec
+import NIOCore
+
+/// From the queue to the connection: live or behind, in the window or waiting (§4.4, §4.6, §4.9).
+extension Shard {
+    // MARK: - Receivers that are not durable, and QoS 0
+
+    /// Hands a message to a receiver for which nothing is stored.
+    ///
+    /// - Complexity: one copy of the encoded packet into the connection's buffer when it is live; no allocation.
+    func deliver(
+        _ delivery: TransientDelivery,
+        to session: Session,
+        _ encoder: inout PublishEncoder,
+        _ now: Now,
+        message: () -> Message
+    ) {
+        guard delivery.qos > .atMostOnce else {
+            guard let connection = session.connection, connection.isOpen, connection.isWritable,
+                connection.out.readableBytes < settings.writeBufferBytesMax
+            else {
+                counters.qos0Dropped &+= 1
+                return
+            }
+            if let link = session.link {
+                return sendUpstream(message(), link, delivery, on: connection, now)
+            }
+            guard fits(&encoder, delivery, connection) else { return }
+            touch(connection)
+            counters.sent &+= 1
+            encoder.append(
+                to: &connection.out,
+                version: connection.version,
+                qos: .atMostOnce,
+                packetID: 0,
+                isRetained: delivery.isRetained,
+                subscriptionIdentifiers: delivery.subscriptionIdentifiers
+            )
+            return
+        }
+        guard !session.isEnded else { return }
+        if session.queue.isEmpty, session.room > 0, let connection = session.connection {
+            guard fits(&encoder, delivery, connection) else { return }
+            guard let id = session.window.add(delivery.qos.publishedState, position: .zero) else { return }
+            touch(connection)
+            counters.sent &+= 1
+            encoder.append(
+                to: &connection.out,
+                version: connection.version,
+                qos: delivery.qos,
+                packetID: id,
+                isRetained: delivery.isRetained,
+                subscriptionIdentifiers: delivery.subscriptionIdentifiers
+            )
+            return
+        }
+        enqueue(
+            Session.Queued(
+                message: message(),
+                qos: delivery.qos,
+                isRetained: delivery.isRetained,
+                subscriptionIdentifiers: delivery.subscriptionIdentifiers
+            ),
+            for: session
+        )
+    }
+
+    private func fits(_ encoder: inout PublishEncoder, _ delivery: TransientDelivery, _ connection: Connection) -> Bool {
+        guard connection.packetBytesMax != .max else { return true }
+        let size = encoder.size(
+            version: connection.version,
+            qos: delivery.qos,
+            subscriptionIdentifiers: delivery.subscriptionIdentifiers
+        )
+        if size <= connection.packetBytesMax { return true }
+        // [5:MQTT-3.1.2-25] dropped for this receiver only, as if it had been delivered.
+        counters.tooLarge &+= 1
+        return false
+    }
+
+    private func enqueue(_ queued: Session.Queued, for session: Session) {
+        session.queue.append(queued)
+        session.queueBytes += queued.bytes
+        while session.queue.count > settings.queueMessagesMax || session.queueBytes > settings.queueBytesMax,
+            let oldest = session.queue.popFirst()
+        {
+            session.queueBytes -= oldest.bytes
+            counters.queueDropped &+= 1
+        }
+    }
+
+    // MARK: - Durable receivers
+
+    /// Gives a stored message to its receivers: those that are live get it now, the others find it in the spool.
+    func deliver(_ stored: StoredMessage, _ now: Now) {
+        for (session, delivery) in stored.durable {
+            // A page may have brought it before its own commit was told.
+            guard !session.isEnded, session.flow == .live, stored.position > session.cursor else { continue }
+            guard session.room > 0 else {
+                // The row is there: from here on pages are read by position.
+                session.flow = .behind
+                continue
+            }
+            send(stored.message, stored.position, delivery, to: session, now)
+            session.cursor = stored.position
+        }
+        guard !stored.transient.isEmpty else { return }
+        var encoder = PublishEncoder(
+            topic: stored.message.topic,
+            payload: stored.message.payload,
+            properties: properties(of: stored.message, now)
+        )
+        for (session, delivery) in stored.transient where !session.isEnded {
+            deliver(delivery, to: session, &encoder, now) { stored.message }
+        }
+    }
+
+    /// Puts a stored message into the window. QoS 1 goes out at once; QoS 2 after the commit of its identifier.
+    private func send(_ message: Message, _ position: Position, _ delivery: Delivery, to session: Session, _ now: Now) {
+        guard let connection = session.connection else { return }
+        if let entry = session.window.resend(at: position) {
+            return sendAgain(entry, message, delivery, session, on: connection, now)
+        }
+        if let expiry = message.expiry, expiry <= now.wall {
+            // [5:MQTT-3.3.2-5]
+            counters.expired &+= 1
+            return acknowledge(session, position)
+        }
+        guard packetFits(message, delivery, session, connection, now) else {
+            counters.tooLarge &+= 1
+            return acknowledge(session, position)
+        }
+        let state: PacketWindow.State = delivery.qos == .exactlyOnce ? .uncommitted2 : .published1
+        guard let id = session.window.add(state, position: position) else { return }
+        if delivery.qos == .exactlyOnce, let receiver = session.receiver {
+            store(.outboundPublish(receiver, packetID: id, position))
+            gate.hold(.publish(session, packetID: id, message, delivery, epoch: session.epoch), until: ticket)
+        } else {
+            write(message, delivery, session, packetID: id, isDuplicate: false, on: connection, now)
+        }
+    }
+
+    /// [5:MQTT-4.4.0-1] [311:MQTT-4.4.0-1] the same identifier, DUP set, in the order of the first sending.
+    private func sendAgain(
+        _ entry: PacketWindow.Entry,
+        _ message: Message,
+        _ delivery: Delivery,
+        _ session: Session,
+        on connection: Connection,
+        _ now: Now
+    ) {
+        var entry = entry
+        entry.needsResend = false
+        let wasSent = entry.state != .uncommitted2
+        if entry.state == .uncommitted2 {
+            // Its identifier was being stored when the connection went; the commit may still be under way.
+            gate.hold(
+                .publish(session, packetID: entry.packetID, message, delivery, epoch: session.epoch),
+                until: lastTicket
+            )
+            session.window.update(entry)
+            return
+        }
+        session.window.update(entry)
+        write(message, delivery, session, packetID: entry.packetID, isDuplicate: wasSent, on: connection, now)
+    }
+
+    /// The identifier of a QoS 2 PUBLISH is on disk: now it may be sent.
+    func publishCommitted(
+        _ session: Session,
+        packetID: UInt16,
+        _ message: Message,
+        _ delivery: Delivery,
+        epoch: UInt64,
+        _ now: Now
+    ) {
+        guard session.epoch == epoch, let connection = session.connection, connection.isOpen,
+            var entry = session.window[packetID], entry.state == .uncommitted2
+        else { return }
+        entry.state = .published2
+        session.window.update(entry)
+        write(message, delivery, session, packetID: packetID, isDuplicate: false, on: connection, now)
+    }
+
+    private func write(
+        _ message: Message,
+        _ delivery: Delivery,
+        _ session: Session,
+        packetID: UInt16,
+        isDuplicate: Bool,
+        on connection: Connection,
+        _ now: Now
+    ) {
+        touch(connection)
+        counters.sent &+= 1
+        let topic = session.link.map { $0.remoteTopic(message.topic) ?? message.topic } ?? message.topic
+        PublishEncoder.append(
+            topic: topic,
+            payload: message.payload,
+            properties: properties(of: message, now),
+            to: &connection.out,
+            version: connection.version,
+            qos: delivery.qos,
+            packetID: packetID,
+            isRetained: delivery.isRetained,
+            isDuplicate: isDuplicate,
+            subscriptionIdentifiers: delivery.subscriptionIdentifiers
+        )
+    }
+
+    private func packetFits(
+        _ message: Message,
+        _ delivery: Delivery,
+        _ session: Session,
+        _ connection: Connection,
+        _ now: Now
+    ) -> Bool {
+        guard connection.packetBytesMax != .max else { return true }
+        let topic = session.link.map { $0.remoteTopic(message.topic) ?? message.topic } ?? message.topic
+        return PublishEncoder(topic: topic, payload: message.payload, properties: properties(of: message, now))
+            .size(
+                version: connection.version,
+                qos: delivery.qos,
+                subscriptionIdentifiers: delivery.subscriptionIdentifiers
+            ) <= connection.packetBytesMax
+    }
+
+    func sendUpstream(
+        _ message: Message,
+        _ link: Link,
+        _ delivery: TransientDelivery,
+        on connection: Connection,
+        _ now: Now
+    ) {
+        guard let session = link.session else { return }
+        write(
+            message,
+            Delivery(receiver: link.receiver, qos: delivery.qos, isRetained: delivery.isRetained),
+            session,
+            packetID: 0,
+            isDuplicate: false,
+            on: connection,
+            now
+        )
+    }
+
+    /// [5:MQTT-3.3.2-6] the expiry is what is left of it: rounded up, never 0.
+    private func properties(of message: Message, _ now: Now) -> Properties {
+        guard let expiry = message.expiry else { return message.properties }
+        var properties = message.properties
+        let left = expiry.microseconds > now.wall.microseconds ? expiry.microseconds - now.wall.microseconds : 0
+        properties.messageExpiryInterval = UInt32(clamping: max(1, (left + 999_999) / 1_000_000))
+        return properties
+    }
+
+    // MARK: - Feeding
+
+    /// A session has a connection again: what was in flight goes first, then what waits, in order.
+    func resume(_ session: Session) {
+        guard let connection = session.connection else { return }
+        // [5:MQTT-4.4.0-1] PUBREL of exchanges whose PUBREC came; their messages are done.
+        for var entry in session.window.all where entry.state == .released2 {
+            entry.needsResend = false
+            session.window.update(entry)
+            answer(.pubRel(PublishAck(packetID: entry.packetID)), on: connection, after: entry.ticket)
+        }
+        guard session.receiver != nil else { return }
+        if session.told == .zero, session.window.count == 0 {
+            // Nothing was ever queued for it.
+            session.flow = .live
+            return
+        }
+        session.flow = .behind
+        session.cursor = .zero
+        session.pageEnd = .zero
+        session.page.removeAll()
+        requestPage(session)
+    }
+
+    private func requestPage(_ session: Session) {
+        guard let receiver = session.receiver, !session.isLoading else { return }
+        session.isLoading = true
+        outbox.loads.append(
+            LoadRequest(
+                receiver: receiver,
+                after: session.cursor,
+                messagesMax: settings.pageMessagesMax,
+                bytesMax: settings.pageBytesMax,
+                epoch: session.epoch
+            )
+        )
+    }
+
+    func loaded(_ page: Page, for session: Session, _ now: Now) {
+        guard page.epoch == session.epoch, session.isLoading else { return }
+        session.isLoading = false
+        session.page = .init(page.entries)
+        session.pageEnd = page.end
+        feed(session, now)
+    }
+
+    /// Sends what waits as far as the window has room.
+    func feed(_ session: Session, _ now: Now) {
+        guard let connection = session.connection, connection.isOpen else { return }
+        if session.receiver == nil {
+            feedFromMemory(session, on: connection, now)
+        } else if session.flow == .behind, !session.isLoading {
+            feedFromPage(session, now)
+        }
+        if !session.replay.isEmpty { feedReplay(session, now) }
+    }
+
+    private func feedFromMemory(_ session: Session, on connection: Connection, _ now: Now) {
+        while session.room > 0, let next = session.queue.popFirst() {
+            session.queueBytes -= next.bytes
+            if let expiry = next.message.expiry, expiry <= now.wall {
+                counters.expired &+= 1
+                continue
+            }
+            let delivery = Delivery(
+                receiver: ReceiverID(0),
+                qos: next.qos,
+                isRetained: next.isRetained,
+                subscriptionIdentifiers: next.subscriptionIdentifiers
+            )
+            guard packetFits(next.message, delivery, session, connection, now) else {
+                counters.tooLarge &+= 1
+                continue
+            }
+            guard let id = session.window.add(next.qos.publishedState, position: .zero) else { return }
+            write(next.message, delivery, session, packetID: id, isDuplicate: false, on: connection, now)
+        }
+    }
+
+    private func feedFromPage(_ session: Session, _ now: Now) {
+        while session.room > 0, let entry = session.page.popFirst() {
+            session.cursor = entry.position
+            // What is in the window and needs no resend was sent over this connection.
+            send(entry.message, entry.position, entry.delivery, to: session, now)
+        }
+        guard session.page.isEmpty else { return }
+        session.cursor = max(session.cursor, session.pageEnd)
+        if session.window.resendCount > 0 { forgetVanished(session) }
+        if session.cursor >= session.told {
+            session.flow = .live
+        } else if session.room > 0 {
+            requestPage(session)
+        }
+    }
+
+    /// Exchanges whose message is no longer in the spool (dropped by its queue) have nothing to be sent again.
+    private func forgetVanished(_ session: Session) {
+        for entry in session.window.all where entry.needsResend && entry.position <= session.cursor {
+            settle(entry, of: session)
+        }
+    }
+
+    /// Retained messages of new subscriptions, as the window has room [5:MQTT-3.3.1-9] [311:MQTT-3.3.1-6].
+    private func feedReplay(_ session: Session, _ now: Now) {
+        guard let connection = session.connection else { return }
+        var room = session.room
+        // A durable receiver takes part in the order of its queue: replay waits until it is live.
+        guard session.receiver == nil || session.flow == .live else { return }
+        while connection.isWritable, let next = session.replay.first {
+            guard let message = retained[topic: next.topic] else {
+                session.replay.removeFirst()
+                continue
+            }
+            let qos = min(message.qos, next.maximumQoS)
+            if qos > .atMostOnce {
+                guard room > 0 else { return }
+                room -= 1
+            }
+            session.replay.removeFirst()
+            if let expiry = message.expiry, expiry <= now.wall { continue }
+            if let receiver = session.receiver, qos > .atMostOnce {
+                let delivery = Delivery(
+                    receiver: receiver,
+                    qos: qos,
+                    isRetained: true,
+                    subscriptionIdentifiers: next.subscriptionIdentifiers
+                )
+                store(.message(message, deliveries: [delivery]))
+                stored.append(StoredMessage(message: message, durable: [(session, delivery)]))
+                continue
+            }
+            // [311:MQTT-3.3.1-8]
+            let delivery = TransientDelivery(
+                qos: qos,
+                isRetained: true,
+                subscriptionIdentifiers: next.subscriptionIdentifiers
+            )
+            var encoder = PublishEncoder(
+                topic: message.topic,
+                payload: message.payload,
+                properties: properties(of: message, now)
+            )
+            deliver(delivery, to: session, &encoder, now) { message }
+        }
+    }
+}
+
+extension QoS {
+    /// What the window says of a message of this QoS that is being sent.
+    var publishedState: PacketWindow.State { self == .exactlyOnce ? .published2 : .published1 }
+}

@@ -1,0 +1,354 @@
+import MQTTCodec
+
+/// The links of this shard: dial, handshake, subscribe, keep alive, back off.
+extension Shard {
+    // MARK: - Start
+
+    /// Takes what the spool held: sessions wait for their clients, retained messages are there, links start.
+    func restore(_ contents: SpoolContents, _ now: Now) {
+        for message in contents.retained { retained.set(message) }
+        var linkReceivers: [MQTTString: SpoolContents.Receiver] = [:]
+        for receiver in contents.receivers {
+            switch receiver.record.kind {
+            case .session(let clientID): restore(receiver, clientID, contents.lastPosition, now)
+            case .link(let name): linkReceivers[name] = receiver
+            }
+        }
+        for linkSettings in settings.links {
+            let known = linkReceivers.removeValue(forKey: linkSettings.name)
+            startLink(linkSettings, known, contents.lastPosition, now)
+        }
+        // A link that is no longer configured keeps its queue: it is the operator's to drop, and naming the link again
+        // brings it back.
+        for name in linkReceivers.keys.sorted(by: { $0.string < $1.string }) {
+            outbox.notices.append(
+                Notice(.warning, "the spool holds messages of a link that is not configured", link: name)
+            )
+        }
+    }
+
+    private func restore(
+        _ stored: SpoolContents.Receiver,
+        _ clientID: MQTTString,
+        _ lastPosition: Position,
+        _ now: Now
+    ) {
+        let session = Session(
+            clientID: clientID,
+            slot: takeSlot(),
+            receiver: stored.record.receiver,
+            expiryInterval: stored.record.expiryInterval,
+            firstPacketID: firstPacketID()
+        )
+        sessions[Int(session.slot)] = session
+        directory[clientID] = session
+        fill(session, stored, lastPosition)
+        for record in stored.subscriptions {
+            subscribe(session, record.filter, record.options, identifier: record.identifier)
+        }
+        // A session that was connected when the process ended counts its expiry from now.
+        guard session.expiryInterval != .max else { return }
+        var left = UInt64(session.expiryInterval)
+        if let since = stored.record.disconnectedAt, since < now.wall {
+            let away = (now.wall.microseconds - since.microseconds) / 1_000_000
+            left = left > away ? left - away : 0
+        }
+        let expires = now.instant.advanced(by: .seconds(Int64(left)))
+        session.expiresAt = expires
+        session.timer = timers.add(.absence(session), at: expires)
+    }
+
+    private func fill(_ session: Session, _ stored: SpoolContents.Receiver, _ lastPosition: Position) {
+        receivers[stored.record.receiver] = session
+        for id in stored.inbound { session.inbound[id] = Ticket.none }
+        for exchange in stored.outbound {
+            session.window.restore(
+                PacketWindow.Entry(
+                    packetID: exchange.packetID,
+                    state: exchange.isReleased ? .released2 : .published2,
+                    needsResend: true,
+                    position: exchange.position
+                )
+            )
+        }
+        session.told = lastPosition
+    }
+
+    private func startLink(
+        _ linkSettings: LinkSettings,
+        _ known: SpoolContents.Receiver?,
+        _ lastPosition: Position,
+        _ now: Now
+    ) {
+        let receiver = known?.record.receiver ?? newReceiver()
+        let link = Link(settings: linkSettings, receiver: receiver)
+        let session = Session(
+            clientID: linkSettings.clientID,
+            slot: takeSlot(),
+            receiver: receiver,
+            expiryInterval: .max,
+            firstPacketID: firstPacketID(),
+            link: link
+        )
+        link.session = session
+        sessions[Int(session.slot)] = session
+        receivers[receiver] = session
+        if let known {
+            fill(session, known, lastPosition)
+        } else {
+            store(.receiver(ReceiverRecord(session, receiver, disconnectedAt: nil)))
+        }
+        for rule in linkSettings.outRules {
+            let options = SubscriptionOptions(
+                maximumQoS: rule.qosCap ?? .exactlyOnce,
+                retainAsPublished: rule.retain == .keep
+            )
+            subscribe(session, rule.filter.text, options, identifier: nil)
+        }
+        links.append(link)
+        dial(link)
+    }
+
+    // MARK: - Connecting
+
+    private func dial(_ link: Link) {
+        guard !isDraining else { return }
+        link.epoch &+= 1
+        link.phase = .dialing
+        outbox.dials.append(Outbox.Dial(link: link, attempt: link.attempt))
+        link.attempt += 1
+    }
+
+    /// The upstream's address answered.
+    ///
+    /// - Parameter epoch: `Link.epoch` at the time of the dial; an older one is not wanted any more.
+    /// - Returns: the connection to run, or nil when it is to be closed at once.
+    package func dialed(_ link: Link, epoch: UInt64, peer: String, now: Now) -> Connection? {
+        guard link.epoch == epoch, link.phase == .dialing, !isDraining else { return nil }
+        let connection = Connection(state: .waitingForConnAck, link: link, peer: peer, now: now.instant)
+        connection.version = link.settings.version
+        link.connection = connection
+        link.phase = .handshaking
+        link.connectedAt = now.instant
+        var properties = Properties()
+        if link.settings.version == .v5 {
+            var values = Properties.Values()
+            values.sessionExpiryInterval = link.settings.sessionExpiry
+            values.receiveMaximum = settings.receiveMaximum
+            values.maximumPacketSize = UInt32(clamping: settings.packetBytesMax)
+            properties.values = values
+        }
+        send(
+            .connect(
+                Connect(
+                    version: link.settings.version,
+                    clientID: link.settings.clientID,
+                    cleanStart: false,
+                    keepAlive: UInt16(clamping: link.settings.keepAlive.components.seconds),
+                    username: link.settings.username,
+                    password: link.settings.password,
+                    properties: properties,
+                    isBridge: link.settings.usesBridgeBit && link.settings.version != .v5
+                )
+            ),
+            on: connection
+        )
+        setTimer(of: link, now.instant.advanced(by: settings.connectTimeout))
+        return connection
+    }
+
+    package func dialFailed(_ link: Link, epoch: UInt64, reason: String, now: Now) {
+        guard link.epoch == epoch, link.phase == .dialing else { return }
+        backOff(link, reason, now)
+    }
+
+    /// CONNACK, and SUBACK for what is to come in.
+    func linkHandshake(_ packet: Packet, on connection: Connection, _ now: Now) {
+        guard let link = connection.link, link.connection === connection, let session = link.session else { return }
+        guard case .connAck(let ack) = packet else { return fail(connection, .protocolError, now) }
+        guard ack.reason == .success else {
+            close(connection, reason: nil)
+            return lost(link, "the upstream refused: \(ack.reason)", now)
+        }
+        connection.state = .open
+        connection.session = session
+        connection.inflightMax = min(link.settings.inflightMax, Int(ack.properties.receiveMaximum ?? .max))
+        connection.packetBytesMax = ack.properties.maximumPacketSize.map { Int($0) } ?? .max
+        connection.keepAlive = ack.properties.serverKeepAlive.map { .seconds(Int64($0)) } ?? link.settings.keepAlive
+        session.connection = connection
+        session.epoch &+= 1
+        if !ack.isSessionPresent { upstreamForgot(session) }
+        link.phase = .catchingUp
+        link.progressedAt = now.instant
+        outbox.notices.append(Notice(.info, "link connected", link: link.settings.name, detail: connection.peer))
+        subscribeUpstream(link, on: connection)
+        resume(session)
+        setTimer(of: link, now.instant.advanced(by: heartbeatInterval(of: link, on: connection)))
+        if link.settings.inRules.isEmpty { becameLive(link, now) }
+    }
+
+    /// The upstream has no session of ours: identifiers of the old one mean nothing there [5:MQTT-3.2.2-5]. Messages
+    /// that were not settled are sent as new; those whose PUBREC came are the upstream's.
+    private func upstreamForgot(_ session: Session) {
+        guard let receiver = session.receiver else { return }
+        for entry in session.window.all {
+            session.window.remove(entry.packetID)
+            if entry.state != .published1 { store(.outboundComplete(receiver, packetID: entry.packetID)) }
+        }
+        for id in session.inbound.keys.sorted() { store(.inboundRelease(receiver, packetID: id)) }
+        session.inbound.removeAll()
+    }
+
+    private func subscribeUpstream(_ link: Link, on connection: Connection) {
+        guard !link.settings.inRules.isEmpty else { return }
+        link.subscribePacketID = 1
+        let entries = link.settings.inRules.map { rule in
+            Subscribe.Entry(
+                filter: rule.filter,
+                // No Local: what we sent does not come back; the flag is kept so that retained messages stay so; after
+                // a reconnect only what is new to the upstream's session is replayed.
+                options: SubscriptionOptions(
+                    maximumQoS: rule.qosCap ?? .exactlyOnce,
+                    noLocal: link.settings.version == .v5 && !rule.filter.isShared,
+                    retainAsPublished: link.settings.version == .v5,
+                    retainHandling: link.settings.version == .v5 ? .sendOnNewSubscription : .sendOnSubscribe
+                )
+            )
+        }
+        send(.subscribe(Subscribe(packetID: link.subscribePacketID, subscriptions: entries)), on: connection)
+    }
+
+    private func becameLive(_ link: Link, _ now: Now) {
+        link.phase = .live
+        link.attempt = 0
+        link.lastError = nil
+    }
+
+    // MARK: - Connected
+
+    func receivedFromUpstream(_ packet: Packet, _ session: Session, on connection: Connection, _ now: Now) {
+        guard let link = session.link else { return }
+        switch packet {
+        case .publish(let publish): publishReceived(publish, session, on: connection, now)
+        case .pubAck(let ack): pubAckReceived(ack, session, now)
+        case .pubRec(let ack): pubRecReceived(ack, session, on: connection, now)
+        case .pubRel(let ack): pubRelReceived(ack, session, on: connection)
+        case .pubComp(let ack): pubCompReceived(ack, session, now)
+        case .subAck(let ack):
+            for (reason, rule) in zip(ack.reasons, link.settings.inRules) where reason.isFailure {
+                outbox.notices.append(
+                    Notice(
+                        .warning,
+                        "the upstream refused a subscription",
+                        link: link.settings.name,
+                        detail: "\(rule.filter.text): \(reason)"
+                    )
+                )
+            }
+            becameLive(link, now)
+        case .pingResp: link.pingSentAt = nil
+        case .disconnect(let disconnect):
+            close(connection, reason: nil)
+            lost(link, "the upstream disconnected: \(disconnect.reason)", now)
+        case .connect, .connAck, .subscribe, .unsubscribe, .unsubAck, .pingReq, .auth:
+            fail(connection, .protocolError, now)
+        }
+    }
+
+    /// Half of the keep-alive, so that one lost answer is noticed in time, and no more than the acknowledgement timeout,
+    /// which is looked at with every heartbeat.
+    private func heartbeatInterval(of link: Link, on connection: Connection) -> Duration {
+        let interval = connection.keepAlive > .zero ? connection.keepAlive / 2 : .seconds(30)
+        return max(min(interval, link.settings.acknowledgementTimeout), .milliseconds(500))
+    }
+
+    /// A link waits for one thing at a time: a heartbeat takes the place of the handshake's timeout.
+    private func setTimer(of link: Link, _ instant: Instant) {
+        timers.cancel(link.timer)
+        link.timer = timers.add(.link(link), at: instant)
+    }
+
+    func linkTimer(_ link: Link, _ now: Now) {
+        link.timer = nil
+        switch link.phase {
+        case .backingOff: dial(link)
+        case .handshaking:
+            guard let connection = link.connection else { return }
+            close(connection, reason: nil)
+            lost(link, "no CONNACK in time", now)
+        case .catchingUp, .live: linkHeartbeat(link, now)
+        case .idle, .dialing, .stopped: break
+        }
+    }
+
+    private func linkHeartbeat(_ link: Link, _ now: Now) {
+        guard let connection = link.connection, let session = link.session else { return }
+        if link.phase == .live, now.instant.since(link.connectedAt) >= link.settings.backoff.stable {
+            link.backoff.reset()
+        }
+        if session.inflight == 0 { link.progressedAt = now.instant }
+        if let ping = link.pingSentAt, connection.lastReceived < ping {
+            close(connection, reason: nil)
+            return lost(link, "the upstream does not answer", now)
+        }
+        if now.instant.since(link.progressedAt) >= link.settings.acknowledgementTimeout {
+            close(connection, reason: nil)
+            return lost(link, "the upstream acknowledges nothing", now)
+        }
+        link.pingSentAt = now.instant
+        send(.pingReq, on: connection)
+        setTimer(of: link, now.instant.advanced(by: heartbeatInterval(of: link, on: connection)))
+    }
+
+    // MARK: - The end of a connection
+
+    func linkClosed(_ connection: Connection, _ now: Now) {
+        connection.state = .closing
+        guard let link = connection.link, link.connection === connection else { return }
+        lost(link, "the connection was lost", now)
+    }
+
+    func linkFailed(_ link: Link, _ connection: Connection, _ now: Now) {
+        guard link.connection === connection else { return }
+        lost(link, "the upstream broke the protocol", now)
+    }
+
+    private func lost(_ link: Link, _ reason: String, _ now: Now) {
+        if let session = link.session, session.connection != nil {
+            session.connection = nil
+            session.epoch &+= 1
+            session.window.markAllForResend()
+            session.flow = .behind
+            session.page.removeAll()
+            session.isLoading = false
+        }
+        link.connection?.session = nil
+        link.connection = nil
+        link.pingSentAt = nil
+        guard link.phase != .stopped else { return }
+        backOff(link, reason, now)
+    }
+
+    private func backOff(_ link: Link, _ reason: String, _ now: Now) {
+        link.epoch &+= 1
+        link.phase = .backingOff
+        link.lastError = reason
+        let wait = link.backoff.next(&random)
+        outbox.notices.append(
+            Notice(.warning, "link down", link: link.settings.name, detail: "\(reason); next try in \(wait)")
+        )
+        setTimer(of: link, now.instant.advanced(by: wait))
+    }
+
+    /// The node shuts down.
+    func stop(_ link: Link, _ now: Now) {
+        link.phase = .stopped
+        link.epoch &+= 1
+        timers.cancel(link.timer)
+        guard let connection = link.connection else { return }
+        // DISCONNECT without session expiry: the upstream keeps our session.
+        if connection.isOpen { send(.disconnect(Disconnect(reason: .success)), on: connection) }
+        close(connection, reason: nil)
+        lost(link, "stopped", now)
+    }
+}

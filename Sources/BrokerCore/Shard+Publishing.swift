@@ -1,0 +1,368 @@
+package import MQTTCodec
+import NIOCore
+
+/// A message on its way in, from a client, an upstream, a will or the gateway.
+struct Publication {
+    var topic: MQTTString
+    var payload: ByteBuffer
+    var qos: QoS
+    var isRetained: Bool
+    var properties: Properties
+    /// Slot of the publishing session, for No Local; nil for the gateway.
+    var publisher: Int32?
+    /// The link it came in over: it never leaves over the same one.
+    var origin: Link?
+    /// True when the sender is answered only after the commit of its packet identifier: delivery waits too.
+    var storesIdentifier = false
+}
+
+/// PUBLISH and the four acknowledgements, inbound and outbound: §3.3 to §3.7, §4.3.
+extension Shard {
+    func receivedFromClient(_ packet: Packet, _ session: Session, on connection: Connection, _ now: Now) {
+        switch packet {
+        case .publish(let publish): publishReceived(publish, session, on: connection, now)
+        case .pubAck(let ack): pubAckReceived(ack, session, now)
+        case .pubRec(let ack): pubRecReceived(ack, session, on: connection, now)
+        case .pubRel(let ack): pubRelReceived(ack, session, on: connection)
+        case .pubComp(let ack): pubCompReceived(ack, session, now)
+        case .subscribe(let subscribe): subscribeReceived(subscribe, session, on: connection, now)
+        case .unsubscribe(let unsubscribe): unsubscribeReceived(unsubscribe, session, on: connection)
+        // [5:MQTT-3.12.4-1] [311:MQTT-3.12.4-1] PINGRESP does not queue behind answers that wait for the disk.
+        case .pingReq: send(.pingResp, on: connection)
+        case .disconnect(let disconnect): disconnectReceived(disconnect, session, on: connection, now)
+        // [5:MQTT-3.1.0-2] [311:MQTT-3.1.0-2] a second CONNECT; [5:MQTT-4.12.0-7] AUTH without a method; the rest only
+        // a server may send.
+        case .connect, .auth, .connAck, .subAck, .unsubAck, .pingResp: fail(connection, .protocolError, now)
+        }
+    }
+
+    // MARK: - Inbound
+
+    func publishReceived(_ packet: Publish, _ session: Session, on connection: Connection, _ now: Now) {
+        // No topic alias was announced [5:MQTT-3.3.2-9].
+        if packet.properties.topicAlias != nil { return fail(connection, .topicAliasInvalid, now) }
+        if packet.qos == .exactlyOnce, let ticket = session.inbound[packet.packetID] {
+            // [5:MQTT-4.3.3-10] [311:MQTT-4.3.3-2] a repeated PUBLISH is answered again and not delivered twice.
+            return answer(.pubRec(PublishAck(packetID: packet.packetID)), on: connection, after: ticket)
+        }
+        if packet.qos > .atMostOnce {
+            if connection.version == .v5, session.link == nil,
+                connection.unanswered >= Int(settings.receiveMaximum)
+            {
+                // [5:MQTT-3.3.4-7]
+                return fail(connection, .receiveMaximumExceeded, now)
+            }
+            if packet.qos == .exactlyOnce, session.inbound.count >= settings.awaitingReleaseMax {
+                return fail(connection, .receiveMaximumExceeded, now)
+            }
+            connection.unanswered += 1
+        }
+
+        var publication = Publication(
+            topic: packet.topic,
+            payload: packet.payload,
+            qos: packet.qos,
+            isRetained: packet.isRetained,
+            properties: packet.properties,
+            publisher: session.slot
+        )
+        var refusal = refusal(of: publication)
+        if refusal == .quotaExceeded, packet.qos > .atMostOnce, connection.version != .v5, session.link == nil {
+            // Version 3 has no refusal, and an acknowledgement would promise what is not kept.
+            return fail(connection, .quotaExceeded, now)
+        }
+        if let link = session.link {
+            switch link.accepted(publication) {
+            case .some(let mapped): publication = mapped
+            case .none: refusal = .noMatchingSubscribers
+            }
+        }
+
+        switch packet.qos {
+        case .atMostOnce:
+            if refusal == nil { publish(publication, now) }
+        case .atLeastOnce:
+            let result = refusal == nil ? publish(publication, now) : nil
+            answer(
+                .pubAck(PublishAck(packetID: packet.packetID, reason: reason(refusal, result, connection))),
+                on: connection,
+                after: result?.isStored == true ? ticket : .none
+            )
+        case .exactlyOnce:
+            if let refusal, refusal.isFailure, connection.version == .v5 {
+                // [5:MQTT-4.3.3-9] a failing PUBREC frees the identifier at once.
+                return answer(
+                    .pubRec(PublishAck(packetID: packet.packetID, reason: refusal)),
+                    on: connection,
+                    after: .none
+                )
+            }
+            var waits = false
+            if let receiver = session.receiver {
+                store(.inboundPublish(receiver, packetID: packet.packetID))
+                publication.storesIdentifier = true
+                waits = true
+            }
+            let result = refusal == nil ? publish(publication, now) : nil
+            if result?.isStored == true { waits = true }
+            session.inbound[packet.packetID] = waits ? ticket : Ticket.none
+            answer(
+                .pubRec(PublishAck(packetID: packet.packetID, reason: reason(refusal, result, connection))),
+                on: connection,
+                after: waits ? ticket : .none
+            )
+        }
+    }
+
+    /// Why a message is not accepted, or nil. Topics that begin with `$` belong to the server.
+    private func refusal(of publication: Publication) -> ReasonCode? {
+        if publication.topic.isReserved { return .notAuthorized }
+        if publication.isRetained, publication.payload.readableBytes > settings.retainedPayloadMax {
+            return .quotaExceeded
+        }
+        if publication.isRetained, publication.payload.readableBytes > 0,
+            retained.count >= settings.retainedMessagesMax, retained[topic: publication.topic] == nil
+        {
+            return .quotaExceeded
+        }
+        return nil
+    }
+
+    private func reason(_ refusal: ReasonCode?, _ result: PublishResult?, _ connection: Connection) -> ReasonCode {
+        if connection.version != .v5 || connection.link != nil { return .success }
+        return refusal ?? (result?.matched == 0 ? .noMatchingSubscribers : .success)
+    }
+
+    func pubRelReceived(_ ack: PublishAck, _ session: Session, on connection: Connection) {
+        // [5:MQTT-4.3.3-11] [311:MQTT-4.3.3-2]
+        guard session.inbound.removeValue(forKey: ack.packetID) != nil else {
+            // The release may have been committed while its PUBCOMP was lost: answered all the same, in its turn.
+            let reason: ReasonCode = connection.version == .v5 ? .packetIdentifierNotFound : .success
+            return answer(
+                .pubComp(PublishAck(packetID: ack.packetID, reason: reason)),
+                on: connection,
+                after: .none
+            )
+        }
+        if let receiver = session.receiver { store(.inboundRelease(receiver, packetID: ack.packetID)) }
+        answer(
+            .pubComp(PublishAck(packetID: ack.packetID)),
+            on: connection,
+            after: session.receiver == nil ? .none : ticket
+        )
+    }
+
+    // MARK: - Publishing
+
+    struct PublishResult {
+        var id: MessageID?
+        /// Receivers that the message was routed to.
+        var matched = 0
+        /// True when an answer has to wait for this turn's ticket.
+        var isStored = false
+        var links: [MQTTString] = []
+    }
+
+    /// Routes a message: at once to receivers that are not durable, into this turn's records for those that are.
+    @discardableResult
+    func publish(_ publication: Publication, _ now: Now, id: MessageID? = nil) -> PublishResult {
+        counters.received &+= 1
+        var result = PublishResult(id: id)
+        let expiry = publication.properties.messageExpiryInterval.map { now.wall.advanced(bySeconds: $0) }
+        var kept: Message?
+        func message() -> Message {
+            if let kept { return kept }
+            var properties = publication.properties
+            if properties.messageExpiryInterval != nil { properties.messageExpiryInterval = nil }
+            // A slice of the read buffer would hold all of it.
+            var payload = ByteBuffer()
+            payload.writeImmutableBuffer(publication.payload)
+            let message = Message(
+                id: result.id ?? ids.next(now.wall),
+                topic: publication.topic,
+                payload: payload,
+                qos: publication.qos,
+                isRetained: publication.isRetained,
+                properties: properties,
+                expiry: expiry
+            )
+            result.id = message.id
+            kept = message
+            return message
+        }
+
+        if publication.isRetained {
+            // The store first, then the routes: who subscribes in between gets the message one way or the other.
+            if publication.payload.readableBytes == 0 {
+                // [5:MQTT-3.3.1-6] [5:MQTT-3.3.1-7] [311:MQTT-3.3.1-10] [311:MQTT-3.3.1-11]
+                retained.remove(publication.topic)
+                store(.retainGone(topic: publication.topic))
+            } else {
+                // [5:MQTT-3.3.1-5] [311:MQTT-3.3.1-5]
+                retained.set(message())
+                store(.retain(message()))
+            }
+            result.isStored = publication.qos > .atMostOnce
+        }
+
+        let targets = router.route(publication.topic)
+        let waits = publication.qos == .exactlyOnce && waitsForCommit(publication, targets)
+        var durable: [(session: Session, delivery: Delivery)] = []
+        var transient: [(session: Session, delivery: TransientDelivery)] = []
+        var encoder = PublishEncoder(
+            topic: publication.topic,
+            payload: publication.payload,
+            properties: publication.properties
+        )
+        for target in targets {
+            guard let session = sessions[Int(target.slot)] else { continue }
+            // [5:MQTT-3.8.3-3] No Local; and what came in over a link never leaves over the same one.
+            if target.noLocal, target.slot == publication.publisher { continue }
+            if let link = session.link, publication.origin === link { continue }
+            result.matched += 1
+            // [5:MQTT-3.8.4-8] [311:MQTT-3.8.4-6]
+            let qos = min(publication.qos, target.maximumQoS)
+            // [5:MQTT-3.3.1-12] [5:MQTT-3.3.1-13] [311:MQTT-3.3.1-9]
+            let isRetained = target.retainAsPublished && publication.isRetained
+            if let receiver = session.receiver, qos > .atMostOnce {
+                durable.append(
+                    (
+                        session,
+                        Delivery(
+                            receiver: receiver,
+                            qos: qos,
+                            isRetained: isRetained,
+                            subscriptionIdentifiers: target.subscriptionIdentifiers
+                        )
+                    )
+                )
+                if let link = session.link { result.links.append(link.settings.name) }
+                continue
+            }
+            let delivery = TransientDelivery(
+                qos: qos,
+                isRetained: isRetained,
+                subscriptionIdentifiers: target.subscriptionIdentifiers
+            )
+            if waits {
+                transient.append((session, delivery))
+            } else {
+                deliver(delivery, to: session, &encoder, now) { message() }
+            }
+        }
+        if !durable.isEmpty || !transient.isEmpty {
+            let deliveries = durable.map(\.delivery)
+            store(.message(message(), deliveries: deliveries))
+            stored.append(StoredMessage(message: message(), durable: durable, transient: transient))
+            if publication.qos == .exactlyOnce { storesExactlyOnce = true }
+            result.isStored = true
+        }
+        return result
+    }
+
+    /// QoS 2 is delivered after the commit of the message, so that a crash in between gives it to nobody twice; and
+    /// never before an earlier one that waits.
+    private func waitsForCommit(_ publication: Publication, _ targets: [RouteTarget]) -> Bool {
+        if publication.storesIdentifier || storesExactlyOnce || gate.deliveries > 0 { return true }
+        return targets.contains { $0.maximumQoS > .atMostOnce && sessions[Int($0.slot)]?.receiver != nil }
+    }
+
+    /// A message from the gateway. The receipt follows as `outbox.receipts`, after the commit for QoS 1 and 2.
+    package func publish(_ request: GatewayPublish, token: UInt64, now: Now) {
+        let publication = Publication(
+            topic: request.topic,
+            payload: request.payload,
+            qos: request.qos,
+            isRetained: request.isRetained,
+            properties: request.properties
+        )
+        let result = publish(publication, now, id: ids.next(now.wall))
+        let receipt = Outbox.Receipt(
+            token: token,
+            receipt: GatewayReceipt(
+                id: result.id ?? ids.next(now.wall),
+                isDurable: result.isStored,
+                matched: result.matched,
+                links: result.links
+            )
+        )
+        if result.isStored, request.qos > .atMostOnce {
+            gate.hold(.receipt(receipt), until: ticket)
+        } else {
+            outbox.receipts.append(receipt)
+        }
+    }
+
+    /// Whether the gateway may publish this; nil when it may.
+    package func refusal(of request: GatewayPublish) -> ReasonCode? {
+        refusal(
+            of: Publication(
+                topic: request.topic,
+                payload: request.payload,
+                qos: request.qos,
+                isRetained: request.isRetained,
+                properties: request.properties
+            )
+        )
+    }
+
+    // MARK: - Outbound acknowledgements
+
+    func pubAckReceived(_ ack: PublishAck, _ session: Session, _ now: Now) {
+        guard let entry = session.window[ack.packetID], entry.state == .published1 else { return }
+        // [5:MQTT-4.4.0-2] a failure settles the message as well. Nothing waits for what we received.
+        session.window.remove(ack.packetID)
+        progressed(session, now)
+        acknowledge(session, entry.position)
+        feed(session, now)
+    }
+
+    func pubRecReceived(_ ack: PublishAck, _ session: Session, on connection: Connection, _ now: Now) {
+        guard var entry = session.window[ack.packetID], entry.state != .published1 else {
+            // [5:§3.6.2.1] an unknown identifier is released with 0x92, and version 3 simply released.
+            let reason: ReasonCode = connection.version == .v5 ? .packetIdentifierNotFound : .success
+            return answer(.pubRel(PublishAck(packetID: ack.packetID, reason: reason)), on: connection, after: .none)
+        }
+        progressed(session, now)
+        if ack.reason.isFailure {
+            // [5:MQTT-4.4.0-2]
+            settle(entry, of: session)
+            return feed(session, now)
+        }
+        if entry.state != .released2 {
+            entry.state = .released2
+            entry.needsResend = false
+            if let receiver = session.receiver {
+                store(.outboundRelease(receiver, packetID: ack.packetID, entry.position))
+                entry.ticket = ticket
+            }
+            session.window.update(entry)
+        }
+        // [5:MQTT-4.3.3-4] PUBREL waits for the commit of "PUBREC received".
+        answer(.pubRel(PublishAck(packetID: ack.packetID)), on: connection, after: entry.ticket)
+    }
+
+    func pubCompReceived(_ ack: PublishAck, _ session: Session, _ now: Now) {
+        guard let entry = session.window[ack.packetID], entry.state == .released2 else { return }
+        progressed(session, now)
+        settle(entry, of: session)
+        feed(session, now)
+    }
+
+    /// The exchange is over: its identifier is free, its message done.
+    func settle(_ entry: PacketWindow.Entry, of session: Session) {
+        session.window.remove(entry.packetID)
+        guard let receiver = session.receiver else { return }
+        if entry.state != .published1 { store(.outboundComplete(receiver, packetID: entry.packetID)) }
+        if entry.state != .released2 { acknowledge(session, entry.position) }
+    }
+
+    func acknowledge(_ session: Session, _ position: Position) {
+        guard let receiver = session.receiver, position > .zero else { return }
+        store(.acknowledged(receiver, position))
+    }
+
+    private func progressed(_ session: Session, _ now: Now) {
+        session.link?.progressedAt = now.instant
+    }
+}

@@ -1,0 +1,105 @@
+import MQTTCodec
+
+/// SUBSCRIBE, UNSUBSCRIBE and the replay of retained messages: §3.8 to §3.11.
+extension Shard {
+    func subscribeReceived(_ packet: Subscribe, _ session: Session, on connection: Connection, _ now: Now) {
+        let identifier = packet.properties.subscriptionIdentifiers.first
+        var reasons: [ReasonCode] = []
+        var replays: [Session.Replay] = []
+        var isStored = false
+        // [5:MQTT-3.8.4-5] [311:MQTT-3.8.4-4] filter by filter, one SUBACK.
+        for entry in packet.subscriptions {
+            if entry.filter.isShared {
+                reasons.append(connection.version == .v5 ? .sharedSubscriptionsNotSupported : .unspecifiedError)
+                continue
+            }
+            let filter = entry.filter.text
+            let isNew = session.subscriptions[filter] == nil
+            if isNew, session.subscriptions.count >= settings.subscriptionsMax {
+                reasons.append(connection.version == .v5 ? .quotaExceeded : .unspecifiedError)
+                continue
+            }
+            subscribe(session, filter, entry.options, identifier: identifier)
+            if let receiver = session.receiver {
+                store(
+                    .subscribe(
+                        receiver,
+                        SubscriptionRecord(filter: filter, options: entry.options, identifier: identifier)
+                    )
+                )
+                isStored = true
+            }
+            reasons.append(entry.options.maximumQoS.grantedReason)
+            // [5:MQTT-3.3.1-9] [5:MQTT-3.3.1-10] [5:MQTT-3.3.1-11] the index first, then the store.
+            let replaysRetained =
+                switch entry.options.retainHandling {
+                case .sendOnSubscribe: true
+                case .sendOnNewSubscription: isNew
+                case .doNotSend: false
+                }
+            if replaysRetained {
+                for topic in retained.topics(matching: filter) {
+                    replays.append(
+                        Session.Replay(
+                            topic: topic,
+                            maximumQoS: entry.options.maximumQoS,
+                            subscriptionIdentifiers: identifier.map { [$0] } ?? []
+                        )
+                    )
+                }
+            }
+        }
+        // [5:MQTT-3.8.4-1] [5:MQTT-3.8.4-6] [311:MQTT-3.8.4-1] [311:MQTT-3.8.4-5]
+        answer(
+            .subAck(SubAck(packetID: packet.packetID, reasons: reasons)),
+            on: connection,
+            after: isStored ? ticket : .none
+        )
+        session.replay.append(contentsOf: replays)
+        feed(session, now)
+    }
+
+    /// Adds or replaces a subscription [5:MQTT-3.8.4-3] [311:MQTT-3.8.4-3].
+    func subscribe(_ session: Session, _ filter: MQTTString, _ options: SubscriptionOptions, identifier: UInt32?) {
+        session.subscriptions[filter] = Session.Subscription(options: options, identifier: identifier)
+        router.tree.insert(
+            filter,
+            SubscriptionTree.Subscriber(slot: session.slot, options: options, identifier: identifier)
+        )
+    }
+
+    func unsubscribeReceived(_ packet: Unsubscribe, _ session: Session, on connection: Connection) {
+        var reasons: [ReasonCode] = []
+        var isStored = false
+        for filter in packet.filters {
+            // [5:MQTT-3.10.4-1] [311:MQTT-3.10.4-1]
+            guard session.subscriptions.removeValue(forKey: filter.text) != nil else {
+                reasons.append(.noSubscriptionExisted)
+                continue
+            }
+            router.tree.remove(filter.text, slot: session.slot)
+            if let receiver = session.receiver {
+                store(.unsubscribe(receiver, filter: filter.text))
+                isStored = true
+            }
+            reasons.append(.success)
+        }
+        // [5:MQTT-3.10.4-4] [5:MQTT-3.10.4-5] [311:MQTT-3.10.4-5]
+        answer(
+            .unsubAck(UnsubAck(packetID: packet.packetID, reasons: connection.version == .v5 ? reasons : [])),
+            on: connection,
+            after: isStored ? ticket : .none
+        )
+    }
+}
+
+extension QoS {
+    /// SUBACK's word for it (§3.9.3).
+    var grantedReason: ReasonCode {
+        switch self {
+        case .atMostOnce: .success
+        case .atLeastOnce: .grantedQoS1
+        case .exactlyOnce: .grantedQoS2
+        }
+    }
+}

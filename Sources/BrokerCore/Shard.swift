@@ -1,0 +1,231 @@
+import DequeModule
+import MQTTCodec
+package import NIOCore
+
+/// All of the broker that lives on one event loop: its connections, its sessions, its timers.
+///
+/// A shard is a function: every event enters here and nowhere else, with the time as an argument, and what is to be
+/// done is left in `outbox`. It does no I/O, asks for no clock and throws no dice but its seeded ones.
+///
+/// One turn, as the runner performs it: events ... -> `appended` (if there are records) -> send -> close. Everything
+/// that a turn stores carries the turn's `ticket`; `spoolReported(.committed(ticket))` releases what waits for it.
+package final class Shard {
+    package let settings: BrokerSettings
+    package var outbox = Outbox()
+    /// What the records in the outbox will be appended under.
+    package private(set) var ticket = Ticket(1)
+
+    var gate = AckGate()
+    /// Messages of this turn's records, in their order.
+    var stored: [StoredMessage] = []
+    /// True when one of them is of QoS 2.
+    var storesExactlyOnce = false
+
+    var router = Router()
+    var retained = RetainedMessages()
+    var sessions: [Session?] = []
+    private var freeSlots: [Int32] = []
+    var directory: [MQTTString: Session] = [:]
+    /// Durable sessions and links by the number under which the spool knows them.
+    var receivers: [ReceiverID: Session] = [:]
+    var timers = TimerQueue()
+    var random: RandomSource
+    var ids: MessageIDSource
+    var nextReceiver: UInt64
+    package internal(set) var links: [Link] = []
+    package internal(set) var connectionCount = 0
+    package internal(set) var counters = Counters()
+    var isDraining = false
+    private var spares: [ByteBuffer] = []
+    private static let sparesMax = 256
+    private static let spareBytesMax = 128 << 10
+
+    /// - Parameters:
+    ///   - contents: what the spool held when it was opened.
+    ///   - seed: for everything that looks random.
+    package init(settings: BrokerSettings, contents: SpoolContents, seed: UInt64, now: Now) {
+        self.settings = settings
+        self.random = RandomSource(seed: seed)
+        self.ids = MessageIDSource(node: contents.nodeNumber, mark: contents.wallMark)
+        self.nextReceiver = contents.nextReceiver.number
+        restore(contents, now)
+    }
+
+    /// The runner has appended the records of this turn under `ticket`. Messages get their positions and go to the
+    /// receivers that are live.
+    ///
+    /// - Parameter first: position of the first message record of the turn.
+    package func appended(first: Position, now: Now) {
+        let appendedTicket = ticket
+        ticket = Ticket(ticket.number &+ 1)
+        let batch = stored
+        stored.removeAll(keepingCapacity: true)
+        storesExactlyOnce = false
+        for (offset, message) in batch.enumerated() {
+            var message = message
+            message.position = Position(first.number &+ UInt64(offset))
+            for (session, _) in message.durable { session.told = max(session.told, message.position) }
+            // QoS 2 is delivered after the commit; whatever follows a message that waits queues behind it, so that
+            // receivers see positions grow.
+            if message.message.qos == .exactlyOnce || gate.deliveries > 0 {
+                gate.hold(.deliver(message), until: appendedTicket)
+            } else {
+                deliver(message, now)
+            }
+        }
+    }
+
+    /// When the next timer is due.
+    package var nextTimer: Instant? { timers.next }
+    /// How many timers are kept, for whoever wants to see that they are bounded.
+    package var timerCount: Int { timers.count }
+
+    package func timeReached(_ now: Now) {
+        while let event = timers.popDue(now.instant) {
+            switch event {
+            case .connection(let connection): checkDeadline(of: connection, now)
+            case .absence(let session): absenceEnded(session, now)
+            case .link(let link): linkTimer(link, now)
+            }
+        }
+    }
+
+    // MARK: - What every chapter needs
+
+    /// A place in the tables for a new session.
+    func takeSlot() -> Int32 {
+        if let slot = freeSlots.popLast() { return slot }
+        sessions.append(nil)
+        return Int32(sessions.count - 1)
+    }
+
+    func freeSlot(_ slot: Int32) {
+        sessions[Int(slot)] = nil
+        freeSlots.append(slot)
+    }
+
+    func newReceiver() -> ReceiverID {
+        defer { nextReceiver &+= 1 }
+        return ReceiverID(nextReceiver)
+    }
+
+    /// The ticket under which everything that was stored so far is, or will be, appended.
+    var lastTicket: Ticket { outbox.records.isEmpty ? Ticket(ticket.number &- 1) : ticket }
+
+    func firstPacketID() -> UInt16 { UInt16.random(in: 1...UInt16.max, using: &random) }
+
+    func store(_ record: SpoolRecord) { outbox.records.append(record) }
+
+    func touch(_ connection: Connection) {
+        guard !connection.isTouched else { return }
+        connection.isTouched = true
+        outbox.touched.append(connection)
+        if let spare = spares.popLast() { connection.out = spare }
+    }
+
+    /// The runner takes what is to be sent to a touched connection.
+    package func takeBytes(of connection: Connection) -> ByteBuffer {
+        connection.isTouched = false
+        let bytes = connection.out
+        connection.out = ByteBuffer()
+        return bytes
+    }
+
+    /// The runner gives back a buffer whose bytes are out, so that an idle connection holds none and a busy one
+    /// allocates none.
+    package func recycle(_ buffer: consuming ByteBuffer) {
+        guard spares.count < Self.sparesMax, buffer.storageCapacity <= Self.spareBytesMax else { return }
+        buffer.clear()
+        spares.append(buffer)
+    }
+
+    /// Sends a packet that waits for nothing and queues behind nothing. A packet over the peer's Maximum Packet Size
+    /// is not sent [5:MQTT-3.1.2-24].
+    func send(_ packet: Packet, on connection: Connection) {
+        guard connection.state != .closing else { return }
+        if connection.packetBytesMax != .max,
+            PacketEncoder.size(of: packet, version: connection.version) > connection.packetBytesMax
+        { return }
+        touch(connection)
+        PacketEncoder.write(packet, version: connection.version, into: &connection.out)
+    }
+
+    /// Sends an answer when its ticket is on disk, never before an earlier answer of the same connection: PUBACK,
+    /// PUBREC and PUBREL leave in the order in which what they answer came [5:MQTT-4.6.0-2] [5:MQTT-4.6.0-3]
+    /// [5:MQTT-4.6.0-4].
+    ///
+    /// - Parameter ticket: `.none` when the answer itself waits for nothing.
+    func answer(_ packet: Packet, on connection: Connection, after ticket: Ticket) {
+        let wait = max(ticket, connection.lastTicket)
+        guard wait > gate.committed else {
+            answerNow(packet, on: connection)
+            return
+        }
+        connection.lastTicket = wait
+        connection.answers.append(Connection.Answer(ticket: wait, packet: packet))
+        gate.hold(.answer(connection), until: wait)
+        if connection.answers.count >= settings.heldAnswersMax { connection.isHeld = true }
+    }
+
+    private func answerNow(_ packet: Packet, on connection: Connection) {
+        switch packet {
+        case .pubAck, .pubComp: connection.unanswered = max(0, connection.unanswered - 1)
+        case .pubRec(let ack) where ack.reason.isFailure:
+            connection.unanswered = max(0, connection.unanswered - 1)
+        default: break
+        }
+        send(packet, on: connection)
+        if case .connAck = packet { connAckSent(on: connection) }
+    }
+
+    // MARK: - What the spool tells
+
+    package func spoolReported(_ events: [SpoolEvent], now: Now) {
+        for event in events {
+            switch event {
+            case .committed(let ticket):
+                gate.commit(ticket)
+                releaseHeld(now)
+            case .loaded(let page):
+                if let session = receivers[page.receiver] { loaded(page, for: session, now) }
+            case .dropped(let receiver, let messages):
+                counters.queueDropped += UInt64(clamping: messages)
+                outbox.notices.append(
+                    Notice(
+                        .warning,
+                        "queue full: oldest messages dropped",
+                        clientID: receivers[receiver]?.clientID,
+                        detail: "\(messages) messages"
+                    )
+                )
+            }
+        }
+    }
+
+    private func releaseHeld(_ now: Now) {
+        while let held = gate.release() {
+            switch held {
+            case .answer(let connection):
+                guard let answer = connection.answers.popFirst() else { continue }
+                answerNow(answer.packet, on: connection)
+                if connection.isHeld, connection.isOpen, connection.answers.count <= settings.heldAnswersMax / 2 {
+                    release(connection)
+                }
+            case .deliver(let message):
+                deliver(message, now)
+            case .publish(let session, let packetID, let message, let delivery, let epoch):
+                publishCommitted(session, packetID: packetID, message, delivery, epoch: epoch, now)
+            case .receipt(let receipt):
+                outbox.receipts.append(receipt)
+            }
+        }
+    }
+
+    /// Reading from the connection goes on.
+    func release(_ connection: Connection) {
+        guard connection.isHeld else { return }
+        connection.isHeld = false
+        connection.wasHeld = true
+        outbox.resumed.append(connection)
+    }
+}

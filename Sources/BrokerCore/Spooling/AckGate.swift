@@ -1,0 +1,57 @@
+import DequeModule
+import MQTTCodec
+
+/// What waits for a commit, in the order of tickets: answers, deliveries of QoS 2 and receipts. One queue a shard, so
+/// that a commit releases exactly what it may, in the order in which it was asked for.
+struct AckGate {
+    enum Held {
+        /// The next answer of this connection.
+        case answer(Connection)
+        /// A message and its receivers, to be delivered after its commit.
+        case deliver(StoredMessage)
+        /// A QoS 2 PUBLISH whose packet identifier is being stored.
+        case publish(Session, packetID: UInt16, Message, Delivery, epoch: UInt64)
+        case receipt(Outbox.Receipt)
+    }
+
+    private var waiting: Deque<(ticket: Ticket, held: Held)> = []
+    /// The highest ticket that is on disk.
+    private(set) var committed = Ticket.none
+    /// Messages among what waits: while there are some, later ones queue behind them, so that every receiver sees
+    /// positions grow.
+    private(set) var deliveries = 0
+
+    mutating func hold(_ held: Held, until ticket: Ticket) {
+        if case .deliver = held { deliveries += 1 }
+        waiting.append((ticket, held))
+    }
+
+    mutating func commit(_ ticket: Ticket) { committed = max(committed, ticket) }
+
+    /// The next thing that waits no longer.
+    mutating func release() -> Held? {
+        guard let first = waiting.first, first.ticket <= committed else { return nil }
+        waiting.removeFirst()
+        if case .deliver = first.held { deliveries -= 1 }
+        return first.held
+    }
+
+    var isEmpty: Bool { waiting.isEmpty }
+}
+
+/// A message that was handed to the spool, with the durable receivers that are served by this shard and, for QoS 2,
+/// those that are not durable and wait with it.
+struct StoredMessage {
+    var message: Message
+    /// Set once the spool has appended it.
+    var position = Position.zero
+    var durable: [(session: Session, delivery: Delivery)]
+    var transient: [(session: Session, delivery: TransientDelivery)] = []
+}
+
+/// How a receiver that is not durable gets a message.
+struct TransientDelivery {
+    var qos: QoS
+    var isRetained: Bool
+    var subscriptionIdentifiers: [UInt32]
+}

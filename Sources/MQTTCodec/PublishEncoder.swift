@@ -1,0 +1,210 @@
+package import NIOCore
+
+/// One application message for many receivers.
+///
+/// A PUBLISH has four layouts: version 3 or 5, with or without packet identifier. Each is encoded once, when the
+/// first receiver asks for it; every further receiver costs one copy of those bytes, in which the first byte (QoS,
+/// RETAIN, DUP) and the packet identifier are set. Receivers with subscription identifiers are written one by one,
+/// since their properties differ.
+package struct PublishEncoder: Sendable {
+    package let topic: MQTTString
+    package let payload: ByteBuffer
+    /// Those of the message, without topic alias and subscription identifiers: these belong to one connection.
+    package let properties: Properties
+
+    /// Bytes of the properties of version 5, without their length.
+    private let propertiesSize: Int
+    /// False when topic, properties or payload do not fit a packet; nothing is ever written then.
+    private let isRepresentable: Bool
+    private var version3 = Layouts()
+    private var version5 = Layouts()
+
+    /// - Parameter properties: as they shall be sent; a message expiry is counted down before. A topic alias or
+    ///   subscription identifiers of the publisher's connection are dropped [5:MQTT-3.3.2-7].
+    package init(topic: MQTTString, payload: ByteBuffer, properties: Properties = Properties()) {
+        self.topic = topic
+        self.payload = payload
+        var properties = properties
+        var size = SizeCounter()
+        if !properties.isEmpty {
+            var values = properties.values
+            if values.topicAlias != nil || !values.subscriptionIdentifiers.isEmpty {
+                values.topicAlias = nil
+                values.subscriptionIdentifiers = []
+                properties.values = values
+            }
+            size.propertyFields(values, of: .publish)
+        }
+        self.properties = properties
+        self.propertiesSize = size.count
+        size.string(topic)
+        size.rest(payload)
+        // Room for the packet identifier, the length of the properties and subscription identifiers of receivers.
+        self.isRepresentable = size.isRepresentable && size.count < CodecLimits.variableByteIntegerMax - 65_536
+    }
+
+    /// Bytes of the packet that `append` writes with the same arguments; 0 when the message fits no packet.
+    package func size(version: ProtocolVersion, qos: QoS, subscriptionIdentifiers: [UInt32] = []) -> Int {
+        guard isRepresentable else { return 0 }
+        let remaining = remainingLength(version: version, qos: qos, identifiersSize: Self.size(subscriptionIdentifiers))
+        return 1 + variableByteIntegerSize(remaining) + remaining
+    }
+
+    /// Appends the PUBLISH for one receiver; false, and nothing appended, when the message fits no packet.
+    ///
+    /// - Parameters:
+    ///   - packetID: 1...65535 for QoS 1 and 2; not looked at for QoS 0 [5:MQTT-2.2.1-2].
+    ///   - subscriptionIdentifiers: of the subscriptions that this receiver matched with [5:MQTT-3.3.4-4]; not
+    ///     written in version 3. At most 10,000 are written.
+    /// - Complexity: O(packet), no allocation beyond growth of `out` once the layout is there.
+    @discardableResult
+    package mutating func append(
+        to out: inout ByteBuffer,
+        version: ProtocolVersion,
+        qos: QoS,
+        packetID: UInt16,
+        isRetained: Bool,
+        isDuplicate: Bool = false,
+        subscriptionIdentifiers: [UInt32] = []
+    ) -> Bool {
+        guard isRepresentable else { return false }
+        let firstByte = PublishFlags.firstByte(qos: qos, isRetained: isRetained, isDuplicate: isDuplicate)
+        let packetID = qos == .atMostOnce ? nil : packetID
+        if version == .v5 && !subscriptionIdentifiers.isEmpty {
+            write(to: &out, version: version, firstByte: firstByte, packetID: packetID, subscriptionIdentifiers)
+        } else if version == .v5 {
+            prepare(&version5, version: .v5, hasPacketID: packetID != nil)
+            version5.append(to: &out, firstByte: firstByte, packetID: packetID, topicBytes: topic.count)
+        } else {
+            prepare(&version3, version: .v3_1_1, hasPacketID: packetID != nil)
+            version3.append(to: &out, firstByte: firstByte, packetID: packetID, topicBytes: topic.count)
+        }
+        return true
+    }
+
+    /// Appends the PUBLISH for a message that has one receiver: no layout is kept, the bytes are written once.
+    ///
+    /// The parameters mean what they mean in `init` and in the other `append`.
+    @discardableResult
+    package static func append(
+        topic: MQTTString,
+        payload: ByteBuffer,
+        properties: Properties = Properties(),
+        to out: inout ByteBuffer,
+        version: ProtocolVersion,
+        qos: QoS,
+        packetID: UInt16,
+        isRetained: Bool,
+        isDuplicate: Bool = false,
+        subscriptionIdentifiers: [UInt32] = []
+    ) -> Bool {
+        let message = PublishEncoder(topic: topic, payload: payload, properties: properties)
+        guard message.isRepresentable else { return false }
+        message.write(
+            to: &out,
+            version: version,
+            firstByte: PublishFlags.firstByte(qos: qos, isRetained: isRetained, isDuplicate: isDuplicate),
+            packetID: qos == .atMostOnce ? nil : packetID,
+            subscriptionIdentifiers
+        )
+        return true
+    }
+
+    // MARK: Layouts
+
+    /// The two layouts of one version.
+    private struct Layouts: Sendable {
+        var plain: ByteBuffer?
+        var identified: ByteBuffer?
+
+        /// Copies the layout and sets what differs between receivers.
+        func append(to out: inout ByteBuffer, firstByte: UInt8, packetID: UInt16?, topicBytes: Int) {
+            guard let template = packetID == nil ? plain : identified else { return }
+            unsafe template.withUnsafeReadableBytes { source in
+                _ = unsafe out.writeWithUnsafeMutableBytes(minimumWritableBytes: source.count) { target in
+                    unsafe target.copyMemory(from: source)
+                    unsafe target[0] = firstByte
+                    if let packetID {
+                        // Behind the first byte, the remaining length and the topic with its length.
+                        let offset = unsafe Self.remainingLengthBytes(source) + 1 + 2 + topicBytes
+                        unsafe target[offset] = UInt8(truncatingIfNeeded: packetID >> 8)
+                        unsafe target[offset + 1] = UInt8(truncatingIfNeeded: packetID)
+                    }
+                    return source.count
+                }
+            }
+        }
+
+        private static func remainingLengthBytes(_ packet: UnsafeRawBufferPointer) -> Int {
+            var count = 1
+            while unsafe packet[count] & 0x80 != 0 { count += 1 }
+            return count
+        }
+    }
+
+    private func prepare(_ layouts: inout Layouts, version: ProtocolVersion, hasPacketID: Bool) {
+        if hasPacketID ? layouts.identified != nil : layouts.plain != nil { return }
+        var template = ByteBuffer()
+        write(to: &template, version: version, firstByte: 0, packetID: hasPacketID ? 0 : nil, [])
+        if hasPacketID { layouts.identified = template } else { layouts.plain = template }
+    }
+
+    // MARK: Writing
+
+    private func write(
+        to out: inout ByteBuffer,
+        version: ProtocolVersion,
+        firstByte: UInt8,
+        packetID: UInt16?,
+        _ subscriptionIdentifiers: [UInt32]
+    ) {
+        let identifiersSize = version == .v5 ? Self.size(subscriptionIdentifiers) : 0
+        let remaining = remainingLength(
+            version: version,
+            qos: packetID == nil ? .atMostOnce : .atLeastOnce,
+            identifiersSize: identifiersSize
+        )
+        out.reserveCapacity(minimumWritableBytes: 1 + variableByteIntegerSize(remaining) + remaining)
+        // The writer holds the only reference meanwhile, so that nothing is copied.
+        var writer = BufferWriter(buffer: out)
+        out = ByteBuffer()
+        writer.byte(firstByte)
+        writer.variableByteInteger(remaining)
+        writer.string(topic)
+        if let packetID { writer.twoByteInteger(packetID) }
+        if version == .v5 {
+            writer.variableByteInteger(propertiesSize + identifiersSize)
+            if !properties.isEmpty { writer.propertyFields(properties.values, of: .publish) }
+            for identifier in subscriptionIdentifiers.prefix(Self.subscriptionIdentifiersMax)
+            where Self.isWritten(identifier) {
+                writer.byte(PropertyID.subscriptionIdentifier.rawValue)
+                writer.variableByteInteger(Int(identifier))
+            }
+        }
+        writer.rest(payload)
+        out = writer.buffer
+    }
+
+    private func remainingLength(version: ProtocolVersion, qos: QoS, identifiersSize: Int) -> Int {
+        let withoutProperties = 2 + topic.count + (qos == .atMostOnce ? 0 : 2) + payload.readableBytes
+        guard version == .v5 else { return withoutProperties }
+        let section = propertiesSize + identifiersSize
+        return withoutProperties + variableByteIntegerSize(section) + section
+    }
+
+    /// Keeps the packet within what `isRepresentable` left room for: 10,000 identifiers of five bytes.
+    private static let subscriptionIdentifiersMax = 10_000
+
+    /// Others than 1...268,435,455 do not exist (§3.8.2.1.2).
+    private static func isWritten(_ identifier: UInt32) -> Bool {
+        identifier > 0 && identifier <= CodecLimits.variableByteIntegerMax
+    }
+
+    private static func size(_ identifiers: [UInt32]) -> Int {
+        var size = 0
+        for identifier in identifiers.prefix(subscriptionIdentifiersMax) where isWritten(identifier) {
+            size += 1 + variableByteIntegerSize(Int(identifier))
+        }
+        return size
+    }
+}

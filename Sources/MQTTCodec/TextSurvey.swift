@@ -1,0 +1,27 @@
+/// What one pass over the bytes of a string finds: all that strings, topic names and topic filters are judged by,
+/// apart from being UTF-8.
+struct TextSurvey {
+    /// U+0000, which no string may hold [5:MQTT-1.5.4-2] [311:MQTT-1.5.3-2].
+    private(set) var hasNull = false
+    /// `+` or `#`.
+    private(set) var hasWildcard = false
+    /// Slashes; there is one level more than that.
+    private(set) var separators = 0
+
+    init(_ bytes: UnsafeRawBufferPointer) {
+        var index = 0
+        let count = bytes.count
+        while index < count {
+            switch unsafe bytes[index] {
+            case 0: hasNull = true
+            case UInt8(ascii: "/"): separators &+= 1
+            case UInt8(ascii: "+"), UInt8(ascii: "#"): hasWildcard = true
+            default: break
+            }
+            index &+= 1
+        }
+    }
+
+    /// Levels of a topic name or filter; a text without slash has one (§4.7.1.1).
+    var levels: Int { separators + 1 }
+}
