@@ -2,6 +2,7 @@ import BrokerCore
 import MQTTCodec
 import NIOCore
 import Spool
+import Synchronization
 import Testing
 
 /// Thousands of random records with random reopenings: the spool must hold what the naive one holds.
@@ -21,11 +22,27 @@ struct RandomOperationsTests {
     }
 
     @Test("the spool holds what a naive one holds, over reopenings and kills", arguments: 1...8 as ClosedRange<UInt64>)
-    func agrees(seed: UInt64) throws {
+    func agrees(seed: UInt64) throws { try play(seed, SpoolHooks()) }
+
+    @Test("the same on a disk where commits fail, before they take effect or after", arguments: [101, 102, 103])
+    func agreesOnSickDisk(seed: UInt64) throws {
+        let struck = Mutex<Set<UInt64>>([])
+        let strike: @Sendable (UInt64, UInt64) throws(SpoolError) -> Void = { (batch, every) throws(SpoolError) in
+            guard batch % every == 0, struck.withLock({ $0.insert(batch).inserted }) else { return }
+            throw SpoolError.io(code: 10, context: "committing")
+        }
+        var hooks = SpoolHooks()
+        hooks.willCommit = { (batch) throws(SpoolError) in try strike(batch, 23) }
+        hooks.didCommit = { (batch) throws(SpoolError) in try strike(batch, 29) }
+        try play(seed, hooks)
+        #expect(struck.withLock { $0.count } > 1)
+    }
+
+    private func play(_ seed: UInt64, _ hooks: SpoolHooks) throws {
         var dice = Dice(state: seed)
         let maximum = Int.random(in: 2...20, using: &dice)
         var naive = NaiveSpool(queueMessagesMax: maximum)
-        var fixture = try SpoolFixture(queueMessagesMax: maximum)
+        var fixture = try SpoolFixture(queueMessagesMax: maximum, hooks: hooks)
         var dropped: [ReceiverID: Int] = [:]
         for turn in 0..<400 {
             let records = (0..<Int.random(in: 0...12, using: &dice)).map { _ in record(naive, &dice) }
