@@ -177,9 +177,7 @@ final class SimulatedNode {
         let touched = shard.outbox.touched
         shard.outbox.touched.removeAll()
         for connection in touched {
-            let bytes = connection.out
-            connection.out = ByteBuffer()
-            shard.sent(connection)
+            let bytes = shard.takeBytes(of: connection)
             guard let port = ports[ObjectIdentifier(connection)] else { continue }
             port.line.send(bytes, from: port.side)
             updateWritability(port)
