@@ -9,7 +9,7 @@ extension Shard {
     package func opened(peer: String, now: Now) -> Connection {
         let connection = Connection(state: .waitingForConnect, link: nil, peer: peer, now: now.instant)
         connectionCount += 1
-        setDeadline(of: connection, now.instant.advanced(by: settings.connectTimeout))
+        setTimer(of: connection, now.instant.advanced(by: settings.connectTimeout))
         return connection
     }
 
@@ -71,6 +71,7 @@ extension Shard {
         connectionCount -= 1
         let wasClosing = connection.state == .closing
         connection.state = .closing
+        timers.cancel(connection.timer)
         guard let session = connection.session, session.connection === connection else { return }
         if !wasClosing {
             outbox.notices.append(Notice(.info, "connection lost", clientID: session.clientID))
@@ -88,7 +89,8 @@ extension Shard {
     package func drain(now: Now) {
         isDraining = true
         for case let session? in sessions {
-            guard let connection = session.connection else { continue }
+            // A link ends its connection itself: DISCONNECT 0x8B is not a client's to send.
+            guard let connection = session.connection, session.link == nil else { continue }
             fail(connection, .serverShuttingDown, now)
         }
         for link in links { stop(link, now) }
@@ -103,7 +105,8 @@ extension Shard {
         connection.packetBytesMax = properties.maximumPacketSize.map { Int($0) } ?? .max
         connection.inflightMax = min(settings.inflightMax, Int(properties.receiveMaximum ?? .max))
 
-        if isDraining { return refuse(connection, .serverShuttingDown) }
+        // CONNACK knows no 0x8B [5:MQTT-3.2.2-8].
+        if isDraining { return refuse(connection, .serverUnavailable) }
         // [5:MQTT-4.12.0-1] no authentication method is supported.
         if properties.authenticationMethod != nil { return refuse(connection, .badAuthenticationMethod) }
         if connect.clientID.count > settings.clientIDBytesMax {
@@ -132,9 +135,14 @@ extension Shard {
         var old = directory[clientID]
         if let existing = old, let previous = existing.connection {
             takeOver(existing, from: previous, now)
-            if existing.isEnded { old = nil }
+        } else if let existing = old, let expires = existing.expiresAt, expires <= now.instant {
+            end(existing, now)
         }
         var deletesStored = false
+        if let existing = old, existing.isEnded {
+            deletesStored = existing.receiver != nil
+            old = nil
+        }
         if let existing = old, connect.cleanStart || existing.receiver == nil {
             // [5:MQTT-3.1.2-4] [311:MQTT-3.1.2-6] what was there before is thrown away.
             deletesStored = existing.receiver != nil
@@ -158,30 +166,36 @@ extension Shard {
             )
             sessions[Int(session.slot)] = session
             directory[clientID] = session
-            if let receiver = session.receiver { receivers[receiver] = session }
+            if let receiver = session.receiver {
+                receivers[receiver] = session
+                session.created = ticket
+            }
         }
         if let receiver = session.receiver {
             store(.receiver(ReceiverRecord(session, receiver, disconnectedAt: nil)))
         }
         session.connection = connection
         session.expiresAt = nil
+        timers.cancel(session.timer)
+        session.timer = nil
         session.epoch &+= 1
         // [5:MQTT-3.1.3-9] a return within the will delay cancels the will; [5:MQTT-3.1.2-7] the new one is kept.
         session.will = connect.will.map { Session.PendingWill(will: $0) }
         connection.session = session
         connection.state = .accepted
         connection.keepAlive = .seconds(Int64(connect.keepAlive))
-        connection.deadline = nil
+        timers.cancel(connection.timer)
+        connection.timer = nil
         if connect.keepAlive > 0 { armKeepAlive(connection) }
 
         outbox.notices.append(
             Notice(.info, "connected", clientID: clientID, detail: "\(connection.peer), \(connect.version)")
         )
-        let waits = (!isPresent && session.receiver != nil) || deletesStored
+        // Another connection may have made the session a moment ago: its row is waited for all the same.
         answer(
             .connAck(connAck(connect, session, isPresent: isPresent, assigned: assigned)),
             on: connection,
-            after: waits ? ticket : .none
+            after: deletesStored ? ticket : session.created
         )
         if connection.state == .accepted { connection.isHeld = true }
     }
@@ -261,6 +275,8 @@ extension Shard {
         // [5:MQTT-3.14.4-1] nothing follows.
         connection.state = .closing
         connection.answers.removeAll()
+        timers.cancel(connection.timer)
+        connection.timer = nil
         outbox.closes.append(connection)
     }
 
@@ -300,23 +316,30 @@ extension Shard {
             if delay == 0 {
                 publishWill(of: session, now)
             } else {
-                let due = now.instant.advanced(by: .seconds(Int64(delay)))
-                session.will?.due = due
-                timers.add(.absence(session, epoch: session.epoch), at: due)
+                session.will?.due = now.instant.advanced(by: .seconds(Int64(delay)))
             }
         }
         if session.expiryInterval != .max {
-            let expires = now.instant.advanced(by: .seconds(Int64(session.expiryInterval)))
-            session.expiresAt = expires
-            timers.add(.absence(session, epoch: session.epoch), at: expires)
+            session.expiresAt = now.instant.advanced(by: .seconds(Int64(session.expiryInterval)))
+        }
+        armAbsence(session)
+    }
+
+    /// One timer a session: for its will, and then for its end.
+    private func armAbsence(_ session: Session) {
+        timers.cancel(session.timer)
+        session.timer = [session.will?.due, session.expiresAt].compactMap(\.self).min().map {
+            timers.add(.absence(session), at: $0)
         }
     }
 
     /// A timer of an absence: the will is due, or the session has expired.
-    func absenceEnded(_ session: Session, epoch: UInt64, _ now: Now) {
-        guard session.epoch == epoch, session.connection == nil, !session.isEnded else { return }
+    func absenceEnded(_ session: Session, _ now: Now) {
+        session.timer = nil
+        guard session.connection == nil, !session.isEnded else { return }
         if let due = session.will?.due, due <= now.instant { publishWill(of: session, now) }
-        if let expires = session.expiresAt, expires <= now.instant { end(session, now) }
+        if let expires = session.expiresAt, expires <= now.instant { return end(session, now) }
+        armAbsence(session)
     }
 
     /// The session and all that is kept for it go. A will that still waits goes out: the session is over
@@ -325,6 +348,8 @@ extension Shard {
         guard !session.isEnded else { return }
         publishWill(of: session, now)
         session.isEnded = true
+        timers.cancel(session.timer)
+        session.timer = nil
         for filter in session.subscriptions.keys { router.tree.remove(filter, slot: session.slot) }
         session.subscriptions.removeAll()
         session.queue.removeAll()
@@ -344,40 +369,42 @@ extension Shard {
         session.will = nil
         var properties = pending.will.properties
         if properties.willDelayInterval != nil { properties.willDelayInterval = nil }
-        publish(
-            Publication(
-                topic: pending.will.topic,
-                payload: pending.will.payload,
-                qos: pending.will.qos,
-                isRetained: pending.will.isRetained,
-                properties: properties,
-                publisher: session.slot
-            ),
-            now
+        var publication = Publication(
+            topic: pending.will.topic,
+            payload: pending.will.payload,
+            qos: pending.will.qos,
+            isRetained: pending.will.isRetained,
+            properties: properties,
+            publisher: session.slot
         )
+        // Nobody is there to be told that the retained messages are full: without the flag it is delivered at least.
+        if refusal(of: publication) == .quotaExceeded { publication.isRetained = false }
+        publish(publication, now)
     }
 
     // MARK: - Keep-alive
 
     private func armKeepAlive(_ connection: Connection) {
-        setDeadline(of: connection, connection.lastReceived.advanced(by: connection.keepAlive * 3 / 2))
+        setTimer(of: connection, connection.lastReceived.advanced(by: connection.keepAlive * 3 / 2))
     }
 
-    func setDeadline(of connection: Connection, _ deadline: Instant) {
-        connection.deadline = deadline
-        timers.add(.connection(connection), at: deadline)
+    private func setTimer(of connection: Connection, _ instant: Instant) {
+        timers.cancel(connection.timer)
+        connection.timer = timers.add(.connection(connection), at: instant)
     }
 
     func checkDeadline(of connection: Connection, _ now: Now) {
-        guard connection.state != .closing, let deadline = connection.deadline, deadline <= now.instant else { return }
+        connection.timer = nil
+        guard connection.state != .closing else { return }
         switch connection.state {
         case .waitingForConnect:
             outbox.notices.append(Notice(.info, "no CONNECT in time", detail: "from \(connection.peer)"))
             close(connection, reason: nil)
         case .accepted:
             armAgain(connection, now)
-        case .open where connection.isHeld:
-            // We are the ones who do not read: its clock stands still.
+        case .open where connection.isHeld || connection.wasHeld:
+            // We are the ones who did not read: its clock stood still.
+            connection.wasHeld = false
             armAgain(connection, now)
         default:
             let silent = now.instant.since(connection.lastReceived)

@@ -23,8 +23,8 @@ extension Shard {
                 counters.qos0Dropped &+= 1
                 return
             }
-            if let link = session.link {
-                return sendUpstream(message(), link, delivery, on: connection, now)
+            if session.link != nil {
+                return sendUpstream(message(), session, delivery, on: connection, now)
             }
             guard fits(&encoder, delivery, connection) else { return }
             touch(connection)
@@ -131,8 +131,10 @@ extension Shard {
             counters.tooLarge &+= 1
             return acknowledge(session, position)
         }
+        // The upstream had nothing to settle until now.
+        if let link = session.link, session.inflight == 0 { link.progressedAt = now.instant }
         let state: PacketWindow.State = delivery.qos == .exactlyOnce ? .uncommitted2 : .published1
-        guard let id = session.window.add(state, position: position) else { return }
+        guard let id = session.window.add(state, position: position, ticket: ticket) else { return }
         if delivery.qos == .exactlyOnce, let receiver = session.receiver {
             store(.outboundPublish(receiver, packetID: id, position))
             gate.hold(.publish(session, packetID: id, message, delivery, epoch: session.epoch), until: ticket)
@@ -150,18 +152,20 @@ extension Shard {
         on connection: Connection,
         _ now: Now
     ) {
+        if let link = session.link, session.inflight == 0 { link.progressedAt = now.instant }
         var entry = entry
         entry.needsResend = false
         let wasSent = entry.state != .uncommitted2
-        if entry.state == .uncommitted2 {
-            // Its identifier was being stored when the connection went; the commit may still be under way.
+        if entry.state == .uncommitted2, entry.ticket > gate.committed {
+            // Its identifier was being stored when the connection went, and still is.
             gate.hold(
                 .publish(session, packetID: entry.packetID, message, delivery, epoch: session.epoch),
-                until: lastTicket
+                until: entry.ticket
             )
             session.window.update(entry)
             return
         }
+        if entry.state == .uncommitted2 { entry.state = .published2 }
         session.window.update(entry)
         write(message, delivery, session, packetID: entry.packetID, isDuplicate: wasSent, on: connection, now)
     }
@@ -194,9 +198,8 @@ extension Shard {
     ) {
         touch(connection)
         counters.sent &+= 1
-        let topic = session.link.map { $0.remoteTopic(message.topic) ?? message.topic } ?? message.topic
         PublishEncoder.append(
-            topic: topic,
+            topic: name(of: message, for: session),
             payload: message.payload,
             properties: properties(of: message, now),
             to: &connection.out,
@@ -209,6 +212,12 @@ extension Shard {
         )
     }
 
+    /// The topic as the receiver knows it: an upstream under its own name.
+    private func name(of message: Message, for session: Session) -> MQTTString {
+        guard let link = session.link else { return message.topic }
+        return link.remoteTopic(message.topic) ?? message.topic
+    }
+
     private func packetFits(
         _ message: Message,
         _ delivery: Delivery,
@@ -217,8 +226,7 @@ extension Shard {
         _ now: Now
     ) -> Bool {
         guard connection.packetBytesMax != .max else { return true }
-        let topic = session.link.map { $0.remoteTopic(message.topic) ?? message.topic } ?? message.topic
-        return PublishEncoder(topic: topic, payload: message.payload, properties: properties(of: message, now))
+        return PublishEncoder(topic: name(of: message, for: session), payload: message.payload, properties: properties(of: message, now))
             .size(
                 version: connection.version,
                 qos: delivery.qos,
@@ -228,21 +236,18 @@ extension Shard {
 
     func sendUpstream(
         _ message: Message,
-        _ link: Link,
+        _ session: Session,
         _ delivery: TransientDelivery,
         on connection: Connection,
         _ now: Now
     ) {
-        guard let session = link.session else { return }
-        write(
-            message,
-            Delivery(receiver: link.receiver, qos: delivery.qos, isRetained: delivery.isRetained),
-            session,
-            packetID: 0,
-            isDuplicate: false,
-            on: connection,
-            now
-        )
+        guard let receiver = session.receiver else { return }
+        let delivery = Delivery(receiver: receiver, qos: delivery.qos, isRetained: delivery.isRetained)
+        guard packetFits(message, delivery, session, connection, now) else {
+            counters.tooLarge &+= 1
+            return
+        }
+        write(message, delivery, session, packetID: 0, isDuplicate: false, on: connection, now)
     }
 
     /// [5:MQTT-3.3.2-6] the expiry is what is left of it: rounded up, never 0.
@@ -266,7 +271,7 @@ extension Shard {
             answer(.pubRel(PublishAck(packetID: entry.packetID)), on: connection, after: entry.ticket)
         }
         guard session.receiver != nil else { return }
-        if session.told == .zero, session.window.count == 0 {
+        if session.told == .zero, session.window.count == 0, session.replay.isEmpty {
             // Nothing was ever queued for it.
             session.flow = .live
             return
@@ -362,9 +367,16 @@ extension Shard {
         var room = session.room
         // A durable receiver takes part in the order of its queue: replay waits until it is live.
         guard session.receiver == nil || session.flow == .live else { return }
-        while connection.isWritable, let next = session.replay.first {
-            guard let message = retained[topic: next.topic] else {
-                session.replay.removeFirst()
+        while connection.isWritable, let (next, topic) = nextReplay(session) {
+            guard let message = retained[topic: topic] else {
+                session.replay[0].done += 1
+                continue
+            }
+            if let expiry = message.expiry, expiry <= now.wall {
+                // [5:MQTT-3.3.2-5] its place is wanted for others.
+                session.replay[0].done += 1
+                retained.remove(topic)
+                store(.retainGone(topic: topic))
                 continue
             }
             let qos = min(message.qos, next.maximumQoS)
@@ -372,8 +384,7 @@ extension Shard {
                 guard room > 0 else { return }
                 room -= 1
             }
-            session.replay.removeFirst()
-            if let expiry = message.expiry, expiry <= now.wall { continue }
+            session.replay[0].done += 1
             if let receiver = session.receiver, qos > .atMostOnce {
                 let delivery = Delivery(
                     receiver: receiver,
@@ -398,6 +409,18 @@ extension Shard {
             )
             deliver(delivery, to: session, &encoder, now) { message }
         }
+    }
+
+    /// The next topic of the first replay. Topics are looked up when a replay comes to the front, so that a session
+    /// holds those of one filter at most.
+    private func nextReplay(_ session: Session) -> (Session.Replay, MQTTString)? {
+        while let first = session.replay.first {
+            let topics = first.topics ?? retained.topics(matching: first.filter)
+            if first.topics == nil { session.replay[0].topics = topics }
+            if first.done < topics.count { return (first, topics[first.done]) }
+            session.replay.removeFirst()
+        }
+        return nil
     }
 }
 

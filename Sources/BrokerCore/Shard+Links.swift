@@ -55,7 +55,7 @@ extension Shard {
         }
         let expires = now.instant.advanced(by: .seconds(Int64(left)))
         session.expiresAt = expires
-        timers.add(.absence(session, epoch: session.epoch), at: expires)
+        session.timer = timers.add(.absence(session), at: expires)
     }
 
     private func fill(_ session: Session, _ stored: SpoolContents.Receiver, _ lastPosition: Position) {
@@ -153,7 +153,7 @@ extension Shard {
             ),
             on: connection
         )
-        timers.add(.link(link, epoch: link.epoch), at: now.instant.advanced(by: settings.connectTimeout))
+        setTimer(of: link, now.instant.advanced(by: settings.connectTimeout))
         return connection
     }
 
@@ -183,7 +183,7 @@ extension Shard {
         outbox.notices.append(Notice(.info, "link connected", link: link.settings.name, detail: connection.peer))
         subscribeUpstream(link, on: connection)
         resume(session)
-        timers.add(.link(link, epoch: link.epoch), at: now.instant.advanced(by: pingInterval(of: connection)))
+        setTimer(of: link, now.instant.advanced(by: heartbeatInterval(of: link, on: connection)))
         if link.settings.inRules.isEmpty { becameLive(link, now) }
     }
 
@@ -255,14 +255,21 @@ extension Shard {
         }
     }
 
-    /// Half of the keep-alive, so that one lost answer is noticed in time.
-    private func pingInterval(of connection: Connection) -> Duration {
-        let interval = connection.keepAlive / 2
-        return interval > .zero ? max(interval, .milliseconds(500)) : .seconds(30)
+    /// Half of the keep-alive, so that one lost answer is noticed in time, and no more than the acknowledgement timeout,
+    /// which is looked at with every heartbeat.
+    private func heartbeatInterval(of link: Link, on connection: Connection) -> Duration {
+        let interval = connection.keepAlive > .zero ? connection.keepAlive / 2 : .seconds(30)
+        return max(min(interval, link.settings.acknowledgementTimeout), .milliseconds(500))
     }
 
-    func linkTimer(_ link: Link, epoch: UInt64, _ now: Now) {
-        guard link.epoch == epoch else { return }
+    /// A link waits for one thing at a time: a heartbeat takes the place of the handshake's timeout.
+    private func setTimer(of link: Link, _ instant: Instant) {
+        timers.cancel(link.timer)
+        link.timer = timers.add(.link(link), at: instant)
+    }
+
+    func linkTimer(_ link: Link, _ now: Now) {
+        link.timer = nil
         switch link.phase {
         case .backingOff: dial(link)
         case .handshaking:
@@ -290,7 +297,7 @@ extension Shard {
         }
         link.pingSentAt = now.instant
         send(.pingReq, on: connection)
-        timers.add(.link(link, epoch: link.epoch), at: now.instant.advanced(by: pingInterval(of: connection)))
+        setTimer(of: link, now.instant.advanced(by: heartbeatInterval(of: link, on: connection)))
     }
 
     // MARK: - The end of a connection
@@ -330,13 +337,14 @@ extension Shard {
         outbox.notices.append(
             Notice(.warning, "link down", link: link.settings.name, detail: "\(reason); next try in \(wait)")
         )
-        timers.add(.link(link, epoch: link.epoch), at: now.instant.advanced(by: wait))
+        setTimer(of: link, now.instant.advanced(by: wait))
     }
 
     /// The node shuts down.
     func stop(_ link: Link, _ now: Now) {
         link.phase = .stopped
         link.epoch &+= 1
+        timers.cancel(link.timer)
         guard let connection = link.connection else { return }
         // DISCONNECT without session expiry: the upstream keeps our session.
         if connection.isOpen { send(.disconnect(Disconnect(reason: .success)), on: connection) }

@@ -66,18 +66,27 @@ extension Shard {
             properties: packet.properties,
             publisher: session.slot
         )
-        var refusal = refusal(of: publication)
+        var refusal: ReasonCode?
+        if let link = session.link {
+            // Judged by the name and the flag that it has here.
+            if let mapped = link.accepted(publication) {
+                publication = mapped
+                refusal = self.refusal(of: mapped)
+            } else {
+                refusal = .noMatchingSubscribers
+            }
+            if refusal == .quotaExceeded {
+                // An upstream cannot be told; without the flag the message arrives at least.
+                publication.isRetained = false
+                refusal = nil
+            }
+        } else {
+            refusal = self.refusal(of: publication)
+        }
         if refusal == .quotaExceeded, packet.qos > .atMostOnce, connection.version != .v5, session.link == nil {
             // Version 3 has no refusal, and an acknowledgement would promise what is not kept.
             return fail(connection, .quotaExceeded, now)
         }
-        if let link = session.link {
-            switch link.accepted(publication) {
-            case .some(let mapped): publication = mapped
-            case .none: refusal = .noMatchingSubscribers
-            }
-        }
-
         switch packet.qos {
         case .atMostOnce:
             if refusal == nil { publish(publication, now) }
@@ -89,7 +98,7 @@ extension Shard {
                 after: result?.isStored == true ? ticket : .none
             )
         case .exactlyOnce:
-            if let refusal, refusal.isFailure, connection.version == .v5 {
+            if let refusal, refusal.isFailure, connection.version == .v5, session.link == nil {
                 // [5:MQTT-4.3.3-9] a failing PUBREC frees the identifier at once.
                 return answer(
                     .pubRec(PublishAck(packetID: packet.packetID, reason: refusal)),
@@ -115,7 +124,7 @@ extension Shard {
     }
 
     /// Why a message is not accepted, or nil. Topics that begin with `$` belong to the server.
-    private func refusal(of publication: Publication) -> ReasonCode? {
+    func refusal(of publication: Publication) -> ReasonCode? {
         if publication.topic.isReserved { return .notAuthorized }
         if publication.isRetained, publication.payload.readableBytes > settings.retainedPayloadMax {
             return .quotaExceeded
@@ -218,12 +227,17 @@ extension Shard {
             guard let session = sessions[Int(target.slot)] else { continue }
             // [5:MQTT-3.8.3-3] No Local; and what came in over a link never leaves over the same one.
             if target.noLocal, target.slot == publication.publisher { continue }
-            if let link = session.link, publication.origin === link { continue }
-            result.matched += 1
             // [5:MQTT-3.8.4-8] [311:MQTT-3.8.4-6]
-            let qos = min(publication.qos, target.maximumQoS)
+            var qos = min(publication.qos, target.maximumQoS)
             // [5:MQTT-3.3.1-12] [5:MQTT-3.3.1-13] [311:MQTT-3.3.1-9]
-            let isRetained = target.retainAsPublished && publication.isRetained
+            var isRetained = target.retainAsPublished && publication.isRetained
+            if let link = session.link {
+                // The first rule that matches decides, under the same name that the message will be sent with.
+                guard publication.origin !== link, let rule = link.outRule(for: publication.topic) else { continue }
+                qos = min(publication.qos, rule.qosCap ?? .exactlyOnce)
+                isRetained = rule.retains(publication.isRetained)
+            }
+            result.matched += 1
             if let receiver = session.receiver, qos > .atMostOnce {
                 durable.append(
                     (
@@ -309,7 +323,9 @@ extension Shard {
     // MARK: - Outbound acknowledgements
 
     func pubAckReceived(_ ack: PublishAck, _ session: Session, _ now: Now) {
-        guard let entry = session.window[ack.packetID], entry.state == .published1 else { return }
+        // What was not sent over this connection yet cannot be acknowledged over it: the page that brings it would make
+        // a new message of it.
+        guard let entry = session.window[ack.packetID], entry.state == .published1, !entry.needsResend else { return }
         // [5:MQTT-4.4.0-2] a failure settles the message as well. Nothing waits for what we received.
         session.window.remove(ack.packetID)
         progressed(session, now)
@@ -323,6 +339,8 @@ extension Shard {
             let reason: ReasonCode = connection.version == .v5 ? .packetIdentifierNotFound : .success
             return answer(.pubRel(PublishAck(packetID: ack.packetID, reason: reason)), on: connection, after: .none)
         }
+        // As for PUBACK: it is sent again first, and answered again.
+        if entry.needsResend, entry.state != .released2 { return }
         progressed(session, now)
         if ack.reason.isFailure {
             // [5:MQTT-4.4.0-2]

@@ -5,7 +5,6 @@ extension Shard {
     func subscribeReceived(_ packet: Subscribe, _ session: Session, on connection: Connection, _ now: Now) {
         let identifier = packet.properties.subscriptionIdentifiers.first
         var reasons: [ReasonCode] = []
-        var replays: [Session.Replay] = []
         var isStored = false
         // [5:MQTT-3.8.4-5] [311:MQTT-3.8.4-4] filter by filter, one SUBACK.
         for entry in packet.subscriptions {
@@ -37,16 +36,16 @@ extension Shard {
                 case .sendOnNewSubscription: isNew
                 case .doNotSend: false
                 }
+            // A replay that goes on starts anew under the new options; it never stands there twice.
             if replaysRetained {
-                for topic in retained.topics(matching: filter) {
-                    replays.append(
-                        Session.Replay(
-                            topic: topic,
-                            maximumQoS: entry.options.maximumQoS,
-                            subscriptionIdentifiers: identifier.map { [$0] } ?? []
-                        )
+                session.replay.removeAll { $0.filter == filter }
+                session.replay.append(
+                    Session.Replay(
+                        filter: filter,
+                        maximumQoS: entry.options.maximumQoS,
+                        subscriptionIdentifiers: identifier.map { [$0] } ?? []
                     )
-                }
+                )
             }
         }
         // [5:MQTT-3.8.4-1] [5:MQTT-3.8.4-6] [311:MQTT-3.8.4-1] [311:MQTT-3.8.4-5]
@@ -55,7 +54,6 @@ extension Shard {
             on: connection,
             after: isStored ? ticket : .none
         )
-        session.replay.append(contentsOf: replays)
         feed(session, now)
     }
 
@@ -78,6 +76,7 @@ extension Shard {
                 continue
             }
             router.tree.remove(filter.text, slot: session.slot)
+            session.replay.removeAll { $0.filter == filter.text }
             if let receiver = session.receiver {
                 store(.unsubscribe(receiver, filter: filter.text))
                 isStored = true

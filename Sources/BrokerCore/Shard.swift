@@ -22,7 +22,7 @@ package final class Shard {
     var storesExactlyOnce = false
 
     var router = Router()
-    var retained = RetainedMessages()
+    package internal(set) var retained = RetainedMessages()
     var sessions: [Session?] = []
     private var freeSlots: [Int32] = []
     var directory: [MQTTString: Session] = [:]
@@ -77,13 +77,15 @@ package final class Shard {
 
     /// When the next timer is due.
     package var nextTimer: Instant? { timers.next }
+    /// How many timers are kept, for whoever wants to see that they are bounded.
+    package var timerCount: Int { timers.count }
 
     package func timeReached(_ now: Now) {
         while let event = timers.popDue(now.instant) {
             switch event {
             case .connection(let connection): checkDeadline(of: connection, now)
-            case .absence(let session, let epoch): absenceEnded(session, epoch: epoch, now)
-            case .link(let link, let epoch): linkTimer(link, epoch: epoch, now)
+            case .absence(let session): absenceEnded(session, now)
+            case .link(let link): linkTimer(link, now)
             }
         }
     }
@@ -106,9 +108,6 @@ package final class Shard {
         defer { nextReceiver &+= 1 }
         return ReceiverID(nextReceiver)
     }
-
-    /// The ticket under which everything that was stored so far is, or will be, appended.
-    var lastTicket: Ticket { outbox.records.isEmpty ? Ticket(ticket.number &- 1) : ticket }
 
     func firstPacketID() -> UInt16 { UInt16.random(in: 1...UInt16.max, using: &random) }
 
@@ -223,6 +222,7 @@ package final class Shard {
     func release(_ connection: Connection) {
         guard connection.isHeld else { return }
         connection.isHeld = false
+        connection.wasHeld = true
         outbox.resumed.append(connection)
     }
 }

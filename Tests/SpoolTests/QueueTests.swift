@@ -84,11 +84,12 @@ struct QueueTests {
     func loadAfterCommit() throws {
         let fixture = try SpoolFixture()
         fixture.append(.session(alice))
-        let request = LoadRequest(receiver: alice, after: .zero, messagesMax: 10, bytesMax: 1000)
+        let request = LoadRequest(receiver: alice, after: .zero, messagesMax: 10, bytesMax: 1000, epoch: 5)
         fixture.append(.message(to: alice), .message(to: alice), loads: [request])
         try fixture.shard.wait("the page") { $0.pages.count == 1 }
         #expect(fixture.shard.now.committed == Ticket(2))
         #expect(fixture.shard.pages.first?.entries.count == 2)
+        #expect(fixture.shard.pages.first?.epoch == 5, "the page says which request it answers")
     }
 
     @Test("the row of a message goes with its last reader; until then each is done with it on its own")

@@ -58,7 +58,7 @@ final class SpoolFixture {
             process.waitUntilExit()
             try #require(process.terminationStatus == 0)
         }
-        return try SpoolFixture(queueMessagesMax: options.queueMessagesMax, folder: copy)
+        return try SpoolFixture(queueMessagesMax: options.queueMessagesMax, hooks: options.hooks, folder: copy)
     }
 
     /// Appends with the next ticket, without waiting.

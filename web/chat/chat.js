@@ -28,7 +28,10 @@ const storage = {
 };
 
 /** Random and unguessable. `crypto.randomUUID` exists on https only, and an edge box is often plain http. */
-const randomID = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), n => n.toString(16).padStart(2, '0')).join('');
+const randomID = () => {
+    const bytes = crypto.getRandomValues(new Uint8Array(16));
+    return Array.from(bytes, n => n.toString(16).padStart(2, '0')).join('');
+};
 
 // The address may preset name and room, in the hash or the query.
 
@@ -53,7 +56,10 @@ const brokerURL = () => {
 
 const cleanName = text => (text ?? '').trim().slice(0, 40);
 const cleanRoom = text => (text ?? '').trim().replace(/^#+/, '').slice(0, 64);
-const roomProblem = room => (room === '' ? 'Please enter a room.' : /[+#/\0]/.test(room) ? 'A room cannot contain +, # or /.' : '');
+const roomProblem = room => {
+    if (room === '') return 'Please enter a room.';
+    return /[+#/\0]/.test(room) ? 'A room cannot contain +, # or /.' : '';
+};
 
 // Histories: an array of {id, name, text, at, state, isMine, reason, packetID} per room, oldest first.
 
@@ -146,7 +152,9 @@ const showMessage = message => {
 };
 
 const isAtEnd = () => $('scroller').scrollHeight - $('scroller').scrollTop - $('scroller').clientHeight < 60;
+let isFollowing = true; // Whether the reader is at the end, as of the last scroll.
 const scrollToEnd = () => {
+    isFollowing = true;
     $('scroller').scrollTop = $('scroller').scrollHeight;
     $('latest').hidden = true;
 };
@@ -155,7 +163,7 @@ const scrollToEnd = () => {
 const add = (room, message) => {
     remember(room, message);
     if (room !== currentRoom) return;
-    const shouldFollow = message.isMine || isAtEnd();
+    const shouldFollow = message.isMine || isFollowing;
     showMessage(message);
     if (shouldFollow) scrollToEnd(); else $('latest').hidden = false;
     if (document.hidden && !message.isMine) unseen += 1;
@@ -169,9 +177,8 @@ const change = (room, id, changes) => {
     changedRooms.add(room);
     const element = room === currentRoom && elements.get(id);
     if (!element) return;
-    const wasAtEnd = isAtEnd();
     showState(element, message);
-    if (wasAtEnd) scrollToEnd();
+    if (isFollowing) scrollToEnd();
 };
 
 const showTitle = () => {
@@ -205,8 +212,8 @@ const statusTexts = {
 };
 const hints = {
     online: 'Enter sends, Shift + Enter starts a new line',
-    connecting: 'Connecting. What you write is kept and sent in order.',
-    waiting: 'Offline. What you write is kept and sent in order.',
+    connecting: 'Connecting. Messages are kept, in order.',
+    waiting: 'Offline. Messages are kept, in order.',
     elsewhere: 'This chat is open in another tab.',
 };
 
@@ -223,20 +230,27 @@ const showConnection = () => {
 
 // The client.
 
-/** Rooms that the broker's session is subscribed to, as far as we know; those left while offline are among them. */
+// Rooms that the broker's session is subscribed to, with whether it has said so: {room: isGranted}. It is written
+// before the SUBSCRIBE leaves, so that a room which was left while offline is not forgotten.
+const subscriptions = () => storage.read('subscriptions', {});
+const noteSubscription = (room, isGranted) => storage.write('subscriptions', { ...subscriptions(), [room]: isGranted });
+const forgetSubscription = room => {
+    const { [room]: _, ...others } = subscriptions();
+    storage.write('subscriptions', others);
+};
+
+/** Makes the session's subscriptions those that the page wants; a session that has them is left in peace. */
 const syncSubscriptions = async () => {
     if (client?.state !== 'online') return;
     const room = currentRoom;
-    for (const left of storage.read('subscribed', []).filter(one => one !== room)) {
-        client.unsubscribe(topicPrefix + left).then(() => {
-            storage.write('subscribed', storage.read('subscribed', []).filter(one => one !== left));
-        }).catch(() => {}); // The next connection tries again.
+    for (const left of Object.keys(subscriptions()).filter(one => one !== room)) {
+        client.unsubscribe(topicPrefix + left).then(() => forgetSubscription(left), () => {}); // Or the next time.
     }
-    if (!room) return;
-    storage.write('subscribed', [...new Set([...storage.read('subscribed', []), room])]);
+    if (!room || subscriptions()[room]) return;
+    noteSubscription(room, false);
     try {
-        // Retain handling 1: a retained message comes with the first subscription only, not at each return.
-        await client.subscribe(topicPrefix + room, { qos: 1, retainHandling: 1 });
+        await client.subscribe(topicPrefix + room, { qos: 1 });
+        noteSubscription(room, true);
     } catch (error) {
         if (error.reasonCode === 0 || room !== currentRoom) return;
         $('hint-text').textContent = `You cannot read this room: ${error.message}.`;
@@ -249,9 +263,11 @@ const parse = ({ payload, packetID }) => {
     const text = new TextDecoder().decode(payload);
     try {
         const { id, name, text: said, at } = JSON.parse(text);
-        const isOurs = [id, name, said].every(one => typeof one === 'string') && /^[\w.-]{1,64}$/.test(id) && said !== '';
+        const areStrings = [id, name, said].every(one => typeof one === 'string');
+        const isOurs = areStrings && /^[\w.-]{1,64}$/.test(id) && said !== '';
         const date = new Date(at);
-        if (isOurs) return { id, name: cleanName(name) || 'someone', text: said, at: (isNaN(date) ? new Date() : date).toISOString() };
+        const time = (isNaN(date) ? new Date() : date).toISOString();
+        if (isOurs) return { id, name: cleanName(name) || 'someone', text: said, at: time };
     } catch { /* Not JSON: shown as it is. */ }
     return { id: `plain-${randomID()}`, name: 'someone', text, at: new Date().toISOString(), packetID };
 };
@@ -262,15 +278,18 @@ const receive = packet => {
     const message = parse(packet);
     // The same id again is our own message on its way back, or a repetition after a reconnect. A plain text has no id:
     // its repetition is known by DUP, the packet id and the text.
-    const isKnown = history(room).some(one => one.id === message.id
-        || packet.duplicate && one.packetID !== undefined && one.packetID === message.packetID && one.text === message.text);
+    const isRepetition = ({ packetID, text }) =>
+        packet.duplicate && packetID !== undefined && packetID === message.packetID && text === message.text;
+    const isKnown = history(room).some(one => one.id === message.id || isRepetition(one));
     if (!isKnown) add(room, { ...message, state: 'received', isMine: false });
 };
 
 const publish = (room, { id, name, text, at }) => {
-    client.publish(topicPrefix + room, JSON.stringify({ id, name, text, at }), { qos: 1, tag: { room, id } }).catch(error => {
+    const payload = JSON.stringify({ id, name, text, at });
+    client.publish(topicPrefix + room, payload, { qos: 1, tag: { room, id } }).catch(error => {
         // Refusals by the broker arrive as `settled`; what never got into the queue is told here only.
-        if (!client.waitingTags.some(tag => tag.id === id)) change(room, id, { state: 'failed', reason: error.message });
+        const isQueued = client.waitingTags.some(tag => tag.id === id);
+        if (!isQueued) change(room, id, { state: 'failed', reason: error.message });
         saveHistories();
     });
 };
@@ -289,7 +308,7 @@ const startClient = () => {
     client.on('message', receive);
     client.on('turn', saveHistories);
     client.on('online', ({ sessionPresent }) => {
-        if (!sessionPresent) storage.write('subscribed', []);
+        if (!sessionPresent) storage.write('subscriptions', {});
         syncSubscriptions();
     });
     client.on('offline', ({ error, retryIn }) => {
@@ -332,9 +351,12 @@ const enter = (name, room) => {
     syncSubscriptions();
     showRoom();
     showConnection();
-    // A page that died between writing the message down and queueing it left it on "sending": same id, so no second copy.
+    // A page that died between writing a message down and queueing it left it on "sending". The id is the same, so it
+    // is shown once even if it did leave.
     const waiting = new Set(client.waitingTags.map(tag => tag.id));
-    for (const message of history(room)) if (message.state === 'sending' && !waiting.has(message.id)) publish(room, message);
+    for (const message of history(room)) {
+        if (message.state === 'sending' && !waiting.has(message.id)) publish(room, message);
+    }
 };
 
 const leave = () => {
@@ -360,10 +382,8 @@ $('leave').addEventListener('click', leave);
 
 const fitText = () => {
     const field = $('text');
-    const wasAtEnd = isAtEnd();
     field.style.height = 'auto';
     field.style.height = `${Math.min(160, field.scrollHeight + 2)}px`;
-    if (wasAtEnd) scrollToEnd();
 };
 
 $('compose').addEventListener('submit', event => {
@@ -402,8 +422,12 @@ $('resume').addEventListener('click', () => {
 });
 
 $('latest').addEventListener('click', scrollToEnd);
-$('scroller').addEventListener('scroll', () => { if (isAtEnd()) $('latest').hidden = true; }, { passive: true });
-new ResizeObserver(() => { if ($('latest').hidden) scrollToEnd(); }).observe($('scroller'));
+$('scroller').addEventListener('scroll', () => {
+    isFollowing = isAtEnd();
+    if (isFollowing) $('latest').hidden = true;
+}, { passive: true });
+// The keyboard of a phone and a growing text field take room from the messages; the end stays in sight.
+new ResizeObserver(() => { if (isFollowing) scrollToEnd(); }).observe($('scroller'));
 
 addEventListener('online', () => client?.wake());
 document.addEventListener('visibilitychange', () => {
@@ -412,17 +436,18 @@ document.addEventListener('visibilitychange', () => {
     unseen = 0;
     showTitle();
 });
-addEventListener('hashchange', () => {
-    const { name, room } = preset();
-    if (room !== undefined && me && roomProblem(cleanRoom(room)) === '') enter(cleanName(name) || me, cleanRoom(room));
-});
 
-// The beginning: a complete address or the room of the last visit joins at once, anything less asks.
-const { name: presetName, room: presetRoom } = preset();
-const name = cleanName(presetName ?? me);
-const room = cleanRoom(presetRoom ?? storage.read('room') ?? '');
-$('name').value = name;
-$('room').value = room || 'lobby';
+/** A complete address joins at once, as does the room of the last visit; anything less asks. */
+const enterFromAddress = () => {
+    const { name: presetName, room: presetRoom } = preset();
+    const name = cleanName(presetName) || me;
+    const room = cleanRoom(presetRoom ?? storage.read('room') ?? '');
+    $('name').value = name;
+    $('room').value = room || 'lobby';
+    if (name && roomProblem(room) === '') enter(name, room);
+};
+
 showRoom();
 showConnection();
-if (name && roomProblem(room) === '') enter(name, room);
+enterFromAddress();
+addEventListener('hashchange', enterFromAddress);

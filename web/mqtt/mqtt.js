@@ -1,14 +1,10 @@
 // MQTT 5 over WebSocket for browsers: one file, no dependencies.
-//
-//   import { MQTTClient } from './mqtt.js';
 //   const client = new MQTTClient({ url: 'wss://edge:8084/mqtt', clientID: 'kiosk-7' });
 //   client.on('message', ({ topic, payload }) => console.log(topic, new TextDecoder().decode(payload)));
 //   client.on('online', () => client.subscribe('room/+', { qos: 1 }));
 //   client.connect();
 //   await client.publish('room/1', 'hello', { qos: 1 });   // resolves once the broker has acknowledged it
-//
-// The file reads from the bottom of the protocol to its top: primitives, properties, packets, splitting a
-// stream into packets, and the client. Section numbers (§) are those of the MQTT 5.0 standard.
+// It reads upwards: primitives, properties, packets, packets out of a stream, client. § are those of MQTT 5.0.
 
 /** What the reason codes mean that a user may meet (§2.4), in words that can be shown. */
 const reasonNames = {
@@ -16,32 +12,28 @@ const reasonNames = {
     0x82: 'Protocol error', 0x83: 'Refused by the server', 0x84: 'Protocol version not supported',
     0x85: 'Client identifier not valid', 0x86: 'Bad user name or password', 0x87: 'Not authorized',
     0x88: 'Server unavailable', 0x89: 'Server busy', 0x8a: 'Banned', 0x8b: 'Server shutting down',
-    0x8c: 'Bad authentication method', 0x8d: 'Keep alive timeout', 0x8e: 'Session taken over',
-    0x8f: 'Topic filter not valid', 0x90: 'Topic name not valid', 0x91: 'Packet identifier in use',
-    0x92: 'Packet identifier not found', 0x93: 'Receive maximum exceeded', 0x94: 'Topic alias not valid',
+    0x8d: 'Keep alive timeout', 0x8e: 'Session taken over', 0x8f: 'Topic filter not valid',
+    0x90: 'Topic name not valid', 0x92: 'Packet identifier not found', 0x93: 'Receive maximum exceeded',
     0x95: 'Packet too large', 0x96: 'Message rate too high', 0x97: 'Quota exceeded', 0x98: 'Administrative action',
-    0x99: 'Payload format not valid', 0x9a: 'Retain not supported', 0x9b: 'QoS not supported',
-    0x9c: 'Use another server', 0x9d: 'Server moved', 0x9e: 'Shared subscriptions not supported',
-    0x9f: 'Connection rate exceeded', 0xa0: 'Maximum connect time', 0xa1: 'Subscription identifiers not supported',
-    0xa2: 'Wildcard subscriptions not supported',
+    0x99: 'Payload format not valid', 0x9a: 'Retain not supported', 0x9b: 'QoS not supported', 0x9d: 'Server moved',
 };
 
 /** A refusal or a failure: `reasonCode` as in §2.4, or 0 when the network and not the peer is at fault. */
 export class MQTTError extends Error {
+    name = 'MQTTError';
     constructor(reasonCode, detail) {
         super(detail || reasonNames[reasonCode] || `Reason 0x${reasonCode.toString(16)}`);
-        Object.assign(this, { name: 'MQTTError', reasonCode });
+        this.reasonCode = reasonCode;
     }
 }
-
 const malformed = detail => new MQTTError(0x81, detail);
 const protocolError = detail => new MQTTError(0x82, detail);
+const refusedBy = ({ reasonCode, properties }) =>
+    Object.assign(new MQTTError(reasonCode, properties.reasonString), { isFromServer: true });
 
 // Primitives (§1.5). Each writer returns its bytes; a packet is the concatenation of its parts.
-
 const textEncoder = new TextEncoder();
-// A byte order mark is part of the string and is not stripped [MQTT-1.5.4-3].
-const textDecoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+const textDecoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }); // Keeps U+FEFF [MQTT-1.5.4-3].
 
 const concat = parts => {
     const whole = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
@@ -51,8 +43,8 @@ const concat = parts => {
 const toBytes = value => (typeof value === 'string' ? textEncoder.encode(value) : new Uint8Array(value));
 const varint = n => {
     const bytes = [];
-    do { bytes.push((n & 0x7f) | (n > 0x7f ? 0x80 : 0)); n >>>= 7; } while (n > 0);
-    return Uint8Array.from(bytes);
+    for (; n > 0x7f; n >>>= 7) bytes.push(n & 0x7f | 0x80);
+    return Uint8Array.of(...bytes, n);
 };
 const byte = n => Uint8Array.of(n);
 const uint16 = n => Uint8Array.of(n >> 8, n);
@@ -78,6 +70,11 @@ class FieldReader {
     }
     byte() { return this.take(1)[0]; }
     uint16() { const [a, b] = this.take(2); return a << 8 | b; }
+    packetID() {
+        const packetID = this.uint16();
+        if (packetID === 0) throw protocolError('A packet identifier is 0');
+        return packetID;
+    }
     uint32() { return this.uint16() * 0x10000 + this.uint16(); }
     varint() {
         for (let value = 0, shift = 0; shift < 28; shift += 7) {
@@ -89,17 +86,15 @@ class FieldReader {
     }
     binary() { return this.take(this.uint16()).slice(); }
     string() {
-        let text;
-        try { text = textDecoder.decode(this.take(this.uint16())); } catch { throw malformed('A string is not UTF-8'); }
-        if (text.includes('\0')) throw malformed('A string holds U+0000');
-        return text;
+        const bytes = this.take(this.uint16());
+        if (bytes.includes(0)) throw malformed('A string holds U+0000');
+        try { return textDecoder.decode(bytes); } catch { throw malformed('A string is not UTF-8'); }
     }
     pair() { return [this.string(), this.string()]; }
 }
 
 // Properties (§2.2.2) by the kind of their value. A packet's properties are a plain object with these names;
 // `userProperties` is an array of [name, value], and `subscriptionID` is an array in what was received.
-
 const propertyWriters = { byte, uint16, uint32, varint, binary, string, pair };
 const propertiesByKind = {
     byte: { payloadFormat: 0x01, requestProblemInformation: 0x17, requestResponseInformation: 0x19, maximumQoS: 0x24,
@@ -116,13 +111,12 @@ const propertyTable = Object.entries(propertiesByKind).flatMap(([kind, ids]) =>
     Object.entries(ids).map(([name, id]) => ({ name, id, kind })));
 
 const encodeProperties = (properties = {}) => {
-    const parts = Object.entries(properties).filter(([, value]) => value !== undefined).flatMap(([name, value]) => {
-        const property = propertyTable.find(one => one.name === name);
-        if (!property) throw new TypeError(`There is no property ${name}`);
-        const values = property.kind === 'pair' ? value : [value];
-        return values.flatMap(one => [byte(property.id), propertyWriters[property.kind](one)]);
-    });
-    const bytes = concat(parts);
+    const given = Object.entries(properties).filter(([, value]) => value !== undefined);
+    const bytes = concat(given.flatMap(([name, value]) => {
+        const { id, kind } = propertyTable.find(one => one.name === name) ?? {};
+        if (!id) throw new TypeError(`There is no property ${name}`);
+        return (kind === 'pair' ? value : [value]).flatMap(one => [byte(id), propertyWriters[kind](one)]);
+    }));
     return concat([varint(bytes.length), bytes]);
 };
 
@@ -142,15 +136,12 @@ const decodeProperties = reader => {
 };
 
 // Packets (§3). A packet is a plain object with a `type`; the lists below hold what a client sends and receives.
-
-const packetTypes = [
-    'reserved', 'connect', 'connack', 'publish', 'puback', 'pubrec', 'pubrel', 'pubcomp',
-    'subscribe', 'suback', 'unsubscribe', 'unsuback', 'pingreq', 'pingresp', 'disconnect', 'auth',
-];
+const packetTypes = ('reserved connect connack publish puback pubrec pubrel pubcomp '
+    + 'subscribe suback unsubscribe unsuback pingreq pingresp disconnect auth').split(' ');
 
 // The packet id is there unless it is a DISCONNECT; the short forms leave out a reason of 0 (§3.4.2.1, §3.14.2.1).
-const encodeReason = ({ packetID, reasonCode = 0, properties }) => {
-    const head = packetID === undefined ? [] : [uint16(packetID)];
+const encodeReason = ({ type, packetID, reasonCode = 0, properties }) => {
+    const head = [type === 'pubrel' ? 2 : 0, ...(packetID === undefined ? [] : [uint16(packetID)])];
     if (properties) return [...head, byte(reasonCode), encodeProperties(properties)];
     return reasonCode === 0 ? head : [...head, byte(reasonCode)];
 };
@@ -160,7 +151,8 @@ const encoders = {
     connect({ clientID, cleanStart, keepAlive, username, password, will, properties }) {
         const willFlags = will ? 0x04 | (will.qos ?? 0) << 3 | (will.retain ? 0x20 : 0) : 0;
         const flags = cleanStart << 1 | willFlags | (password !== undefined) << 6 | (username !== undefined) << 7;
-        const parts = [string('MQTT'), byte(5), byte(flags), uint16(keepAlive), encodeProperties(properties), string(clientID)];
+        const parts = [string('MQTT'), byte(5), byte(flags), uint16(keepAlive), encodeProperties(properties)];
+        parts.push(string(clientID));
         if (will) parts.push(encodeProperties(will.properties), string(will.topic), binary(will.payload ?? ''));
         if (username !== undefined) parts.push(string(username));
         if (password !== undefined) parts.push(binary(password));
@@ -170,17 +162,14 @@ const encoders = {
         const id = qos > 0 ? [uint16(packetID)] : [];
         return [duplicate << 3 | qos << 1 | retain, string(topic), ...id, encodeProperties(properties), payload];
     },
-    subscribe({ packetID, filter, qos = 0, noLocal = false, retainAsPublished = false, retainHandling = 0, properties }) {
-        const options = qos | noLocal << 2 | retainAsPublished << 3 | retainHandling << 4;
+    subscribe({ packetID, filter, qos, noLocal, retainAsPublished, retainHandling, properties }) {
+        const options = qos | noLocal << 2 | retainAsPublished << 3 | retainHandling << 4; // Undefined counts as 0.
         return [2, uint16(packetID), encodeProperties(properties), string(filter), byte(options)];
     },
-    unsubscribe: ({ packetID, filter, properties }) => [2, uint16(packetID), encodeProperties(properties), string(filter)],
-    puback: packet => [0, ...encodeReason(packet)],
-    pubrec: packet => [0, ...encodeReason(packet)],
-    pubrel: packet => [2, ...encodeReason(packet)],
-    pubcomp: packet => [0, ...encodeReason(packet)],
+    unsubscribe: ({ packetID, filter, properties }) =>
+        [2, uint16(packetID), encodeProperties(properties), string(filter)],
+    puback: encodeReason, pubrec: encodeReason, pubrel: encodeReason, pubcomp: encodeReason, disconnect: encodeReason,
     pingreq: () => [0],
-    disconnect: packet => [0, ...encodeReason(packet)],
 };
 
 /** The bytes of a packet that a client may send. Throws RangeError when a field does not fit into the wire format. */
@@ -191,36 +180,26 @@ export function encodePacket(packet) {
     return concat([byte(packetTypes.indexOf(packet.type) << 4 | flags), varint(body.length), body]);
 }
 
-const decodePacketID = reader => {
-    const packetID = reader.uint16();
-    if (packetID === 0) throw protocolError('A packet identifier is 0');
-    return packetID;
-};
-const decodeReason = reader => ({
-    reasonCode: reader.left > 0 ? reader.byte() : 0,
-    properties: reader.left > 0 ? decodeProperties(reader) : {},
-});
-const decodeAck = reader => ({ packetID: decodePacketID(reader), ...decodeReason(reader) });
-const decodeGrants = reader => {
-    const packet = { packetID: decodePacketID(reader), properties: decodeProperties(reader) };
-    return { ...packet, reasonCodes: [...reader.take(reader.left)] };
-};
+const decodeReason = reader => (
+    { reasonCode: reader.left > 0 ? reader.byte() : 0, properties: reader.left > 0 ? decodeProperties(reader) : {} });
+const decodeAck = reader => ({ packetID: reader.packetID(), ...decodeReason(reader) });
+const decodeGrants = reader => (
+    { packetID: reader.packetID(), properties: decodeProperties(reader), reasonCodes: [...reader.take(reader.left)] });
 
 const decoders = {
     connack(reader) {
         const flags = reader.byte();
         if (flags > 1) throw malformed('CONNACK has reserved bits set'); // [MQTT-3.2.2-1]
-        const packet = { sessionPresent: flags === 1, reasonCode: reader.byte(), properties: decodeProperties(reader) };
-        if (packet.properties.receiveMaximum === 0) throw protocolError('Receive maximum is 0');
-        if (packet.properties.maximumPacketSize === 0) throw protocolError('Maximum packet size is 0');
-        return packet;
+        const reasonCode = reader.byte(), properties = decodeProperties(reader);
+        if (properties.receiveMaximum === 0 || properties.maximumPacketSize === 0) throw protocolError();
+        return { sessionPresent: flags === 1, reasonCode, properties };
     },
     publish(reader, flags) {
         const packet = { duplicate: flags > 7, qos: flags >> 1 & 3, retain: (flags & 1) === 1, topic: reader.string() };
         if (packet.qos === 3) throw malformed('QoS is 3'); // [MQTT-3.3.1-4]
         if (packet.duplicate && packet.qos === 0) throw malformed('DUP is set with QoS 0'); // [MQTT-3.3.1-2]
         if (/[+#]/.test(packet.topic)) throw new MQTTError(0x90); // [MQTT-3.3.2-2]
-        if (packet.qos > 0) packet.packetID = decodePacketID(reader);
+        if (packet.qos > 0) packet.packetID = reader.packetID();
         packet.properties = decodeProperties(reader);
         // We announce no topic alias maximum, so the server must not use any [MQTT-3.3.2-9].
         if (packet.properties.topicAlias !== undefined) throw new MQTTError(0x94);
@@ -229,18 +208,15 @@ const decoders = {
         return packet;
     },
     puback: decodeAck, pubrec: decodeAck, pubrel: decodeAck, pubcomp: decodeAck,
-    suback: decodeGrants, unsuback: decodeGrants,
-    pingresp: () => ({}),
-    disconnect: decodeReason,
+    suback: decodeGrants, unsuback: decodeGrants, pingresp: () => ({}), disconnect: decodeReason,
 };
 
 /** Cuts a stream into packets: a frame of the WebSocket may hold half a packet or ten of them [MQTT-6.0.0-2]. */
 export class PacketReader {
     #chunks = []; #length = 0; #needed = 2;
 
-    /** @param {number} [maximumPacketSize] a packet that announces more bytes throws reason 0x95. */
+    /** A packet that announces more than `maximumPacketSize` bytes throws reason 0x95. */
     constructor(maximumPacketSize = Infinity) { this.maximumPacketSize = maximumPacketSize; }
-
     /** Takes what has arrived; the packets come out of `next`. */
     append(bytes) { this.#chunks.push(bytes); this.#length += bytes.length; }
 
@@ -269,35 +245,29 @@ export class PacketReader {
 }
 
 // The client.
-
 /** Refusals that another attempt would only repeat; 0x8E would make two pages steal the session from each other. */
 const finalReasons = new Set([0x81, 0x82, 0x84, 0x85, 0x86, 0x87, 0x8a, 0x8c, 0x8e]);
-
 const toBase64 = bytes => btoa(Array.from(bytes, code => String.fromCharCode(code)).join(''));
 const fromBase64 = text => Uint8Array.from(atob(text), character => character.charCodeAt(0));
 
 /**
- * One session with one broker. It reconnects by itself until `end` or until the broker refuses for good.
- *
- * Events, with what their listeners get:
+ * One session with one broker. It reconnects by itself until `end` or until the broker refuses for good. Events:
  * - `state` (state): 'connecting', 'online', 'waiting' (until the next attempt) or 'stopped'.
- * - `online` ({sessionPresent, properties}): CONNACK. What the listener sends, a SUBSCRIBE usually, leaves before
- *   the publishes that wait.
+ * - `online` ({sessionPresent, properties}): CONNACK. What the listener sends leaves before the publishes that wait.
  * - `offline` ({error, retryIn}): the connection or the attempt is over; `retryIn` in ms, undefined if it was final.
  * - `message` ({topic, payload, qos, retain, duplicate, packetID, properties}): a PUBLISH; `payload` is a Uint8Array.
- * - `turn` (): all messages of one WebSocket frame were handed out. Their acknowledgements leave after the listeners,
+ * - `turn` (): all of one WebSocket frame was handed out; its acknowledgements leave after the listeners have returned,
  *   so what these write down is safe first.
  * - `settled` ({tag, error}): a publish of QoS 1 or 2 is over, one of before a reload included; `error` if refused.
  */
 export class MQTTClient {
-    #options; #listeners = new Map();
-    #state = 'stopped'; #socket; #reader; #timers = {}; #attempt = 0; #onlineSince; #firstConnect;
+    #options; #listeners = {};
+    #state = 'stopped'; #socket; #reader; #timers = {}; #attempt = 0; #onlineSince = Infinity; #firstConnect;
     #server = {}; #outbox = []; #isInTurn = false; #unacknowledged = 0; #isPingOpen = false; #requests = new Map();
     #outgoing = []; #incoming = new Set(); #lastPacketID = 0;
 
     /**
-     * @param {object} options
-     * @param {string} options.url ws: or wss: address.
+     * @param {{url: string}} options ws: or wss: address, and what follows.
      * @param {string} [options.clientID] empty: the broker assigns one, see `clientID`.
      * @param {boolean} [options.cleanStart] forget the session of before at the first connection; default true.
      * @param {number} [options.sessionExpiry] seconds that the broker keeps the session without us; default 0.
@@ -305,14 +275,12 @@ export class MQTTClient {
      * @param {number} [options.receiveMaximum] unacknowledged messages that the broker may send us; default 100.
      * @param {number} [options.maximumPacketSize] largest packet that we take, in bytes; default 1 MiB.
      * @param {number} [options.maximumWaiting] publishes that may wait; more are refused (0x97); default 1,000.
-     * @param {string} [options.username]
-     * @param {string|Uint8Array} [options.password]
-     * @param {{topic, payload, qos, retain, properties}} [options.will]
-     * @param {Array<[string, string]>} [options.userProperties] sent with CONNECT.
+     * @param {string} [options.username] as `password`, `will` ({topic, payload, qos, retain, properties}) and
+     *   `userProperties` ([[name, value], ...]) sent with CONNECT.
      * @param {false|{minimum: number, maximum: number}} [options.reconnect] bounds of the back-off in ms; false: never.
      * @param {number} [options.connectTimeout] ms until CONNACK; default 10,000.
-     * @param {{load: function(): any, save: function(any)}} [options.store] keeps our half of the session (a JSON value)
-     *   over a reload: publishes that wait for an answer and the packet ids of QoS 2.
+     * @param {{load: function(): any, save: function(any)}} [options.store] keeps our half of the session, a JSON
+     *   value, over a reload: publishes that wait for an answer and the packet ids of QoS 2.
      * @param {function(string): WebSocket} [options.openSocket] for other WebSocket implementations.
      */
     constructor(options) {
@@ -321,25 +289,19 @@ export class MQTTClient {
             maximumPacketSize: 1 << 20, maximumWaiting: 1000, reconnect: { minimum: 500, maximum: 30_000 },
             connectTimeout: 10_000, openSocket: url => new WebSocket(url, 'mqtt'), ...options,
         };
-        const saved = this.#options.store?.load();
-        if (!saved) return;
+        const saved = this.#options.store?.load() ?? { outgoing: [], incoming: [], lastPacketID: 0 };
         this.#outgoing = saved.outgoing.map(entry => ({ ...entry, payload: fromBase64(entry.payload) }));
         this.#incoming = new Set(saved.incoming);
         this.#lastPacketID = saved.lastPacketID;
     }
 
-    /** The client id; the one that the broker assigned if we had none. */
-    get clientID() { return this.#options.clientID; }
-    /** 'connecting', 'online', 'waiting' or 'stopped'. */
     get state() { return this.#state; }
-    /** Tags of the publishes that are not settled yet, oldest first. */
-    get waitingTags() { return this.#outgoing.map(entry => entry.tag); }
-
+    get clientID() { return this.#options.clientID; } // The one that the broker assigned if we had none.
+    get waitingTags() { return this.#outgoing.map(entry => entry.tag); } // Of what is not settled yet, oldest first.
     /** Calls `listener` at every `event`; returns a function that takes it off again. */
     on(event, listener) {
-        if (!this.#listeners.has(event)) this.#listeners.set(event, new Set());
-        this.#listeners.get(event).add(listener);
-        return () => this.#listeners.get(event).delete(listener);
+        (this.#listeners[event] ??= new Set()).add(listener);
+        return () => this.#listeners[event].delete(listener);
     }
 
     /** Starts. Resolves at the first CONNACK; rejects when the broker refuses for good or `end` comes first. */
@@ -354,14 +316,10 @@ export class MQTTClient {
 
     /** Call it when the page wakes up or the network returns: tries at once, or asks whether the broker is there. */
     wake() {
-        if (this.#state === 'waiting') this.#open();
-        else if (this.#state === 'online') this.#ping();
+        if (this.#state === 'waiting') this.#open(); else if (this.#state === 'online') this.#ping();
     }
 
-    /**
-     * Says good-bye and stops. Publishes that wait stay in the store; their promises are rejected.
-     * @param {{sessionExpiry?: number}} [options] changes how long the broker keeps the session (§3.14.2.2.2).
-     */
+    /** Says good-bye; `sessionExpiry` (s) changes how long the session stays. What waits stays in the store. */
     end({ sessionExpiry } = {}) {
         const properties = sessionExpiry === undefined ? undefined : { sessionExpiry };
         if (this.#state === 'online') this.#send({ type: 'disconnect', properties });
@@ -371,91 +329,72 @@ export class MQTTClient {
     }
 
     /**
-     * Publishes. QoS 0 resolves once it is handed to the network and rejects when there is none. QoS 1 and 2 wait for
-     * their turn and for the network, survive reconnects, and resolve with the broker's final acknowledgement.
-     * @param {string} topic
-     * @param {string|Uint8Array|ArrayBuffer} [payload]
-     * @param {{qos?: 0|1|2, retain?: boolean, properties?: object, tag?: any}} [options] `tag` (a JSON value) names
-     *   the publish in `settled`.
-     * @returns {Promise<void>} rejects with MQTTError, reason codes of PUBACK and PUBREC included.
+     * Publishes a string, Uint8Array or ArrayBuffer. QoS 0 resolves once it is handed to the network and rejects when
+     * there is none. QoS 1 and 2 wait for their turn and for the network, survive reconnects, and resolve with the
+     * broker's final acknowledgement; they reject with its MQTTError. `tag` (JSON) names the publish in `settled`.
      */
     publish(topic, payload = '', { qos = 0, retain = false, properties, tag } = {}) {
         const promise = new Promise((resolve, reject) => {
             if (topic === '' || /[+#\0]/.test(topic)) throw new MQTTError(0x90);
-            const entry = { topic, payload: toBytes(payload), qos, retain, properties, tag, phase: 'waiting', resolve, reject };
-            encodePacket({ ...entry, type: 'publish', packetID: 1 }); // What cannot be encoded is refused here, not later.
+            const message = { topic, payload: toBytes(payload), qos, retain, properties };
+            encodePacket({ ...message, type: 'publish', packetID: 1 }); // What cannot be encoded is refused at once.
+            const entry = { ...message, tag, phase: 'waiting', resolve, reject };
             if (qos === 0) {
-                if (this.#state !== 'online') throw new MQTTError(0, 'Not connected');
-                const refusal = this.#refusal(entry);
+                const refusal = this.#state === 'online' ? this.#refusal(entry) : new MQTTError(0, 'Not connected');
                 if (refusal) throw refusal;
-                this.#send({ ...entry, type: 'publish' });
-                return resolve();
+                return resolve(this.#send({ ...entry, type: 'publish' }));
             }
-            if (this.#outgoing.length >= this.#options.maximumWaiting) throw new MQTTError(0x97, 'Too many publishes wait');
+            if (this.#outgoing.length >= this.#options.maximumWaiting) throw new MQTTError(0x97, 'Too much waits');
             this.#outgoing.push(entry);
-            try { this.#store(); } catch (error) { this.#outgoing.pop(); throw error; }
+            try { this.#save({ isAcceptance: true }); } catch (error) { this.#outgoing.pop(); throw error; }
             this.#sendWaiting();
         });
         if (qos > 0) promise.catch(() => {}); // `settled` tells it as well, so nobody has to look here.
         return promise;
     }
 
-    /**
-     * Subscribes to one filter. Subscriptions belong to the session: repeat them at `online` unless it was present.
-     * @param {string} filter
-     * @param {{qos?: 0|1|2, noLocal?: boolean, retainAsPublished?: boolean, retainHandling?: 0|1|2, properties?: object}} [options]
-     * @returns {Promise<number>} the QoS that was granted; rejects with MQTTError.
-     */
+    /** Subscribes to one filter; resolves with the QoS that was granted, rejects with MQTTError. Subscriptions belong
+     *  to the session: repeat them at `online` unless it was present. `options`: qos, noLocal, retainAsPublished,
+     *  retainHandling (0...2), properties. */
     subscribe(filter, options = {}) { return this.#request({ ...options, type: 'subscribe', filter }); }
-
     /** Takes a subscription back; rejects with MQTTError. */
     unsubscribe(filter, options = {}) { return this.#request({ ...options, type: 'unsubscribe', filter }); }
 
     #emit(event, value) {
-        for (const listener of [...(this.#listeners.get(event) ?? [])]) {
+        for (const listener of [...(this.#listeners[event] ?? [])]) {
             // A listener that throws must be seen, but must not take the session down.
             try { listener(value); } catch (error) { setTimeout(() => { throw error; }); }
         }
     }
 
-    #setState(state) {
-        if (state === this.#state) return;
-        this.#state = state;
-        this.#emit('state', state);
-    }
+    #setState(state) { if (state !== this.#state) this.#emit('state', this.#state = state); }
 
-    /** Throws what the store throws, a full one for instance. */
-    #store() {
-        this.#options.store?.save({
-            outgoing: this.#outgoing.map(({ resolve, reject, isLive, ...entry }) => ({ ...entry, payload: toBase64(entry.payload) })),
-            incoming: [...this.#incoming],
-            lastPacketID: this.#lastPacketID,
-        });
+    /** A store that fails half-way must not stop the conversation (memory is right, only a reload would repeat); at the
+     *  acceptance of a publish it must, or we would promise what a reload loses. */
+    #save({ isAcceptance = false } = {}) {
+        const outgoing = this.#outgoing.map(({ resolve, reject, isLive, ...entry }) => (
+            { ...entry, payload: toBase64(entry.payload) }));
+        const session = { outgoing, incoming: [...this.#incoming], lastPacketID: this.#lastPacketID };
+        try { this.#options.store?.save(session); } catch (error) { if (isAcceptance) throw error; }
     }
-
-    /** A store that fails half-way must not stop the conversation: memory is right, only a reload would repeat. */
-    #save() { try { this.#store(); } catch { /* The next publish fails aloud. */ } }
 
     #open() {
         clearTimeout(this.#timers.retry);
         this.#setState('connecting');
-        const { url, openSocket, connectTimeout } = this.#options;
+        const { url, openSocket, connectTimeout, ...options } = this.#options;
+        const { sessionExpiry, receiveMaximum, maximumPacketSize, userProperties } = options;
+        const properties = { sessionExpiry, receiveMaximum, maximumPacketSize, userProperties };
         let socket;
         try { socket = openSocket(url); } catch (error) { return this.#lose(error, { isFinal: true }); }
         this.#socket = socket;
-        this.#reader = new PacketReader(this.#options.maximumPacketSize);
+        this.#reader = new PacketReader(maximumPacketSize);
         socket.binaryType = 'arraybuffer';
         // Events of a socket that we have given up are nobody's business any more.
         const whileCurrent = action => event => { if (socket === this.#socket) action(event); };
-        socket.onopen = whileCurrent(() => this.#sendConnect());
+        socket.onopen = whileCurrent(() => this.#send({ ...options, type: 'connect', properties }));
         socket.onmessage = whileCurrent(({ data }) => this.#receive(data));
         socket.onclose = whileCurrent(({ reason }) => this.#lose(new MQTTError(0, reason || 'The connection is lost')));
         this.#timers.connect = setTimeout(() => this.#lose(new MQTTError(0, 'No answer to CONNECT')), connectTimeout);
-    }
-
-    #sendConnect() {
-        const { sessionExpiry, receiveMaximum, maximumPacketSize, userProperties, ...rest } = this.#options;
-        this.#send({ ...rest, type: 'connect', properties: { sessionExpiry, receiveMaximum, maximumPacketSize, userProperties } });
     }
 
     /** The connection or the attempt is over. */
@@ -465,20 +404,18 @@ export class MQTTClient {
         for (const timer of Object.values(this.#timers)) clearTimeout(timer);
         const socket = this.#socket;
         this.#socket = undefined;
-        this.#outbox = [];
         socket?.close();
         for (const { reject } of this.#requests.values()) reject(error);
         this.#requests.clear();
         for (const entry of this.#outgoing) entry.isLive = false;
         if (isFinal || !reconnect || error.isFromServer && finalReasons.has(error.reasonCode)) {
-            this.#firstConnect?.reject(error);
-            this.#firstConnect = undefined;
+            this.#firstConnect.reject(error);
             this.#setState('stopped');
             return this.#emit('offline', { error });
         }
         // Only a connection that lasted counts as a success, or a broker that drops us at once would be hammered.
-        if (this.#onlineSince !== undefined && Date.now() - this.#onlineSince > 10_000) this.#attempt = 0;
-        this.#onlineSince = undefined;
+        if (Date.now() - this.#onlineSince > 10_000) this.#attempt = 0;
+        this.#onlineSince = Infinity;
         const ceiling = Math.min(reconnect.maximum, reconnect.minimum * 2 ** this.#attempt++);
         const retryIn = ceiling * (0.5 + Math.random() / 2); // Jitter, so that a thousand pages do not return at once.
         this.#timers.retry = setTimeout(() => this.#open(), retryIn);
@@ -488,7 +425,7 @@ export class MQTTClient {
 
     #receive(data) {
         const socket = this.#socket;
-        this.#isPingOpen = false;
+        this.#isPingOpen = false; // Whatever it is, somebody is there.
         this.#isInTurn = true;
         this.#unacknowledged = 0;
         try {
@@ -508,33 +445,25 @@ export class MQTTClient {
     }
 
     #handle(packet) {
-        if ((this.#state === 'connecting') !== (packet.type === 'connack')) throw protocolError(`${packet.type} out of place`);
-        switch (packet.type) {
-        case 'connack': return this.#handleConnack(packet);
-        case 'publish': return this.#handlePublish(packet);
-        case 'puback': return this.#settle(packet, 'published');
-        case 'pubrec': return this.#handlePubrec(packet);
-        case 'pubcomp': return this.#settle(packet, 'released');
-        case 'pubrel': {
-            const isKnown = this.#incoming.delete(packet.packetID);
-            if (isKnown) this.#save();
-            return this.#send({ type: 'pubcomp', packetID: packet.packetID, reasonCode: isKnown ? 0 : 0x92 });
-        }
-        case 'suback':
-        case 'unsuback': return this.#answerRequest(packet);
-        case 'disconnect': throw this.#serverError(packet);
-        }
-    }
-
-    #serverError({ reasonCode, properties }) {
-        return Object.assign(new MQTTError(reasonCode, properties.reasonString), { isFromServer: true });
+        if ((this.#state === 'connecting') !== (packet.type === 'connack')) throw protocolError('Out of place');
+        if (packet.type === 'disconnect') throw refusedBy(packet);
+        ({
+            connack: () => this.#handleConnack(packet),
+            publish: () => this.#handlePublish(packet),
+            puback: () => this.#settle(packet, 'published'),
+            pubrec: () => this.#handlePubrec(packet),
+            pubrel: () => this.#handlePubrel(packet),
+            pubcomp: () => this.#settle(packet, 'released'),
+            suback: () => this.#answerRequest(packet), unsuback: () => this.#answerRequest(packet),
+        })[packet.type]?.();
     }
 
     #handleConnack(packet) {
-        if (packet.reasonCode >= 0x80) throw this.#serverError(packet);
+        if (packet.reasonCode >= 0x80) throw refusedBy(packet);
         clearTimeout(this.#timers.connect);
         const { properties, sessionPresent } = packet;
-        this.#server = { receiveMaximum: 0xffff, maximumPacketSize: Infinity, maximumQoS: 2, retainAvailable: 1, ...properties };
+        const defaults = { receiveMaximum: 0xffff, maximumPacketSize: Infinity, maximumQoS: 2, retainAvailable: 1 };
+        this.#server = { ...defaults, ...properties };
         this.#options.clientID = properties.assignedClientID ?? this.#options.clientID;
         // A clean start is for the first connection; what happens afterwards belongs to this session.
         if (this.#options.sessionExpiry > 0) this.#options.cleanStart = false;
@@ -544,8 +473,7 @@ export class MQTTClient {
         if (keepAlive > 0) this.#timers.keepAlive = setInterval(() => this.#checkLife(), keepAlive * 500);
         this.#setState('online');
         this.#emit('online', { sessionPresent, properties });
-        this.#firstConnect?.resolve();
-        this.#firstConnect = undefined;
+        this.#firstConnect.resolve();
         this.#sendWaiting();
     }
 
@@ -570,6 +498,12 @@ export class MQTTClient {
         if (qos > 0) this.#send({ type: qos === 1 ? 'puback' : 'pubrec', packetID });
     }
 
+    #handlePubrel({ packetID }) {
+        const reasonCode = this.#incoming.delete(packetID) ? 0 : 0x92;
+        this.#save();
+        this.#send({ type: 'pubcomp', packetID, reasonCode });
+    }
+
     #handlePubrec({ packetID, reasonCode, properties }) {
         const entry = this.#outgoing.find(one => one.packetID === packetID && one.qos === 2);
         if (!entry) return this.#send({ type: 'pubrel', packetID, reasonCode: 0x92 });
@@ -582,11 +516,12 @@ export class MQTTClient {
     #settle(packet, phase) {
         const entry = this.#outgoing.find(one => one.packetID === packet.packetID && one.phase === phase);
         if (!entry) return; // An acknowledgement of before; nothing waits for it.
-        this.#finish(entry, packet.reasonCode >= 0x80 ? this.#serverError(packet) : undefined);
+        this.#finish(entry, packet.reasonCode >= 0x80 ? refusedBy(packet) : undefined);
         this.#sendWaiting();
     }
 
     #finish(entry, error) {
+        if (!this.#outgoing.includes(entry)) return; // A listener was faster.
         this.#outgoing = this.#outgoing.filter(one => one !== entry);
         // First tell, then forget: a page that dies in between sends once more, which the packet id makes harmless.
         this.#emit('settled', { tag: entry.tag, error });
@@ -607,23 +542,21 @@ export class MQTTClient {
     #sendWaiting() {
         if (this.#state !== 'online') return;
         let room = this.#server.receiveMaximum - this.#outgoing.filter(({ isLive }) => isLive).length;
-        const packets = [];
+        const packets = [], refusals = [];
         for (const entry of this.#outgoing.filter(({ isLive }) => !isLive)) {
             if (room <= 0) break; // [MQTT-3.3.4-7]
-            if (entry.phase === 'waiting') {
-                const refusal = this.#refusal(entry);
-                if (refusal) { this.#finish(entry, refusal); continue; }
-            }
+            const refusal = entry.phase === 'released' ? undefined : this.#refusal(entry);
+            if (refusal) { refusals.push([entry, refusal]); continue; }
             const duplicate = entry.phase === 'published'; // [MQTT-3.3.1-1], [MQTT-4.4.0-1]
             if (entry.phase === 'waiting') Object.assign(entry, { phase: 'published', packetID: this.#freePacketID() });
             entry.isLive = true;
             room -= 1;
-            const { packetID } = entry;
-            packets.push(entry.phase === 'released' ? { type: 'pubrel', packetID } : { ...entry, type: 'publish', duplicate });
+            const type = entry.phase === 'released' ? 'pubrel' : 'publish';
+            packets.push(type === 'pubrel' ? { type, packetID: entry.packetID } : { ...entry, type, duplicate });
         }
-        if (packets.length === 0) return;
-        this.#save(); // The packet ids are written down before anyone sees them.
+        if (packets.length > 0) this.#save(); // The packet ids are written down before anyone sees them.
         for (const packet of packets) this.#send(packet);
+        for (const [entry, refusal] of refusals) this.#finish(entry, refusal); // Last, as listeners may publish.
     }
 
     #freePacketID() {
@@ -642,24 +575,16 @@ export class MQTTClient {
     }
 
     #answerRequest(packet) {
-        const request = this.#requests.get(packet.packetID);
-        if (!request || !packet.type.startsWith(request.type.slice(0, 3))) throw protocolError('Nobody asked for this');
+        const { type, resolve, reject } = this.#requests.get(packet.packetID) ?? {};
+        if (packet.type !== (type === 'subscribe' ? 'suback' : 'unsuback') || !type) throw protocolError();
         this.#requests.delete(packet.packetID);
         const [reasonCode = 0x80] = packet.reasonCodes;
-        if (reasonCode >= 0x80) request.reject(this.#serverError({ ...packet, reasonCode }));
-        else request.resolve(reasonCode);
+        if (reasonCode >= 0x80) reject(refusedBy({ ...packet, reasonCode })); else resolve(reasonCode);
     }
 
-    #ping() {
-        this.#isPingOpen = true;
-        this.#send({ type: 'pingreq' });
-    }
-
+    #ping() { this.#isPingOpen = true; this.#send({ type: 'pingreq' }); }
     /** Runs twice per keep-alive: a PINGREQ that half of it left unanswered means that nobody is there. */
-    #checkLife() {
-        if (this.#isPingOpen) this.#lose(new MQTTError(0, 'The broker does not answer'));
-        else this.#ping();
-    }
+    #checkLife() { if (this.#isPingOpen) this.#lose(new MQTTError(0, 'No answer to PINGREQ')); else this.#ping(); }
 
     #send(packet) {
         this.#outbox.push(encodePacket(packet));
@@ -668,9 +593,7 @@ export class MQTTClient {
 
     /** Everything that a turn wants to say leaves in one frame. */
     #flush() {
-        if (this.#outbox.length === 0 || !this.#socket) return;
-        const bytes = concat(this.#outbox);
-        this.#outbox = [];
-        this.#socket.send(bytes);
+        const bytes = concat(this.#outbox.splice(0));
+        if (bytes.length > 0) this.#socket?.send(bytes);
     }
 }

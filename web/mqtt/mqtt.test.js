@@ -8,7 +8,9 @@ import { Mosquitto, NodeWebSocket, ScriptedSocket } from './testing.js';
 const hex = bytes => Buffer.from(bytes).toString('hex');
 const unhex = text => Uint8Array.from(Buffer.from(text.replaceAll(' ', ''), 'hex'));
 const text = bytes => Buffer.from(bytes).toString();
-const next = (client, event) => new Promise(resolve => { const off = client.on(event, value => { off(); resolve(value); }); });
+const next = (client, event) => new Promise(resolve => {
+    const off = client.on(event, value => { off(); resolve(value); });
+});
 const decode = bytes => {
     const reader = new PacketReader();
     reader.append(unhex(bytes));
@@ -23,16 +25,19 @@ const encoded = [
         type: 'connect', clientID: 'a', cleanStart: false, keepAlive: 60, username: 'u', password: 'p',
         will: { topic: 'w', payload: 'x', qos: 1, retain: true, properties: { willDelay: 5 } },
         properties: { sessionExpiry: 604800, receiveMaximum: 100, userProperties: [['k', 'v']] },
-    }, '10 2f 0004 4d515454 05 ec 003c 0f 11 00093a80 21 0064 26 0001 6b 0001 76 0001 61 05 18 00000005 0001 77 0001 78 0001 75 0001 70'],
+    }, '10 2f 0004 4d515454 05 ec 003c' + '0f 11 00093a80 21 0064 26 0001 6b 0001 76' + '0001 61'
+        + '05 18 00000005 0001 77 0001 78' + '0001 75 0001 70'],
     ['PUBLISH QoS 0', { type: 'publish', topic: 'a/b', payload: unhex('6869') }, '30 08 0003 612f62 00 6869'],
-    ['PUBLISH QoS 2 with DUP and RETAIN', { type: 'publish', topic: 'a', payload: unhex(''), qos: 2, duplicate: true, retain: true, packetID: 258 },
-        '3d 06 0001 61 0102 00'],
+    ['PUBLISH QoS 2 with DUP and RETAIN', {
+        type: 'publish', topic: 'a', payload: unhex(''), qos: 2, duplicate: true, retain: true, packetID: 258,
+    }, '3d 06 0001 61 0102 00'],
     ['PUBACK', { type: 'puback', packetID: 1 }, '40 02 0001'],
     ['PUBREC with a reason', { type: 'pubrec', packetID: 1, reasonCode: 0x92 }, '50 03 0001 92'],
     ['PUBREL has flags 2', { type: 'pubrel', packetID: 1 }, '62 02 0001'],
     ['PUBCOMP', { type: 'pubcomp', packetID: 65535 }, '70 02 ffff'],
-    ['SUBSCRIBE with all options', { type: 'subscribe', packetID: 10, filter: 'a/#', qos: 1, noLocal: true, retainAsPublished: true, retainHandling: 2 },
-        '82 09 000a 00 0003 612f23 2d'],
+    ['SUBSCRIBE with all options', {
+        type: 'subscribe', packetID: 10, filter: 'a/#', qos: 1, noLocal: true, retainAsPublished: true, retainHandling: 2,
+    }, '82 09 000a 00 0003 612f23 2d'],
     ['UNSUBSCRIBE', { type: 'unsubscribe', packetID: 10, filter: 'a' }, 'a2 06 000a 00 0001 61'],
     ['PINGREQ', { type: 'pingreq' }, 'c0 00'],
     ['DISCONNECT', { type: 'disconnect' }, 'e0 00'],
@@ -61,7 +66,8 @@ const decoded = [
         properties: { assignedClientID: 'a', receiveMaximum: 20, serverKeepAlive: 60, maximumPacketSize: 65536 },
     }],
     ['PUBLISH QoS 1 with DUP', '3a 08 0001 61 0007 00 6869', {
-        type: 'publish', duplicate: true, qos: 1, retain: false, topic: 'a', packetID: 7, properties: {}, payload: unhex('6869'),
+        type: 'publish', duplicate: true, qos: 1, retain: false, topic: 'a', packetID: 7, properties: {},
+        payload: unhex('6869'),
     }],
     ['PUBLISH with properties that repeat', '30 15 0001 61 11 0b 01 0b 8001 26 0001 6b 0001 76 26 0000 0000', {
         type: 'publish', duplicate: false, qos: 0, retain: false, topic: 'a', payload: unhex(''),
@@ -290,6 +296,28 @@ test('a final refusal and a session taken over end the attempts', async () => {
     }
 });
 
+test('a listener that publishes while a refusal is told does not overtake what waits', () => {
+    const { client, socket, connack } = scripted();
+    client.on('settled', ({ tag }) => { if (tag === 'large') client.publish('a', '3', { qos: 1 }); });
+    client.publish('a', 'x'.repeat(40), { qos: 1, tag: 'large' });
+    client.publish('a', '2', { qos: 1 });
+    connack('20 08 00 00 05 27 00000014');
+    assert.equal(socket().takeSent(), '320700016100010032' + '320700016100020033');
+    client.end();
+});
+
+test('a client that a listener ends in mid-turn says good-bye last and starts clean', () => {
+    const { client, socket, connack } = scripted();
+    client.on('message', () => client.end());
+    connack();
+    socket().receive('32 06 0001 61 0001 00' + '32 06 0001 61 0002 00');
+    assert.equal(socket().takeSent(), 'e000');
+    client.connect();
+    socket().open();
+    assert.ok(socket().takeSent().startsWith('10'));
+    client.end();
+});
+
 test('a store that is full refuses the publish instead of promising what a reload would lose', async () => {
     const { client } = scripted({ store: { load: () => null, save: () => { throw new Error('full'); } } });
     await assert.rejects(client.publish('a', '1', { qos: 1 }), { message: 'full' });
@@ -338,7 +366,8 @@ test('mosquitto: retained messages, and reason codes of a refusal', { timeout: 2
     const message = next(client, 'message');
     await client.subscribe('open/retained', { qos: 1 });
     assert.equal((await message).retain, true);
-    await assert.rejects(client.publish('chat/secret', 'x', { qos: 1 }), error => error instanceof MQTTError && error.reasonCode === 0x87);
+    const isRefused = error => error instanceof MQTTError && error.reasonCode === 0x87;
+    await assert.rejects(client.publish('chat/secret', 'x', { qos: 1 }), isRefused);
     await assert.rejects(client.publish('chat/secret', 'x', { qos: 2 }), { reasonCode: 0x87 });
     client.end();
 });

@@ -35,6 +35,8 @@ package final class Connection {
     package internal(set) var isWritable = true
     /// While true nothing is to be read from the channel: CONNACK, or too many answers, wait for the disk.
     package internal(set) var isHeld = false
+    /// Set when reading goes on: the silence until now was ours.
+    var wasHeld = false
 
     /// Messages that may be in flight towards this peer.
     var inflightMax = 0
@@ -48,7 +50,7 @@ package final class Connection {
     /// Zero switches keep-alive off.
     var keepAlive: Duration = .zero
     var lastReceived: Instant
-    var deadline: Instant?
+    var timer: TimerQueue.Token?
 
     /// Answers that wait for a commit, in the order in which they have to leave.
     var answers: Deque<Answer> = []

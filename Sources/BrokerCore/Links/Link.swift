@@ -31,9 +31,11 @@ package final class Link {
     /// When the upstream last settled a message of ours, or had nothing to settle.
     var progressedAt = Instant(nanoseconds: 0)
     var pingSentAt: Instant?
-    /// Tells timers and dials of one connection from those of the next.
+    /// Tells dials of one connection from those of the next.
     package internal(set) var epoch: UInt64 = 0
     var subscribePacketID: UInt16 = 1
+    /// The one thing that the link waits for: CONNACK, its next heartbeat, or the end of a back-off.
+    var timer: TimerQueue.Token?
 
     init(settings: LinkSettings, receiver: ReceiverID) {
         self.settings = settings
@@ -45,6 +47,11 @@ package final class Link {
     package var state: State {
         guard phase == .live else { return phase }
         return session?.flow == .live ? .live : .catchingUp
+    }
+
+    /// The rule by which a local message goes out: the first that has a name for it at the upstream.
+    func outRule(for topic: MQTTString) -> LinkRule? {
+        settings.outRules.first { $0.map(topic) != nil }
     }
 
     /// The name at the upstream, by the first rule that matches.

@@ -19,16 +19,23 @@ struct Router {
     private var cachedGeneration: UInt64 = 0
     /// A flood of topics that nobody repeats must not fill the memory.
     private static let cachedTopicsMax = 16_384
+    /// Nor must a thousand receivers of every topic: targets of all cached topics together.
+    private static let cachedTargetsMax = 1 << 20
+    private var cachedTargets = 0
 
     /// Complexity: one hash and one comparison when the topic was seen in this generation.
     mutating func route(_ topic: MQTTString) -> [RouteTarget] {
-        if cachedGeneration != tree.generation || cache.count >= Self.cachedTopicsMax {
+        if cachedGeneration != tree.generation || cache.count >= Self.cachedTopicsMax
+            || cachedTargets >= Self.cachedTargetsMax
+        {
             cache.removeAll(keepingCapacity: true)
+            cachedTargets = 0
             cachedGeneration = tree.generation
         }
         if let targets = cache[topic] { return targets }
         let targets = match(topic)
         cache[topic] = targets
+        cachedTargets += targets.count
         return targets
     }
 

@@ -21,7 +21,7 @@ package struct PacketWindow {
         package var needsResend = false
         /// Zero for a receiver that is not durable.
         package var position: Position = .zero
-        /// What the PUBREL waits for.
+        /// What the PUBLISH of `uncommitted2` and the PUBREL of `released2` wait for.
         package var ticket: Ticket = .none
     }
 
@@ -39,14 +39,15 @@ package struct PacketWindow {
     ///
     /// - Returns: nil when all 65,535 are in use.
     /// - Complexity: O(1) amortised.
-    package mutating func add(_ state: State, position: Position) -> UInt16? {
+    package mutating func add(_ state: State, position: Position, ticket: Ticket = .none) -> UInt16? {
         guard count < 65_535 else { return nil }
         if count >= places.count { grow() }
         while true {
             let id = nextID
             nextID = id == .max ? 1 : id + 1
             if places[Int(id) & (places.count - 1)].packetID == 0 {
-                places[Int(id) & (places.count - 1)] = Entry(packetID: id, state: state, position: position)
+                let entry = Entry(packetID: id, state: state, position: position, ticket: ticket)
+                places[Int(id) & (places.count - 1)] = entry
                 count += 1
                 return id
             }

@@ -12,14 +12,18 @@ package final class Session {
     package internal(set) var receiver: ReceiverID?
     /// Seconds; 0 ends with the connection, `UInt32.max` never.
     var expiryInterval: UInt32
+    /// The ticket of its row, when this process made it.
+    var created = Ticket.none
     /// Nil while the client is away.
     package internal(set) var connection: Connection?
     /// The upstream that this session belongs to; nil for a client.
     let link: Link?
-    /// Counts absences, so that a timer knows whether it still means this one.
+    /// Counts comings and goings, so that a page or a commit knows whether it still means this connection.
     var epoch: UInt64 = 0
     /// When the expiry of this absence ends; nil while connected or when it never does.
     var expiresAt: Instant?
+    /// Fires when the will is due or the absence ends, whichever is first.
+    var timer: TimerQueue.Token?
     var isEnded = false
 
     var subscriptions: [MQTTString: Subscription] = [:]
@@ -28,7 +32,8 @@ package final class Session {
     var window: PacketWindow
     var will: PendingWill?
 
-    /// Retained messages still to be replayed, by topic: a cursor that feeds the window, never the queue.
+    /// Filters whose retained messages are still to be replayed, each once: a cursor that feeds the window, never the
+    /// queue.
     var replay: Deque<Replay> = []
     /// What waits in memory; only of a session that is not durable.
     var queue: Deque<Queued> = []
@@ -82,7 +87,11 @@ package final class Session {
     }
 
     struct Replay {
-        var topic: MQTTString
+        var filter: MQTTString
+        /// What it matches; nil until it comes to the front.
+        var topics: [MQTTString]?
+        /// How many of them were replayed.
+        var done = 0
         var maximumQoS: QoS
         var subscriptionIdentifiers: [UInt32]
     }

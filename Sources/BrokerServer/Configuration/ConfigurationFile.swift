@@ -73,8 +73,9 @@ package struct ConfigurationFile: Sendable, Equatable {
             return nil
         }
         do throws(TOMLSyntaxError) {
-            let values = try ConfigurationValue.parse(text)
-            let place = Place(file: path, lines: KeyLines(text: text), path: "")
+            let lines = KeyLines(text: text)
+            let values = try ConfigurationValue.parse(text, lines: lines)
+            let place = Place(file: path, lines: lines, path: "")
             return SettingsTable(values, known: .root, place: place, reading: reading)
         } catch {
             reading.report(

@@ -6,8 +6,6 @@ struct ConfigurationReader {
     let reading: ConfigurationReading
     /// `[defaults.link]`: what every link starts from.
     var linkDefaults = LinkConfiguration(name: "", addresses: [], clientID: "")
-    /// Where `auth.anonymous` stands, for problems that speak of it.
-    var anonymousPlace: Place?
     var listenerPlaces: [Place] = []
     var linkPlaces: [Place] = []
 
@@ -38,7 +36,9 @@ struct ConfigurationReader {
             set(\.retained.messagesMax, table.integer("max_messages", in: 0...100_000_000))
             set(\.retained.payloadBytesMax, table.size("max_payload", in: 0...268_435_455))
         }
-        if let table = root.table("auth", known: .authentication) { readAuthentication(table) }
+        if let table = root.table("auth", known: .authentication) {
+            set(\.authentication.allowsAnonymousOffLoopback, table.boolean("anonymous"))
+        }
         if let table = root.table("defaults", known: .defaults)?.table("link", known: .linkDefaults) {
             readCommonLinkSettings(table, into: &linkDefaults)
         }
@@ -80,16 +80,6 @@ struct ConfigurationReader {
                 "on_full", of: QueueConfiguration.FullPolicy.self,
                 later: ["drop-qos0-then-oldest", "drop-newest", "reject"]
             ))
-    }
-
-    private mutating func readAuthentication(_ table: SettingsTable) {
-        guard let isAllowed = table.boolean("anonymous") else { return }
-        configuration.authentication.allowsAnonymousOffLoopback = isAllowed
-        anonymousPlace = table.place.key("anonymous")
-        if !isAllowed {
-            reading.warn(
-                "no passwords in this version: clients on loopback are let in all the same", at: anonymousPlace)
-        }
     }
 
     /// Seconds of a Session Expiry Interval, a four byte integer; the largest means for ever (§3.1.2.11.2).
@@ -140,10 +130,11 @@ struct ConfigurationReader {
             }
         }
         if configuration.queue.bytesMax < packetBytes {
+            let key = place(of: "queue", "max_bytes", in: roots)
             reading.report(
-                "queue.max_bytes must be at least limits.max_packet (\(SizeText.describe(packetBytes))), so that any "
+                "\(key == nil ? "queue.max_bytes " : "")must be at least limits.max_packet (\(SizeText.describe(packetBytes))), so that any "
                     + "message fits, found \(SizeText.describe(configuration.queue.bytesMax))",
-                at: place(of: "queue", "max_bytes", in: roots) ?? place(of: "limits", "max_packet", in: roots)
+                at: key ?? place(of: "limits", "max_packet", in: roots)
             )
         }
     }

@@ -28,8 +28,18 @@ indirect enum ConfigurationValue: Sendable {
 extension ConfigurationValue {
     /// Parses `text`, which holds no NUL: the parser takes a C string.
     ///
+    /// - Parameter lines: of this very text; what it found wrong is kept from the parser.
     /// - Returns: the root table.
-    static func parse(_ text: String) throws(TOMLSyntaxError) -> [String: ConfigurationValue] {
+    static func parse(_ text: String, lines: KeyLines) throws(TOMLSyntaxError) -> [String: ConfigurationValue] {
+        if let fault = lines.fault {
+            // An error before the fault is the one to mend first, and may be what led the walk astray.
+            _ = try parse(String(decoding: Array(text.utf8.prefix(fault.bytesBefore)), as: UTF8.self))
+            throw TOMLSyntaxError(line: fault.line, column: nil, message: fault.message)
+        }
+        return try parse(text)
+    }
+
+    private static func parse(_ text: String) throws(TOMLSyntaxError) -> [String: ConfigurationValue] {
         do {
             let root = try TOMLTable(string: text)
             return withExtendedLifetime(root) { copy(root) }

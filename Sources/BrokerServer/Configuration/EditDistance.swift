@@ -1,7 +1,7 @@
 /// How far two words are apart in slips of the finger: a letter too many, missing, wrong, or two swapped.
-enum EditDistance {
+package enum EditDistance {
     /// - Complexity: O(length a × length b); keys are short.
-    static func between(_ a: String, _ b: String) -> Int {
+    package static func between(_ a: String, _ b: String) -> Int {
         let a = Array(a.utf8)
         let b = Array(b.utf8)
         var beforeLast: [Int] = []
@@ -20,7 +20,7 @@ enum EditDistance {
     }
 
     /// - Returns: the candidate that `word` was probably meant to be; the first of equals; nil when none is near.
-    static func nearest(to word: String, among candidates: [String]) -> String? {
+    package static func nearest(to word: String, among candidates: [String]) -> String? {
         let farthest = max(1, word.utf8.count / 3)
         var best: (candidate: String, distance: Int)?
         // A file may hold a key of any length, and the table of distances grows with it.

@@ -1,11 +1,11 @@
 /// Text in which `${NAME}` and `${NAME:-default}` stand for variables of the environment; `$${` is a plain `${`.
-enum EnvironmentText {
-    enum Failure: Error, Equatable {
+package enum EnvironmentText {
+    package enum Failure: Error, Equatable {
         case unset(String)
         case unclosed
         case badName(String)
 
-        var message: String {
+        package var message: String {
             switch self {
             case .unset(let name):
                 "the environment variable \(name) is not set and has no default (${\(name):-default})"
@@ -16,7 +16,7 @@ enum EnvironmentText {
     }
 
     /// A variable that is set to nothing counts as unset for `:-`, as in a shell.
-    static func expand(_ text: String, environment: [String: String]) throws(Failure) -> String {
+    package static func expand(_ text: String, environment: [String: String]) throws(Failure) -> String {
         var result = ""
         var rest = Substring(text)
         while let dollar = rest.firstIndex(of: "$") {

@@ -1,7 +1,7 @@
 /// Topic filters as text: are they valid, and can two of them match the same topic.
-enum FilterText {
+package enum FilterText {
     /// - Returns: what is wrong with `filter` (§4.7), nil if nothing is.
-    static func problem(in filter: String) -> String? {
+    package static func problem(in filter: String) -> String? {
         if filter.isEmpty { return "a topic filter must not be empty" }
         if filter.utf8.count > 65_535 { return "a topic filter has at most 65535 bytes" }
         if filter.utf8.contains(0) { return "a topic filter must not contain NUL" }
@@ -16,12 +16,12 @@ enum FilterText {
         return nil
     }
 
-    static func levels(of filter: String) -> [Substring] {
+    package static func levels(of filter: String) -> [Substring] {
         filter.split(separator: "/", omittingEmptySubsequences: false)
     }
 
     /// Whether some topic matches both filters.
-    static func overlap(_ a: String, _ b: String) -> Bool {
+    package static func overlap(_ a: String, _ b: String) -> Bool {
         let a = levels(of: a)
         let b = levels(of: b)
         // A wildcard at the front does not match topics that begin with `$` (§4.7.2).
@@ -43,7 +43,7 @@ enum FilterText {
 extension LinkRule {
     /// A filter that matches every topic that this rule produces on the other side, and perhaps a few more where the
     /// template puts text around a wildcard.
-    var targetFilter: String {
+    package var targetFilter: String {
         let rest = Substring(filter.utf8.dropFirst(stripPrefix.utf8.count))
         var levels: [Substring] = []
         for level in FilterText.levels(of: topicPrefix + rest + topicSuffix) {

@@ -30,7 +30,7 @@ struct HostAndPort: Equatable {
                 portText = String(text[colon...].dropFirst())
             }
             if host.contains(":") { throw Failure(message: "an IPv6 address stands in brackets, as in [::1]:1883") }
-            guard !host.isEmpty else { throw Failure(message: "there is no host before the port") }
+            guard !host.isEmpty else { throw Failure(message: "there is no host") }
             guard host.utf8.allSatisfy(Identifier.mayContain) else {
                 throw Failure(message: "`\(host)` is no host name")
             }

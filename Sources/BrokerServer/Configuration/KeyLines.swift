@@ -1,21 +1,36 @@
 /// Where each key of a TOML text stands, for problems that point at a line.
 ///
-/// The TOML parser tells no places, so this walks the text a second time. It trusts that the text is valid TOML and only
-/// knows enough of the language not to lose its way: headers, arrays of tables, dotted and quoted keys, inline tables,
-/// arrays, the four kinds of strings, comments. Whatever it meets, it moves forward, so it ends on any text.
+/// The TOML parser tells no places, so this walks the text as well. It only knows enough of the language not to lose its
+/// way: headers, arrays of tables, dotted and quoted keys, inline tables, arrays, the four kinds of strings, comments.
+/// Whatever it meets, it moves forward, so it ends on any text.
+///
+/// It goes before the parser, because the parser ends the whole process on some slips (`[=]`, `a = [}`,
+/// `a = 1979-05-27 0 `) where a line number would do. Up to the first slip the two agree about the text, so none of these
+/// reaches the parser.
 ///
 /// A key is named by its path: `limits.inflight`, `link[0].out[1].filter`, `listener[2].bind[0]`.
-struct KeyLines: Sendable {
-    private var lines: [String: Int] = [:]
+package struct KeyLines: Sendable {
+    /// A slip that the parser must not see.
+    package struct Fault: Sendable, Equatable {
+        package var line: Int
+        package var message: String
+        /// How many bytes of the text stand before the statement with the slip; an earlier error may be among them.
+        package var bytesBefore: Int
+    }
 
-    init(text: String) {
+    private var lines: [String: Int] = [:]
+    /// The first slip of the text; nil in valid TOML, unless it writes a date and a time with a space between them.
+    package let fault: Fault?
+
+    package init(text: String) {
         var walk = Walk(bytes: Array(text.utf8))
         walk.document()
         lines = walk.lines
+        fault = walk.fault
     }
 
     /// - Returns: the line of `path`, or of the nearest thing around it that is known; nil for an empty path.
-    func line(of path: String) -> Int? {
+    package func line(of path: String) -> Int? {
         var path = Substring(path)
         while !path.isEmpty {
             if let line = lines[String(path)] { return line }
@@ -34,6 +49,12 @@ private struct Walk {
     var lines: [String: Int] = [:]
     /// How many elements each array of tables has so far, by its path.
     private var elements: [String: Int] = [:]
+    var fault: KeyLines.Fault?
+    /// Where the header or the key at hand begins.
+    private var statementStart = 0
+    private var depth = 0
+    /// The parser has a limit of its own, and this one keeps the walk's stack from being the first to end.
+    private static let depthMax = 64
 
     init(bytes: [UInt8]) { self.bytes = bytes }
 
@@ -57,13 +78,18 @@ private struct Walk {
         if lines[path] == nil { lines[path] = line }
     }
 
+    private mutating func fail(_ message: String) {
+        if fault == nil { fault = KeyLines.Fault(line: line, message: message, bytesBefore: statementStart) }
+    }
+
     // MARK: The document
 
     mutating func document() {
         var table = ""
-        while true {
+        while fault == nil {
             skipBlank(newlines: true)
             guard let byte = current else { return }
+            statementStart = position
             if byte == UInt8(ascii: "[") {
                 table = header()
             } else {
@@ -78,6 +104,8 @@ private struct Walk {
         advance()
         if isArray { advance() }
         let start = line
+        skipBlank(newlines: false)
+        if let byte = current, !keyStart.contains(byte) { fail("a table header must hold a key") }
         let parts = dottedKey()
         var path = ""
         for (index, part) in parts.enumerated() {
@@ -139,6 +167,12 @@ private struct Walk {
 
     private mutating func value(at path: String) {
         skipBlank(newlines: false)
+        depth += 1
+        defer { depth -= 1 }
+        guard depth <= Self.depthMax else {
+            fail("lists and tables are nested too deeply")
+            return
+        }
         switch current {
         case UInt8(ascii: "\""), UInt8(ascii: "'"):
             string(quote: bytes[position])
@@ -147,14 +181,28 @@ private struct Walk {
         case UInt8(ascii: "{"):
             inlineTable(at: path)
         default:
-            while let byte = current, !valueEnd.contains(byte) { advance() }
+            bareValue()
+        }
+    }
+
+    /// A number, a truth value or a date.
+    private mutating func bareValue() {
+        var isAfterSpace = false
+        while let byte = current, !valueEnd.contains(byte) {
+            if isAfterSpace, byte >= UInt8(ascii: "0"), byte <= UInt8(ascii: "9") {
+                // Only a time after a date looks so, and no setting takes either.
+                fail("a date and time has no place here")
+                return
+            }
+            isAfterSpace = byte == UInt8(ascii: " ")
+            advance()
         }
     }
 
     private mutating func array(at path: String) {
         advance()
         var index = 0
-        while true {
+        while fault == nil {
             skipBlank(newlines: true)
             guard let byte = current else { return }
             if byte == UInt8(ascii: "]") {
@@ -164,6 +212,10 @@ private struct Walk {
             if byte == UInt8(ascii: ",") {
                 advance()
                 continue
+            }
+            guard valueStart.contains(byte) else {
+                fail("expected a value or `]` in this list")
+                return
             }
             let before = position
             let element = "\(path)[\(index)]"
@@ -176,7 +228,7 @@ private struct Walk {
 
     private mutating func inlineTable(at path: String) {
         advance()
-        while true {
+        while fault == nil {
             skipBlank(newlines: true)
             guard let byte = current else { return }
             if byte == UInt8(ascii: "}") {
@@ -216,9 +268,9 @@ private struct Walk {
     private mutating func skipBlank(newlines: Bool) {
         while let byte = current {
             switch byte {
-            case UInt8(ascii: " "), UInt8(ascii: "\t"), UInt8(ascii: "\r"):
+            case UInt8(ascii: " "), UInt8(ascii: "\t"):
                 advance()
-            case UInt8(ascii: "\n") where newlines:
+            case UInt8(ascii: "\r") where newlines, UInt8(ascii: "\n") where newlines:
                 advance()
             case UInt8(ascii: "#") where newlines:
                 while let byte = current, byte != UInt8(ascii: "\n") { advance() }
@@ -229,5 +281,9 @@ private struct Walk {
     }
 }
 
+private let letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+private let keyStart = Set((letters + "-_\"'").utf8)
+/// `_` begins no value, but the parser says so itself; the same goes for most letters.
+private let valueStart = Set((letters + "-_+.\"'[{").utf8)
 private let keyEnd = Set(" \t\r\n.=]#,}".utf8)
 private let valueEnd = Set(",]}#\n".utf8)

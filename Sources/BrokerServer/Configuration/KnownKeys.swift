@@ -1,17 +1,17 @@
 /// The keys of one table of the file.
-struct KnownKeys: Sendable {
+package struct KnownKeys: Sendable {
     /// What this version reads.
-    let available: [String]
+    package let available: [String]
     /// What the format has and this version has not: an error of its own kind, so that nobody hunts for a typing error.
-    let later: [String]
+    package let later: [String]
 
-    static let root = KnownKeys(
+    package static let root = KnownKeys(
         available: ["node", "log", "limits", "queue", "retained", "listener", "auth", "defaults", "link"],
         later: ["durability", "acl", "autosubscribe", "rewrite", "webhook", "assign", "metrics"]
     )
-    static let node = KnownKeys(available: ["id", "data_dir", "include"], later: ["user"])
-    static let log = KnownKeys(available: ["level", "format"], later: ["denials"])
-    static let limits = KnownKeys(
+    package static let node = KnownKeys(available: ["id", "data_dir", "include"], later: ["user"])
+    package static let log = KnownKeys(available: ["level", "format"], later: ["denials"])
+    package static let limits = KnownKeys(
         available: [
             "max_connections", "max_packet", "receive_maximum", "inflight", "max_connect", "max_awaiting_rel",
             "connect_timeout", "max_clientid", "max_topic_levels", "max_subscriptions", "write_buffer",
@@ -19,26 +19,26 @@ struct KnownKeys: Sendable {
         ],
         later: ["max_qos", "retain_available", "wildcards", "per_address", "retry_interval"]
     )
-    static let queue = KnownKeys(
+    package static let queue = KnownKeys(
         available: ["max_messages", "max_bytes", "on_full"], later: ["max_age", "store_qos0", "watermarks"]
     )
-    static let retained = KnownKeys(available: ["max_messages", "max_payload"], later: ["ttl"])
-    static let webOnly = [
+    package static let retained = KnownKeys(available: ["max_messages", "max_payload"], later: ["ttl"])
+    package static let webOnly = [
         "paths", "subprotocols", "require_subprotocol", "origins", "allow_missing_origin", "static", "max_body",
     ]
-    static let listener = KnownKeys(
+    package static let listener = KnownKeys(
         available: ["name", "type", "bind"] + webOnly,
         later: [
             "versions", "mount", "rate", "allow", "tls", "deflate", "trusted_proxies", "cookie", "apis", "cors",
             "idempotency_window", "token_file", "serve", "proxy_protocol",
         ]
     )
-    static let authentication = KnownKeys(available: ["anonymous"], later: ["chain", "users", "jwt", "hook"])
-    static let defaults = KnownKeys(available: ["link"], later: [])
-    static let linkDefaults = KnownKeys(
+    package static let authentication = KnownKeys(available: ["anonymous"], later: ["chain", "users", "jwt", "hook"])
+    package static let defaults = KnownKeys(available: ["link"], later: [])
+    package static let linkDefaults = KnownKeys(
         available: ["protocol", "keepalive", "backoff", "ack_timeout"], later: ["loop", "probe", "probe_every"]
     )
-    static let link = KnownKeys(
+    package static let link = KnownKeys(
         available: [
             "name", "addresses", "protocol", "bridge_bit", "client_id", "username", "password", "keepalive",
             "session_expiry", "max_inflight", "backoff", "ack_timeout", "out", "in", "both",
@@ -47,12 +47,12 @@ struct KnownKeys: Sendable {
             "trust_ids", "prefer", "start", "catchup_rate", "tls", "spool", "status", "loop", "probe", "probe_every",
         ]
     )
-    static let backoff = KnownKeys(available: ["base", "cap", "jitter", "stable"], later: [])
-    static let password = KnownKeys(available: ["file"], later: [])
-    static let rule = KnownKeys(
+    package static let backoff = KnownKeys(available: ["base", "cap", "jitter", "stable"], later: [])
+    package static let password = KnownKeys(available: ["file"], later: [])
+    package static let rule = KnownKeys(
         available: ["filter", "to", "qos", "retain"], later: ["exclude", "priority", "expiry"]
     )
-    static let bothRule = KnownKeys(
+    package static let bothRule = KnownKeys(
         available: ["filter", "qos", "local_prefix", "remote_prefix"],
         later: ["retain", "exclude", "priority", "expiry"]
     )

@@ -8,6 +8,8 @@ package struct HTTPGateway: Sendable {
     package enum Verdict: Sendable {
         /// Known already, whatever the body.
         case answer(HTTPAnswer)
+        /// The same, and the connection ends: where one request ends and the next begins is in doubt.
+        case refuse(HTTPAnswer)
         /// Publish this with the body as payload.
         case publish(GatewayPublish)
         case health
@@ -30,7 +32,7 @@ package struct HTTPGateway: Sendable {
     /// - Parameter localAddress: the address at which the connection was accepted, without port.
     package func judge(_ head: HTTPRequestHead, localAddress: String?) -> Verdict {
         if let refusal = Self.refusal(of: head) {
-            return .answer(refusal)
+            return .refuse(refusal)
         }
         let (path, query) = Self.target(of: head)
         if WebSocketHandshake.isAskedFor(by: head) {
@@ -116,7 +118,7 @@ package struct HTTPGateway: Sendable {
         guard head.headers["Content-Length"].count <= 1 else {
             return .problem(.badRequest, "A request has one Content-Length.")
         }
-        guard head.uri.hasPrefix("/"), !head.uri.contains("#") else {
+        guard head.method != .CONNECT, head.uri.hasPrefix("/"), !head.uri.contains("#") else {
             return .problem(.badRequest, "The target of a request is a path.")
         }
         let expectations = head.headers["Expect"]

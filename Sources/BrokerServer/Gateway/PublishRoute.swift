@@ -63,15 +63,13 @@ package enum PublishRoute {
     }
 
     private static func topic(path: Substring.UTF8View.SubSequence) throws(PublishProblem) -> MQTTString {
-        // The HTTP parser puts U+FFFD where the raw path was not UTF-8; who means that character encodes it.
-        guard !Substring(path).unicodeScalars.contains("\u{FFFD}") else {
-            throw PublishProblem("The topic is not UTF-8.")
-        }
         var bytes: [UInt8] = []
         bytes.reserveCapacity(path.count)
         var rest = path.makeIterator()
         while let byte = rest.next() {
             guard byte == UInt8(ascii: "%") else {
+                // The HTTP parser refuses such targets, and would put U+FFFD where one is not UTF-8.
+                guard byte < 0x80 else { throw PublishProblem("Characters outside ASCII are percent-encoded.") }
                 bytes.append(byte)
                 continue
             }

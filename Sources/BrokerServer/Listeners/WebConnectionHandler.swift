@@ -8,7 +8,9 @@ import NIOWebSocket
 /// or the connection becomes a WebSocket.
 ///
 /// What a request means is `HTTPGateway`'s business; here are order, limits and time. Pipelined requests wait in
-/// `waiting`; while anything waits or is being answered nothing is read, so at most one read's worth is held.
+/// `waiting`; while anything waits or is being answered nothing is read, so at most one read's worth is held. Nor is
+/// anything answered while the client does not take the answers: a read full of small requests for a large page would
+/// else fill the memory with it a thousand times.
 ///
 /// ```
 ///        +------------------- keep-alive ------------------+
@@ -79,6 +81,8 @@ final class WebConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler 
     private var heldBytes: [NIOAny] = []
     private var isInputClosedHeld = false
     private var isDecoderGone = false
+    /// Answer bytes that the peer had not taken when the deadline was last looked at.
+    private var untaken = Int.max
     /// When the peer must have done what it has to do; nil while it waits for us.
     private var deadline: NIODeadline?
     private var timer: (at: NIODeadline, task: Scheduled<Void>)?
@@ -158,8 +162,13 @@ final class WebConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler 
         }
     }
 
+    func channelWritabilityChanged(context: ChannelHandlerContext) {
+        workThroughWaiting(context)
+        context.fireChannelWritabilityChanged()
+    }
+
     func read(context: ChannelHandlerContext) {
-        if mayRead {
+        if mayRead(context) {
             context.read()
         } else {
             isReadWithheld = true
@@ -168,9 +177,10 @@ final class WebConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler 
 
     // MARK: Requests
 
-    private var mayRead: Bool {
+    private func mayRead(_ context: ChannelHandlerContext) -> Bool {
         switch state {
-        case .idle, .receiving: waiting.isEmpty
+        case .idle: waiting.isEmpty && context.channel.isWritable
+        case .receiving: waiting.isEmpty
         case .answering, .upgrading: false
         case .closing, .closed: true
         }
@@ -189,12 +199,14 @@ final class WebConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler 
             switch state {
             case .answering:
                 break loop
+            case .idle where !context.channel.isWritable:
+                break loop
             case .idle, .receiving, .closing, .upgrading, .closed:
                 handle(waiting.removeFirst(), context)
             }
         }
         isWorkingThroughWaiting = false
-        if isReadWithheld, mayRead {
+        if isReadWithheld, mayRead(context) {
             isReadWithheld = false
             context.read()
         }
@@ -228,10 +240,16 @@ final class WebConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler 
             head: head,
             keepsAlive: head.isKeepAlive && !head.headers.contains(name: "Upgrade")
         )
-        if case .answer(let answer) = verdict, head.announcesBody {
+        switch verdict {
+        case .refuse(let answer):
+            send(answer, to: request, closes: true, context)
+            return
+        case .answer(let answer) where head.announcesBody:
             // Refused before the body: it is not worth reading.
             send(answer, to: request, closes: true, context)
             return
+        case .answer, .publish, .health, .openWebSocket:
+            break
         }
         if head.headers.contains(name: "Expect"), head.version.minor >= 1, head.announcesBody {
             let head = HTTPResponseHead(version: .http1_1, status: .continue)
@@ -252,7 +270,7 @@ final class WebConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler 
     private func requestEnded(_ request: Request, _ context: ChannelHandlerContext) {
         deadline = nil
         switch request.verdict {
-        case .answer(let answer):
+        case .answer(let answer), .refuse(let answer):
             send(answer, to: request, closes: false, context)
         case .publish(var message):
             message.payload = body
@@ -294,6 +312,8 @@ final class WebConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler 
         switch error as? HTTPParserError {
         case .headerOverflow:
             answer = .problem(.requestHeaderFieldsTooLarge, "The head of the request is too large.")
+        case .invalidURL:
+            answer = .problem(.badRequest, "The target of a request is ASCII; other characters are percent-encoded.")
         case .invalidEOFState:
             context.close(promise: nil)
             return
@@ -307,6 +327,7 @@ final class WebConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler 
 
     private func send(_ answer: HTTPAnswer, to request: Request, closes: Bool, _ context: ChannelHandlerContext) {
         let keepsAlive = request.keepsAlive && !closes && !isQuiescing
+        untaken = .max
         var head = HTTPResponseHead(version: .http1_1, status: answer.status, headers: answer.headers)
         if answer.status != .notModified {
             head.headers.replaceOrAdd(name: "Content-Length", value: String(answer.body.readableBytes))
@@ -433,10 +454,27 @@ final class WebConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler 
         switch state {
         case .receiving(let request):
             send(.problem(.requestTimeout, "The body did not arrive in time."), to: request, closes: true, context)
-        case .idle, .closing, .answering, .upgrading:
+        case .idle, .closing:
+            // A slow line that still takes bytes is not idle.
+            let left = unsentBytes(context)
+            if left > 0, left < untaken {
+                untaken = left
+                expect(within: limits.idleTimeout, context)
+            } else {
+                context.close(promise: nil)
+            }
+        case .answering, .upgrading:
             context.close(promise: nil)
         case .closed:
             break
+        }
+    }
+
+    private func unsentBytes(_ context: ChannelHandlerContext) -> Int {
+        do {
+            return try context.channel.syncOptions?.getOption(.bufferedWritableBytes) ?? 0
+        } catch {
+            return 0
         }
     }
 

@@ -64,7 +64,12 @@ package enum WebListener {
                     )
                 }
             }
-            .bind(host: options.host, port: options.port)
+            .bind(host: unbracketed(options.host), port: options.port)
+    }
+
+    /// An IPv6 address may be written as in a URL.
+    private static func unbracketed(_ host: String) -> String {
+        host.hasPrefix("[") && host.hasSuffix("]") ? String(host.dropFirst().dropLast()) : host
     }
 
     /// Puts the HTTP handlers into the pipeline of a connection; on its event loop.

@@ -73,7 +73,10 @@ package struct WebSocketFraming: Sendable {
         replies: inout ByteBuffer
     ) throws(WebSocketError) {
         do throws(WebSocketError) {
-            while stage != .closed, try step(&input, into: &plain, replies: &replies) {}
+            while stage != .closed {
+                takeWholeFrames(&input, into: &plain)
+                guard try step(&input, into: &plain, replies: &replies) else { break }
+            }
         } catch {
             stage = .closed
             throw error
@@ -105,6 +108,42 @@ package struct WebSocketFraming: Sendable {
         default:
             buffer.writeMultipleIntegers(first, 127 as UInt8, UInt64(clamping: payloadBytes))
         }
+    }
+
+    /// Takes what nearly all reads hold: whole, final binary frames below 64 KB, in one go and without the steps below.
+    /// Stops at whatever is anything else, valid or not. About a sixth of the cost of a small frame otherwise.
+    private func takeWholeFrames(_ input: inout ByteBuffer, into plain: inout ByteBuffer) {
+        let start = input.getInteger(at: input.readerIndex, as: UInt8.self)
+        guard start == 0x80 | Opcode.binary.rawValue, stage == .head, partialBytes == 0, !isMessageOpen else { return }
+        let payloadBytesMax = limits.frameBytesMax
+        var taken = 0
+        // All payload together is shorter than the input.
+        plain.writeWithUnsafeMutableBytes(minimumWritableBytes: input.readableBytes) { target in
+            input.withUnsafeReadableBytes { source in
+                var written = 0
+                while source.count - taken >= 8, source[taken] == 0x80 | Opcode.binary.rawValue {
+                    var count = Int(source[taken + 1]) - 0x80
+                    var payload = taken + 6
+                    if count == 126 {
+                        count = Int(source[taken + 2]) << 8 | Int(source[taken + 3])
+                        payload = taken + 8
+                        guard count > 125 else { break }
+                    } else if count == 127 {
+                        break
+                    }
+                    guard count >= 0, count <= payloadBytesMax, count <= source.count - payload else { break }
+                    Self.unmask(
+                        UnsafeRawBufferPointer(rebasing: source[payload..<payload + count]),
+                        mask: UInt32(littleEndian: source.loadUnaligned(fromByteOffset: payload - 4, as: UInt32.self)),
+                        into: UnsafeMutableRawBufferPointer(rebasing: target[written..<written + count])
+                    )
+                    written += count
+                    taken = payload + count
+                }
+                return written
+            }
+        }
+        input.moveReaderIndex(forwardBy: taken)
     }
 
     /// Takes one integer of a header or one stretch of payload; false when more input is needed.
@@ -248,31 +287,66 @@ package struct WebSocketFraming: Sendable {
         return nil
     }
 
-    /// Moves what there is of the current frame's payload to `output` and takes the mask off on the way: one pass,
-    /// eight bytes at a time, and `input` is not written to (it may share its storage).
+    /// Moves what there is of the current frame's payload to `output` and takes the mask off on the way.
     private mutating func unmask(_ input: inout ByteBuffer, into output: inout ByteBuffer) {
         let count = min(missing, input.readableBytes)
-        let mask = mask
-        let wideMask = UInt64(mask) << 32 | UInt64(mask)
         output.writeWithUnsafeMutableBytes(minimumWritableBytes: count) { target in
             input.withUnsafeReadableBytes { source in
-                var index = 0
-                while count - index >= 8 {
-                    let word = UInt64(littleEndian: source.loadUnaligned(fromByteOffset: index, as: UInt64.self))
-                    target.storeBytes(of: (word ^ wideMask).littleEndian, toByteOffset: index, as: UInt64.self)
-                    index += 8
-                }
-                while index < count {
-                    let key = UInt8(truncatingIfNeeded: mask >> UInt32(8 * (index & 3)))
-                    target[index] = source[index] ^ key
-                    index += 1
-                }
+                Self.unmask(
+                    UnsafeRawBufferPointer(rebasing: source[..<count]),
+                    mask: mask,
+                    into: UnsafeMutableRawBufferPointer(rebasing: target[..<count])
+                )
             }
             return count
         }
         input.moveReaderIndex(forwardBy: count)
         missing -= count
-        let turn = UInt32(8 * (count & 3))
-        self.mask = turn == 0 ? mask : mask >> turn | mask << (32 - turn)
+        mask = Self.turned(mask, by: count)
+    }
+
+    /// Copies and takes the mask off in one pass, eight bytes at a time; the source is left alone, since it may share
+    /// its storage. `target` is as long as `source`.
+    private static func unmask(
+        _ source: UnsafeRawBufferPointer,
+        mask: UInt32,
+        into target: UnsafeMutableRawBufferPointer
+    ) {
+        let count = min(source.count, target.count)
+        guard count >= 8 else {
+            var mask = mask
+            for index in 0..<count {
+                target[index] = source[index] ^ UInt8(truncatingIfNeeded: mask)
+                mask = turned(mask, by: 1)
+            }
+            return
+        }
+        let wideMask = UInt64(mask) << 32 | UInt64(mask)
+        var index = 0
+        while count - index >= 8 {
+            unmaskWord(source, at: index, mask: wideMask, into: target)
+            index += 8
+        }
+        if index < count {
+            // The last eight bytes; some of them a second time, from the source again.
+            let mask = turned(mask, by: count)
+            unmaskWord(source, at: count - 8, mask: UInt64(mask) << 32 | UInt64(mask), into: target)
+        }
+    }
+
+    private static func unmaskWord(
+        _ source: UnsafeRawBufferPointer,
+        at index: Int,
+        mask: UInt64,
+        into target: UnsafeMutableRawBufferPointer
+    ) {
+        let word = UInt64(littleEndian: source.loadUnaligned(fromByteOffset: index, as: UInt64.self))
+        target.storeBytes(of: (word ^ mask).littleEndian, toByteOffset: index, as: UInt64.self)
+    }
+
+    /// The mask as it stands `count` payload bytes later.
+    private static func turned(_ mask: UInt32, by count: Int) -> UInt32 {
+        let bits = UInt32(8 * (count & 3))
+        return bits == 0 ? mask : mask >> bits | mask << (32 - bits)
     }
 }

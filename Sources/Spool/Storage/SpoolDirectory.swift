@@ -42,7 +42,10 @@ final class SpoolDirectory: Sendable {
             defer { lock = nil }
             return lock
         }
-        if let descriptor { close(descriptor) }
+        guard let descriptor else { return }
+        // Unlocked aloud: a child process that is just being started may still hold a copy of the descriptor.
+        flock(descriptor, LOCK_UN)
+        close(descriptor)
     }
 
     private static func makeFolder(_ path: String) throws(SpoolError) {

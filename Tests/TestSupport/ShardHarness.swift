@@ -1,0 +1,202 @@
+package import BrokerCore
+package import MQTTCodec
+import NIOCore
+
+/// Drives a `Shard` as the server's runner does, with a clock that is advanced by hand and a spool that commits when
+/// the test says so. One turn is performed after every event.
+///
+/// A crash is asked for with `crashesAfter`: from that step on nothing leaves the shard and nothing reaches the disk.
+package final class ShardHarness {
+    package private(set) var shard: Shard
+    package let spool = SimulatedSpool()
+    package let settings: BrokerSettings
+    package private(set) var now: Now
+    /// Commits after every turn, for chapters that are not about the disk.
+    package var commitsAtOnce: Bool
+    package var notices: [Notice] = []
+    package var receipts: [Outbox.Receipt] = []
+    package var dials: [Outbox.Dial] = []
+
+    /// Steps of the runner so far: an append, a flush, a commit on disk, a commit that was told.
+    package private(set) var steps = 0
+    package var crashesAfter = Int.max
+    package private(set) var hasCrashed = false
+
+    private var peers: [ObjectIdentifier: ScriptedPeer] = [:]
+    private var seed: UInt64 = 7
+
+    package init(_ settings: BrokerSettings = BrokerSettings(), commitsAtOnce: Bool = true) {
+        self.settings = settings
+        self.commitsAtOnce = commitsAtOnce
+        let now = Now(
+            instant: Instant(nanoseconds: 1_000_000_000),
+            wall: Timestamp(microseconds: 1_800_000_000_000_000)
+        )
+        self.now = now
+        shard = Shard(settings: settings, contents: spool.contents(), seed: 7, now: now)
+        turn()
+    }
+
+    // MARK: - Peers
+
+    /// A client's network connection, without CONNECT.
+    package func opens(_ version: ProtocolVersion = .v5) -> ScriptedPeer {
+        adopt(shard.opened(peer: "test", now: now), version, role: .client)
+    }
+
+    /// The upstream answers the oldest dial.
+    package func accepts(_ dial: Outbox.Dial) -> ScriptedPeer? {
+        dials.removeAll { $0.link === dial.link }
+        guard let connection = shard.dialed(dial.link, epoch: dial.link.epoch, peer: "upstream", now: now) else {
+            return nil
+        }
+        let peer = adopt(connection, dial.link.settings.version, role: .server)
+        turn()
+        return peer
+    }
+
+    package func refuses(_ dial: Outbox.Dial) {
+        dials.removeAll { $0.link === dial.link }
+        shard.dialFailed(dial.link, epoch: dial.link.epoch, reason: "nobody there", now: now)
+        turn()
+    }
+
+    private func adopt(_ connection: Connection, _ version: ProtocolVersion, role: PacketDecoder.Role) -> ScriptedPeer {
+        let peer = ScriptedPeer(self, connection, version, role: role)
+        peers[ObjectIdentifier(connection)] = peer
+        return peer
+    }
+
+    func feeds(_ peer: ScriptedPeer) {
+        guard !hasCrashed else { return }
+        while !peer.isClosed, !peer.connection.isHeld, let packet = peer.takeUnread() {
+            shard.received(packet, on: peer.connection, now: now)
+            turn()
+        }
+    }
+
+    func cuts(_ peer: ScriptedPeer) {
+        guard !hasCrashed, peers.removeValue(forKey: ObjectIdentifier(peer.connection)) != nil else { return }
+        peer.isClosed = true
+        shard.closed(peer.connection, now: now)
+        turn()
+    }
+
+    // MARK: - Events
+
+    package func perform(_ event: (Shard, Now) -> Void) {
+        guard !hasCrashed else { return }
+        event(shard, now)
+        turn()
+    }
+
+    /// Time passes on both clocks; timers fire when they are due, one instant after the other.
+    package func advance(_ duration: Duration) {
+        let end = now.instant.advanced(by: duration)
+        while let due = shard.nextTimer, due <= end, !hasCrashed {
+            set(max(due, now.instant))
+            shard.timeReached(now)
+            turn()
+        }
+        set(end)
+    }
+
+    private func set(_ instant: Instant) {
+        let (seconds, attoseconds) = instant.since(now.instant).components
+        let microseconds = UInt64(seconds) * 1_000_000 + UInt64(attoseconds) / 1_000_000_000_000
+        now = Now(instant: instant, wall: Timestamp(microseconds: now.wall.microseconds + microseconds))
+    }
+
+    /// Commits what was appended, once: what the shard stores because of it waits for the next commit.
+    package func commit(batches: Int = .max) {
+        guard !hasCrashed, spool.hasPending else { return }
+        let events = spool.commit(batches: batches)
+        guard step() else { return }
+        shard.spoolReported(events, now: now)
+        guard step() else { return }
+        turn()
+    }
+
+    /// Commits until nothing waits.
+    package func settle() {
+        while !hasCrashed, spool.hasPending { commit() }
+    }
+
+    /// The process dies and starts again with what is on disk. Peers notice that their connections are gone.
+    package func restarts() {
+        for peer in peers.values { peer.isClosed = true }
+        peers.removeAll()
+        spool.crash()
+        hasCrashed = false
+        crashesAfter = .max
+        notices.removeAll()
+        receipts.removeAll()
+        dials.removeAll()
+        seed += 1
+        shard = Shard(settings: settings, contents: spool.contents(), seed: seed, now: now)
+        turn()
+    }
+
+    // MARK: - The turn of a runner
+
+    private func step() -> Bool {
+        steps += 1
+        if steps >= crashesAfter { hasCrashed = true }
+        return !hasCrashed
+    }
+
+    private func turn() {
+        guard !hasCrashed else { return }
+        repeat {
+            guard appends(), flushes() else { return }
+            closes()
+        } while !shard.outbox.isEmpty
+        if commitsAtOnce { settle() }
+    }
+
+    private func appends() -> Bool {
+        while !shard.outbox.records.isEmpty || !shard.outbox.loads.isEmpty {
+            let (records, loads) = (shard.outbox.records, shard.outbox.loads)
+            shard.outbox.records.removeAll(keepingCapacity: true)
+            shard.outbox.loads.removeAll(keepingCapacity: true)
+            let ticket = records.isEmpty ? Ticket(shard.ticket.number - 1) : shard.ticket
+            let first = spool.append(records, loads, ticket: ticket)
+            guard step() else { return false }
+            if !records.isEmpty { shard.appended(first: first, now: now) }
+        }
+        return true
+    }
+
+    private func flushes() -> Bool {
+        let touched = shard.outbox.touched
+        shard.outbox.touched.removeAll(keepingCapacity: true)
+        for connection in touched {
+            peers[ObjectIdentifier(connection)]?.arrived(shard.takeBytes(of: connection))
+        }
+        return touched.isEmpty || step()
+    }
+
+    private func closes() {
+        let closes = shard.outbox.closes
+        shard.outbox.closes.removeAll(keepingCapacity: true)
+        for connection in closes {
+            guard let peer = peers.removeValue(forKey: ObjectIdentifier(connection)) else { continue }
+            peer.isClosed = true
+            shard.closed(connection, now: now)
+        }
+        let resumed = shard.outbox.resumed
+        shard.outbox.resumed.removeAll(keepingCapacity: true)
+        notices += shard.outbox.notices
+        shard.outbox.notices.removeAll(keepingCapacity: true)
+        receipts += shard.outbox.receipts
+        shard.outbox.receipts.removeAll(keepingCapacity: true)
+        dials += shard.outbox.dials
+        shard.outbox.dials.removeAll(keepingCapacity: true)
+        for connection in resumed {
+            guard let peer = peers[ObjectIdentifier(connection)] else { continue }
+            while !peer.isClosed, !connection.isHeld, let packet = peer.takeUnread() {
+                shard.received(packet, on: connection, now: now)
+            }
+        }
+    }
+}
