@@ -101,7 +101,7 @@ class ChatPage:
         wanted = set(wanted)
         eventually(
             lambda: f"{self.name} sees {len(wanted)} texts; missing: {sorted(wanted - set(self.texts()))[:20]}",
-            lambda: wanted <= set(self.texts()),
+            lambda: self.driver.execute_script("return seenMessages.size") >= len(wanted) and wanted <= set(self.texts()),
             seconds,
         )
         return self.texts()

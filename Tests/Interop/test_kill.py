@@ -284,14 +284,15 @@ class Rehearsal:
 
     def play_with_kill(self, thread_name, call, at):
         """One conversation that dies at that call, and is brought to its end; False when the call was not reached."""
-        with Strace(self.node.pid, [call], self.folder, thread=self.threads[thread_name], kill_at=at):
+        with Strace(self.node.pid, [call], self.folder, thread=self.threads[thread_name], kill_at=at) as strace:
             try:
                 self.play()
             except Gone:
                 self.node.process.wait(10)
-        if self.node.is_running:
+        if not strace.has_killed:
             self.check()
             return False
+        self.node.process.wait(10)
         self.killed[(thread_name, call)].append(at)
         self.node.restart()
         for person in self.people:

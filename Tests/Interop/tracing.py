@@ -29,7 +29,7 @@ class Strace:
         self.errors = pathlib.Path(folder) / "strace.errors"
         self.output.unlink(missing_ok=True)
         command = [program("strace"), "-y", "-xx", "-s", str(bytes_shown), "-o", str(self.output)]
-        command += ["-e", f"trace={','.join(calls)}", "-e", "signal=none"]
+        command += ["-e", f"trace={','.join(calls)}"]
         command += ["-f", "-p", str(pid)] if thread is None else ["-p", str(thread)]
         if kill_at:
             command += ["-e", f"inject={','.join(calls)}:signal=KILL:when={kill_at}"]
@@ -52,6 +52,11 @@ class Strace:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
         self.process.wait(20)
+
+    @property
+    def has_killed(self):
+        """Whether a call was entered that never returned; the thread takes its last words with it."""
+        return any(line.endswith("= ?") or "killed by SIGKILL" in line for line in self.lines())
 
     def lines(self):
         return self.output.read_text(errors="replace").splitlines()
