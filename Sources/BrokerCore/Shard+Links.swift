@@ -183,6 +183,8 @@ extension Shard {
         outbox.notices.append(Notice(.info, "link connected", link: link.settings.name, detail: connection.peer))
         subscribeUpstream(link, on: connection)
         resume(session)
+        // The timer of the handshake must not start a second row of heartbeats.
+        link.epoch &+= 1
         timers.add(.link(link, epoch: link.epoch), at: now.instant.advanced(by: pingInterval(of: connection)))
         if link.settings.inRules.isEmpty { becameLive(link, now) }
     }
