@@ -44,7 +44,7 @@ javascript() {
 stage "set-up" scripts/setup.sh test
 stage "lint" lint
 stage "build" "$swift" build --build-tests
-stage "Swift tests" "$swift" test --skip-build
+stage "Swift tests" "$swift" test --skip-build --no-parallel
 stage "JavaScript tests" javascript
 stage "tests with real programs" scripts/interop.sh
 echo "==> [$(elapsed $((SECONDS - began)))] all tests passed"

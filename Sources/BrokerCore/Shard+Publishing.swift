@@ -145,12 +145,13 @@ extension Shard {
     func pubRelReceived(_ ack: PublishAck, _ session: Session, on connection: Connection) {
         // [5:MQTT-4.3.3-11] [311:MQTT-4.3.3-2]
         guard session.inbound.removeValue(forKey: ack.packetID) != nil else {
-            // The release may have been committed while its PUBCOMP was lost: answered all the same, in its turn.
+            // The release was taken while its PUBCOMP was lost: answered all the same, in its turn. It may not be on
+            // disk yet, and a PUBCOMP before that would free an identifier that a restart brings back.
             let reason: ReasonCode = connection.version == .v5 ? .packetIdentifierNotFound : .success
             return answer(
                 .pubComp(PublishAck(packetID: ack.packetID, reason: reason)),
                 on: connection,
-                after: .none
+                after: session.receiver == nil ? .none : lastTicket
             )
         }
         if let receiver = session.receiver { store(.inboundRelease(receiver, packetID: ack.packetID)) }

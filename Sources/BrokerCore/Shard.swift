@@ -109,6 +109,9 @@ package final class Shard {
         return ReceiverID(nextReceiver)
     }
 
+    /// The ticket under which everything that was stored so far is, or will be, appended.
+    var lastTicket: Ticket { outbox.records.isEmpty ? Ticket(ticket.number &- 1) : ticket }
+
     func firstPacketID() -> UInt16 { UInt16.random(in: 1...UInt16.max, using: &random) }
 
     func store(_ record: SpoolRecord) { outbox.records.append(record) }

@@ -23,7 +23,7 @@ struct Ledger {
         let filter: TopicFilter
         let qos: QoS
         let from: UInt64
-        /// When it was asked to end or may have been lost; nil when it lasted to the end of the run.
+        /// When it was asked to end; nil when it lasted to the end of the run.
         var to: UInt64?
     }
 
@@ -60,9 +60,6 @@ struct Ledger {
         }
     }
 
-    mutating func endSubscriptions(_ client: Int, at now: UInt64) {
-        for index in subscribed.indices where subscribed[index].client == client && subscribed[index].to == nil {
-            subscribed[index].to = now
-        }
-    }
+    /// The session ended, and with it whatever waited for it: nothing has to arrive any more.
+    mutating func endSession(_ client: Int) { subscribed.removeAll { $0.client == client } }
 }

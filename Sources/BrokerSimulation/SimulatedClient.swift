@@ -104,7 +104,7 @@ final class SimulatedClient: LineEnd {
 
     /// What the broker may have forgotten, or was told to.
     private func forgetSession() {
-        simulation.ledger.endSubscriptions(index, at: simulation.clock)
+        simulation.ledger.endSession(index)
         acknowledged.removeAll()
         outgoing.removeAll()
         incoming.removeAll()

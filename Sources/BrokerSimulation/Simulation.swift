@@ -62,11 +62,19 @@ package final class Simulation {
         run(until: calmEnds.nanoseconds) { false }
         phase = .drain
         let limit = calmEnds + .milliseconds(options.drainMilliseconds)
+        // What waits in a broker's memory for a session that is not durable cannot be seen from here: quiet is when
+        // nothing arrived for a while either.
         var nextLook: UInt64 = 0
+        var arrived = 0
+        var quietSince: UInt64?
         run(until: limit.nanoseconds) {
             guard self.clock >= nextLook else { return false }
             nextLook = self.clock + 100_000_000
-            return self.isQuiet
+            if !self.isQuiet || arrived != self.ledger.arrivals.count { quietSince = nil }
+            arrived = self.ledger.arrivals.count
+            let since = quietSince ?? self.clock
+            quietSince = since
+            return self.clock - since >= 1_500_000_000
         }
         judge()
         let report = SimulationReport(

@@ -2,9 +2,9 @@ package import NIOCore
 
 /// One application message for many receivers.
 ///
-/// A PUBLISH has four layouts: version 3 or 5, with or without packet identifier. Each is encoded once, when the
-/// first receiver asks for it; every further receiver costs one copy of those bytes, in which the first byte (QoS,
-/// RETAIN, DUP) and the packet identifier are set. Receivers with subscription identifiers are written one by one,
+/// A PUBLISH has four layouts: version 3 or 5, with or without packet identifier. The first receiver is written
+/// directly; for the others each layout is encoded once, when one asks for it, and every further receiver costs one copy
+/// of those bytes, in which the first byte (QoS, RETAIN, DUP) and the packet identifier are set. Receivers with subscription identifiers are written one by one,
 /// since their properties differ.
 package struct PublishEncoder: Sendable {
     package let topic: MQTTString
@@ -18,6 +18,8 @@ package struct PublishEncoder: Sendable {
     private let isRepresentable: Bool
     private var version3 = Layouts()
     private var version5 = Layouts()
+    /// The first receiver is written directly: most messages have no second one.
+    private var hasWritten = false
 
     /// - Parameter properties: as they shall be sent; a message expiry is counted down before. A topic alias or
     ///   subscription identifiers of the publisher's connection are dropped [5:MQTT-3.3.2-7].
@@ -72,6 +74,16 @@ package struct PublishEncoder: Sendable {
         let packetID = qos == .atMostOnce ? nil : packetID
         if version == .v5 && !subscriptionIdentifiers.isEmpty {
             write(to: &out, version: version, firstByte: firstByte, packetID: packetID, subscriptionIdentifiers)
+        } else if !hasWritten && (version != .v5 || properties.isEmpty) {
+            hasWritten = true
+            return PlainPublish.write(
+                topic: topic,
+                payload: payload,
+                to: &out,
+                version: version,
+                firstByte: firstByte,
+                packetID: packetID
+            )
         } else if version == .v5 {
             if !version5.has(packetID: packetID != nil) {
                 version5.set(template(version: .v5, hasPacketID: packetID != nil), packetID: packetID != nil)

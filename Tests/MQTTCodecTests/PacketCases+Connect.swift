@@ -53,6 +53,7 @@ extension PacketCases {
                 $0.will = Connect.Will(
                     topic: "w", payload: ByteBuffer(string: "g"), qos: .atLeastOnce, isRetained: true)
             }
+            // [5:MQTT-3.1.2-16] [5:MQTT-3.1.2-19] [5:MQTT-3.1.3-1] [311:MQTT-3.1.3-1] what is flagged, in order.
             valid("all there is, QoS 2", "F6 000A ~ <c> ~ <w> <g> <u> <p>") {
                 $0.keepAlive = 10
                 $0.will = Connect.Will(
@@ -106,6 +107,7 @@ extension PacketCases {
     }
 
     private static func addNames(_ table: inout PacketTable) {
+        // [5:MQTT-3.1.2-1] [5:MQTT-3.1.2-2] [311:MQTT-3.1.2-1] [311:MQTT-3.1.2-2]
         func unknown(_ name: String, _ body: String, _ statement: String) {
             table.invalid(name, PacketTable.five, 0x10, body, .unsupportedProtocolVersion, statement)
         }
@@ -184,6 +186,7 @@ extension PacketCases {
     }
 
     private static func addFirst(_ table: inout PacketTable) {
+        // [5:MQTT-3.1.0-1] [311:MQTT-3.1.0-1]
         for type: UInt8 in 2...15 {
             table.raw(
                 "packet type \(type) before CONNECT", PacketTable.five, String(type, radix: 16) + "0",

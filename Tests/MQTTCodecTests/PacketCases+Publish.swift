@@ -75,6 +75,7 @@ extension PacketCases {
             }
         }
         let all = PacketTable.all
+        // [5:MQTT-2.2.1-2] [311:MQTT-2.3.1-5] no identifier, [5:MQTT-2.2.2-1] no properties is a length of 0.
         table.valid("QoS 0", all, 0x30, "<a/b> ~ 'hi'", publish("a/b"))
         table.valid("retained", all, 0x31, "<a/b> ~ 'hi'", publish("a/b") { $0.isRetained = true })
         table.valid("empty payload", all, 0x30, "<t> ~", publish("t") { $0.payload = ByteBuffer() })
@@ -123,6 +124,7 @@ extension PacketCases {
                 $0.properties.topicAlias = 65_535
             })
         table.valid(
+            // [5:MQTT-3.3.2-18] user properties keep their order.
             "all properties of a message", PacketTable.five, 0x30,
             "<t> [01 01 02 0000000A 03 <text> 08 <r/1> 09 0002 00FF 26 <k> <v> 26 <k> <w>] 'hi'",
             publish("t") {
@@ -178,6 +180,7 @@ extension PacketCases {
         cut("property cut short", five, 0x30, "<t> [02 000000] 'hi'")
         cut("property without value", five, 0x30, "<t> [01]")
         cut("string in a property cut short", five, 0x30, "<t> [03 0005 'abc'] 'abcdef'")
+        // [5:MQTT-4.7.0-1] [311:MQTT-4.7.1-1] [311:MQTT-3.3.2-2]
         for text in ["a/+", "+", "#", "a/#", "a+b", "a#", "+/+"] {
             table.invalid("topic \(text)", all, 0x30, "<\(text)> ~", .topicNameInvalid, "[5:MQTT-3.3.2-2]")
         }
@@ -202,6 +205,7 @@ extension PacketCases {
             "wildcard in the response topic", five, 0x30, "<t> [08 <r/#>]", .protocolError, "[5:MQTT-3.3.2-14]")
         table.invalid("empty response topic", five, 0x30, "<t> [08 <>]", .protocolError, "[5:MQTT-3.3.2-14]")
         table.invalid(
+            // [5:MQTT-3.3.2-13]
             "response topic that is not UTF-8", five, 0x30, "<t> [08 0001 FF]", .malformedPacket, "[5:MQTT-1.5.4-1]")
         table.invalid(
             "subscription identifier from a client", five, 0x30, "<t> [0B 01]", .protocolError, "[5:MQTT-3.3.4-6]")

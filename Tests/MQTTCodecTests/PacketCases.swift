@@ -128,7 +128,8 @@ struct PacketTable {
 }
 
 enum PacketCases {
-    static let all: [PacketCase] = connect + fixedHeader + publish + acknowledgements + subscribe + server + properties
+    static let all: [PacketCase] =
+        connect + connectProperties + fixedHeader + publish + acknowledgements + subscribe + server + properties
 }
 
 /// Properties with these values set.

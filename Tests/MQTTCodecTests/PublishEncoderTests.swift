@@ -67,6 +67,7 @@ struct PublishEncoderTests {
         return list
     }
 
+    /// Subscription identifiers among them [5:MQTT-3.3.4-4].
     @Test("each receiver gets the bytes that the packet encoder writes, however often and in whatever order")
     func sameBytes() {
         for (topic, payload, properties) in messages() {

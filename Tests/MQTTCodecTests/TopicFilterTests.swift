@@ -9,6 +9,7 @@ struct TopicFilterTests {
         var other: [String]
     }
 
+    /// [311:MQTT-4.7.1-2] [311:MQTT-4.7.1-3] [311:MQTT-4.7.2-1] say the same as the statements of version 5.
     static let table: [Match] = [
         // The examples of the standard (§4.7.1.2, §4.7.1.3, §4.7.2, §4.7.3).
         Match(
@@ -60,7 +61,9 @@ struct TopicFilterTests {
         for topic in row.other { #expect(!filter.matches(MQTTString(topic)), "\(row.filter) and \(topic)") }
     }
 
-    @Test("a filter without wildcard matches itself and nothing else that is generated [5:MQTT-4.7.3-4]")
+    @Test(
+        "a filter without wildcard matches itself and nothing else that is generated [5:MQTT-4.7.3-4] [311:MQTT-4.7.3-4]"
+    )
     func exact() throws {
         var generator = PacketGenerator(seed: 7, version: .v5, role: .server)
         for _ in 0..<2_000 {
@@ -89,6 +92,7 @@ struct TopicFilterTests {
     @Test(
         "a filter that breaks a rule names it",
         arguments: [
+            // [311:MQTT-4.7.3-1] [311:MQTT-4.7.3-2]
             ("", "[5:MQTT-4.7.3-1]"), ("a\u{0}", "[5:MQTT-4.7.3-2]"), ("sport/tennis#", "[5:MQTT-4.7.1-1]"),
             ("sport/tennis/#/ranking", "[5:MQTT-4.7.1-1]"), ("sport+", "[5:MQTT-4.7.1-2]"),
             ("+a/b", "[5:MQTT-4.7.1-2]"),
@@ -101,7 +105,7 @@ struct TopicFilterTests {
         #expect(TopicFilter(text) == nil)
     }
 
-    @Test("levels and bytes of a filter are bounded [5:MQTT-4.7.3-3]")
+    @Test("levels and bytes of a filter are bounded [5:MQTT-4.7.3-3] [311:MQTT-4.7.3-3]")
     func bounds() throws {
         #expect(TopicFilter(String(repeating: "+/", count: 127) + "#") != nil)
         #expect(TopicFilter(String(repeating: "+/", count: 128) + "#") == nil)

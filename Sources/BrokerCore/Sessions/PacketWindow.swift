@@ -23,6 +23,20 @@ package struct PacketWindow {
         package var position: Position = .zero
         /// What the PUBLISH of `uncommitted2` and the PUBREL of `released2` wait for.
         package var ticket: Ticket = .none
+
+        package init(
+            packetID: UInt16 = 0,
+            state: State = .published1,
+            needsResend: Bool = false,
+            position: Position = .zero,
+            ticket: Ticket = .none
+        ) {
+            self.packetID = packetID
+            self.state = state
+            self.needsResend = needsResend
+            self.position = position
+            self.ticket = ticket
+        }
     }
 
     private var places: [Entry] = []

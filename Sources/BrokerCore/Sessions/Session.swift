@@ -29,12 +29,13 @@ package final class Session {
     var subscriptions: [MQTTString: Subscription] = [:]
     /// QoS 2 identifiers of the peer that wait for PUBREL, each with the ticket of its PUBREC (§4.3.3).
     var inbound: [UInt16: Ticket] = [:]
-    var window: PacketWindow
+    package internal(set) var window: PacketWindow
     var will: PendingWill?
 
     /// Filters whose retained messages are still to be replayed, each once: a cursor that feeds the window, never the
     /// queue.
     var replay: Deque<Replay> = []
+    package var waitingReplays: Int { replay.count }
     /// What waits in memory; only of a session that is not durable.
     var queue: Deque<Queued> = []
     var queueBytes = 0

@@ -3,26 +3,25 @@ import MQTTCodec
 
 /// Who has to get a message for certain, and with which QoS.
 struct Expectations {
-    private let isDurable: [Bool]
     private let homes: [Int]
     /// When the link from a node to the next was first subscribed.
     private let linkUpSince: [UInt64?]
     private var subscribed: [[Ledger.Subscribed]]
 
     init(_ simulation: Simulation) {
-        isDurable = simulation.clients.map(\.habits.isDurable)
         homes = simulation.clients.map(\.home)
         linkUpSince = simulation.nodes.map(\.linkUpSince)
-        subscribed = Array(repeating: [], count: isDurable.count)
+        subscribed = Array(repeating: [], count: homes.count)
         for entry in simulation.ledger.subscribed { subscribed[entry.client].append(entry) }
     }
 
-    var clients: Range<Int> { 0..<isDurable.count }
+    var clients: Range<Int> { 0..<homes.count }
 
     /// The QoS with which the client has to get this message; nil when it may get it or not.
     ///
-    /// It has to when the broker took responsibility for it, and the client was subscribed since before it was sent:
-    /// until it was taken for a durable session on the publisher's node, to the end of the run for everyone else.
+    /// It has to when the broker took responsibility for it, and the client was subscribed since before it was sent,
+    /// with a session that lasted to the end of the run: on the publisher's node until the message was taken, elsewhere
+    /// to the end.
     func expectedQoS(_ message: Ledger.Published, at client: Int) -> QoS? {
         guard let sentAt = message.sentAt, let takenAt = message.takenAt, message.qos > .atMostOnce else { return nil }
         guard arrives(from: message.node, at: homes[client], sentAt) else { return nil }
@@ -30,7 +29,7 @@ struct Expectations {
         var granted: QoS?
         for entry in subscribed[client] where entry.from < sentAt && entry.filter.matches(message.topic) {
             if let to = entry.to {
-                guard isDurable[client], isLocal, to > takenAt else { continue }
+                guard isLocal, to > takenAt else { continue }
             }
             granted = max(granted ?? .atMostOnce, entry.qos)
         }

@@ -1,0 +1,330 @@
+import BrokerCore
+import MQTTCodec
+import NIOCore
+import TestSupport
+import Testing
+
+@Suite("SUBSCRIBE and UNSUBSCRIBE")
+struct SubscribeTests {
+    @Test("a subscription is replaced, not doubled [5:MQTT-3.8.4-3]", arguments: bothVersions)
+    func replaced(_ version: ProtocolVersion) {
+        let broker = ShardHarness()
+        let client = broker.connects("a", version)
+        client.sends(.subscribe(id: 1, filters: "t", qos: .atMostOnce), .subscribe(id: 2, filters: "t", qos: .atLeastOnce))
+        client.receives(.subAck(id: 1, reasons: .success), .subAck(id: 2, reasons: .grantedQoS1))
+        client.sends(.publish(topic: "t", payload: "x", qos: .exactlyOnce, id: 5))
+        let messages = client.takesMessages()
+        #expect(messages.map(\.qos) == [.atLeastOnce])
+    }
+
+    @Test("overlapping subscriptions give one copy with all identifiers and the highest QoS [5:MQTT-3.3.4-2]")
+    func overlapping() {
+        let broker = ShardHarness()
+        let client = broker.connects("a")
+        client.sends(
+            .subscribe(id: 1, filters: "t/#", options: SubscriptionOptions(maximumQoS: .atMostOnce), identifier: 10),
+            .subscribe(id: 2, filters: "t/+", options: SubscriptionOptions(maximumQoS: .atLeastOnce), identifier: 11),
+            .subscribe(id: 3, filters: "t/1", options: SubscriptionOptions(maximumQoS: .atMostOnce))
+        )
+        _ = client.takes()
+        client.sends(.publish(topic: "t/1", payload: "x", qos: .exactlyOnce, id: 5))
+        let messages = client.takesMessages()
+        #expect(messages.map(\.qos) == [.atLeastOnce])
+        #expect(messages.map { $0.properties.subscriptionIdentifiers.sorted() } == [[10, 11]])
+    }
+
+    @Test("No Local: a message does not return to its publisher [5:MQTT-3.8.3-3]")
+    func noLocal() {
+        let broker = ShardHarness()
+        let (a, b) = (broker.connects("a"), broker.connects("b"))
+        a.sends(.subscribe(id: 1, filters: "t", options: SubscriptionOptions(noLocal: true)))
+        a.receives(.subAck(id: 1, reasons: .success))
+        a.sends(.publish(topic: "t", payload: "mine"))
+        a.receivesNothing()
+        b.sends(.publish(topic: "t", payload: "yours"))
+        a.receives(.publish(topic: "t", payload: "yours"))
+    }
+
+    @Test("Retain As Published keeps the flag, without it the flag is 0 [5:MQTT-3.3.1-12] [5:MQTT-3.3.1-13]")
+    func retainAsPublished() {
+        let broker = ShardHarness()
+        let (a, b) = (broker.connects("a"), broker.connects("b"))
+        a.sends(.subscribe(id: 1, filters: "t", options: SubscriptionOptions(retainAsPublished: true)))
+        b.sends(.subscribe(id: 1, filters: "t"))
+        _ = (a.takes(), b.takes())
+        a.sends(.publish(topic: "t", payload: "x", isRetained: true))
+        a.receives(.publish(topic: "t", payload: "x", isRetained: true))
+        b.receives(.publish(topic: "t", payload: "x"))
+    }
+
+    @Test("wildcards at the first level spare $ topics [5:MQTT-4.7.2-1]")
+    func reserved() throws {
+        var tree = RouteTable()
+        tree.subscribe("#", 1)
+        tree.subscribe("+/x", 2)
+        tree.subscribe("$SYS/#", 3)
+        #expect(tree.route("$SYS/x") == [3])
+        #expect(tree.route("SYS/x") == [1, 2])
+    }
+
+    @Test("UNSUBACK says what was there [5:MQTT-3.10.4-1]", arguments: bothVersions)
+    func unsubscribe(_ version: ProtocolVersion) {
+        let broker = ShardHarness()
+        let client = broker.connectsDurably("a", version)
+        client.sends(.subscribe(id: 1, filters: "t", "u"))
+        _ = client.takes()
+        client.sends(.unsubscribe(id: 2, filters: "t", "nothing"))
+        if version == .v5 {
+            client.receives(.unsubAck(id: 2, reasons: .success, .noSubscriptionExisted))
+        } else {
+            client.receives(.unsubAck(UnsubAck(packetID: 2)))
+        }
+        client.sends(.publish(topic: "t", payload: "x"))
+        client.receivesNothing()
+        broker.restarts()
+        let back = broker.connectsDurably("a", version)
+        _ = back.takes()
+        back.sends(.publish(topic: "t", payload: "x"), .publish(topic: "u", payload: "y"))
+        back.receives(.publish(topic: "u", payload: "y"))
+    }
+
+    @Test("shared subscriptions are refused", arguments: bothVersions)
+    func shared(_ version: ProtocolVersion) {
+        let broker = ShardHarness()
+        let client = broker.connects("a", version)
+        client.sends(.subscribe(id: 1, filters: "$share/group/t", "t"))
+        let reason: ReasonCode = version == .v5 ? .sharedSubscriptionsNotSupported : .unspecifiedError
+        client.receives(.subAck(id: 1, reasons: reason, .success))
+    }
+
+    @Test("subscriptions of a session are bounded", arguments: bothVersions)
+    func bounded(_ version: ProtocolVersion) {
+        var settings = BrokerSettings()
+        settings.subscriptionsMax = 2
+        let broker = ShardHarness(settings)
+        let client = broker.connects("a", version)
+        client.sends(.subscribe(id: 1, filters: "1", "2", "3", "1"))
+        let reason: ReasonCode = version == .v5 ? .quotaExceeded : .unspecifiedError
+        client.receives(.subAck(id: 1, reasons: .success, .success, reason, .success))
+    }
+
+    @Test("a place that a session left is not reached by the routes of the time before")
+    func slotReuse() {
+        let broker = ShardHarness()
+        let publisher = broker.connects("p")
+        let old = broker.connects("old")
+        old.sends(.subscribe(id: 1, filters: "t"))
+        publisher.sends(.publish(topic: "t", payload: "1"))
+        #expect(old.takesMessages().count == 1)
+        old.vanishes()
+        let new = broker.connects("new")
+        publisher.sends(.publish(topic: "t", payload: "2"))
+        new.receivesNothing()
+        #expect(broker.shard.counters.qos0Dropped == 0)
+    }
+}
+
+@Suite("Retained messages")
+struct RetainedTests {
+    @Test("the last one is kept, replayed with the flag and deleted by an empty one", arguments: bothVersions)
+    func life(_ version: ProtocolVersion) {
+        let broker = ShardHarness()
+        let (a, b) = (broker.connects("a", version), broker.connects("b", version))
+        a.sends(.publish(topic: "t/1", payload: "old", isRetained: true))
+        a.sends(.publish(topic: "t/1", payload: "new", isRetained: true))
+        a.sends(.publish(topic: "t/2", payload: "two", isRetained: true))
+        b.sends(.subscribe(id: 1, filters: "t/#"))
+        b.receives(
+            .subAck(id: 1, reasons: .success),
+            .publish(topic: "t/1", payload: "new", isRetained: true),
+            .publish(topic: "t/2", payload: "two", isRetained: true)
+        )
+        broker.restarts()
+        let c = broker.connects("c", version)
+        c.sends(.publish(topic: "t/1", payload: "", isRetained: true), .subscribe(id: 1, filters: "t/#"))
+        c.receives(
+            .subAck(id: 1, reasons: .success),
+            .publish(topic: "t/2", payload: "two", isRetained: true)
+        )
+        #expect(broker.spool.retained == 1)
+    }
+
+    @Test("Retain Handling [5:MQTT-3.3.1-9] [5:MQTT-3.3.1-10] [5:MQTT-3.3.1-11]")
+    func handling() {
+        let broker = ShardHarness()
+        let client = broker.connects("a")
+        client.sends(.publish(topic: "t", payload: "x", isRetained: true))
+        func replays(_ handling: SubscriptionOptions.RetainHandling) -> Int {
+            client.sends(.subscribe(id: 1, filters: "t", options: SubscriptionOptions(retainHandling: handling)))
+            return client.takesMessages().count
+        }
+        #expect(replays(.doNotSend) == 0)
+        #expect(replays(.sendOnNewSubscription) == 0)
+        #expect(replays(.sendOnSubscribe) == 1)
+        client.sends(.unsubscribe(id: 2, filters: "t"))
+        #expect(replays(.sendOnNewSubscription) == 1)
+    }
+
+    @Test("a replay feeds the window and never the queue, also of a durable session", arguments: [false, true])
+    func window(_ isDurable: Bool) {
+        let broker = ShardHarness()
+        let a = broker.connects("a", .v3_1_1)
+        for number in 0..<200 {
+            a.sends(
+                .publish(
+                    topic: MQTTString("t/\(1000 + number)"),
+                    payload: "\(number)",
+                    qos: number % 3 == 0 ? .exactlyOnce : number % 3 == 1 ? .atLeastOnce : .atMostOnce,
+                    id: UInt16(number + 1),
+                    isRetained: true
+                )
+            )
+        }
+        var client = AutomaticClient(
+            isDurable ? broker.connectsDurably("b", receiveMaximum: 3) : broker.connects("b", receiveMaximum: 3)
+        )
+        client.peer.sends(.subscribe(id: 1, filters: "t/#", qos: .exactlyOnce))
+        #expect(client.peer.connection.session?.window.count == 3)
+        for _ in 0..<400 { client.acts(atMost: 2) }
+        #expect(Set(client.seen).count == 200)
+        #expect(client.seen.count == 200)
+        #expect(broker.spool.rows == 0)
+    }
+
+    @Test("many filters that match everything hold the topics of one at a time")
+    func replayIsBounded() {
+        let broker = ShardHarness()
+        let a = broker.connects("a")
+        for number in 0..<50 { a.sends(.publish(topic: MQTTString("t/\(number)"), payload: "x", isRetained: true)) }
+        let b = broker.connects("b")
+        b.becomesWritable(false)
+        for _ in 0..<100 { b.sends(.subscribe(id: 1, filters: "#", "t/#", "+/+")) }
+        #expect(b.connection.session?.waitingReplays == 3)
+        b.becomesWritable(true)
+        #expect(b.takesMessages().count == 150)
+    }
+
+    @Test("a durable session's replay goes on after a return")
+    func resumes() {
+        let broker = ShardHarness()
+        let a = broker.connects("a")
+        for number in 0..<5 { a.sends(.publish(topic: MQTTString("t/\(number)"), payload: "x", isRetained: true)) }
+        let b = broker.connectsDurably("b")
+        b.becomesWritable(false)
+        b.sends(.subscribe(id: 1, filters: "#"))
+        b.vanishes()
+        let back = broker.connectsDurably("b")
+        #expect(back.takesMessages().count == 5)
+    }
+
+    @Test("number and size are bounded: refused with 0x97, and version 3 loses its connection")
+    func limits() {
+        var settings = BrokerSettings()
+        settings.retainedMessagesMax = 1
+        settings.retainedPayloadMax = 3
+        let broker = ShardHarness(settings)
+        let a = broker.connects("a")
+        a.sends(.publish(topic: "t", payload: "1234", qos: .atLeastOnce, id: 1, isRetained: true))
+        a.receives(.pubAck(id: 1, reason: .quotaExceeded))
+        a.sends(.publish(topic: "t", payload: "123", qos: .exactlyOnce, id: 2, isRetained: true))
+        a.receives(.pubRec(id: 2, reason: .noMatchingSubscribers))
+        a.sends(.publish(topic: "u", payload: "1", qos: .exactlyOnce, id: 3, isRetained: true))
+        a.receives(.pubRec(id: 3, reason: .quotaExceeded))
+        a.sends(.publish(topic: "t", payload: "1", qos: .atLeastOnce, id: 4, isRetained: true))
+        a.receives(.pubAck(id: 4, reason: .noMatchingSubscribers))
+        let old = broker.connects("b", .v3_1_1)
+        old.sends(.publish(topic: "u", payload: "1", qos: .atLeastOnce, id: 1, isRetained: true))
+        old.receivesNothing()
+        #expect(old.isClosed)
+    }
+
+    @Test("an expired retained message is neither replayed nor kept [5:MQTT-3.3.2-5]")
+    func expiry() {
+        let broker = ShardHarness()
+        let a = broker.connects("a")
+        a.sends(.publish(topic: "t", payload: "x", isRetained: true, expiry: 10))
+        broker.advance(.seconds(4))
+        a.sends(.subscribe(id: 1, filters: "t"))
+        a.receives(
+            .subAck(id: 1, reasons: .success),
+            .publish(topic: "t", payload: "x", isRetained: true, expiry: 6)
+        )
+        broker.advance(.seconds(6))
+        a.sends(.subscribe(id: 2, filters: "t"))
+        a.receives(.subAck(id: 2, reasons: .success))
+        #expect(broker.spool.retained == 0)
+    }
+}
+
+@Suite("Bounds towards receivers")
+struct ReceiverBoundsTests {
+    @Test("message expiry is counted down, rounded up and never 0 [5:MQTT-3.3.2-6]", arguments: [false, true])
+    func expiry(_ isDurable: Bool) {
+        let broker = ShardHarness()
+        let a = broker.connects("a")
+        let b = isDurable ? broker.connectsDurably("b") : broker.connects("b")
+        b.sends(.subscribe(id: 1, filters: "t", qos: .atLeastOnce))
+        b.becomesWritable(false)
+        a.sends(.publish(topic: "t", payload: "1", qos: .atLeastOnce, id: 1, expiry: 5))
+        a.sends(.publish(topic: "t", payload: "2", qos: .atLeastOnce, id: 2, expiry: 10))
+        broker.advance(.milliseconds(5_100))
+        _ = b.takes()
+        b.becomesWritable(true)
+        let messages = b.takesMessages()
+        #expect(messages.map(\.text) == ["2"])
+        #expect(messages.map(\.properties.messageExpiryInterval) == [5])
+        #expect(broker.shard.counters.expired == 1)
+    }
+
+    @Test("a packet over the client's Maximum Packet Size is dropped as if delivered [5:MQTT-3.1.2-25]")
+    func maximumPacketSize() {
+        let broker = ShardHarness()
+        let a = broker.connects("a")
+        let b = broker.opens()
+        b.sends(.connect(clientID: "b", cleanStart: false, expiry: 60, packetBytesMax: 60))
+        b.sends(.subscribe(id: 1, filters: "t", qos: .exactlyOnce))
+        _ = b.takes()
+        for qos in QoS.allCases {
+            a.sends(.publish(topic: "t", payload: String(repeating: "x", count: 60), qos: qos, id: qos == .atMostOnce ? 0 : 1))
+            if qos == .exactlyOnce { a.sends(.pubRel(id: 1)) }
+        }
+        b.receivesNothing()
+        a.sends(.publish(topic: "t", payload: "small", qos: .atLeastOnce, id: 1))
+        #expect(b.takesMessages().map(\.text) == ["small"])
+        #expect(broker.shard.counters.tooLarge == 3)
+        #expect(broker.spool.rows == 1)
+    }
+
+    @Test("never more unanswered messages than the client allows [5:MQTT-3.3.4-9]", arguments: QoS.allCases.dropFirst())
+    func receiveMaximum(_ qos: QoS) {
+        let broker = ShardHarness()
+        let a = broker.connects("a", .v3_1_1)
+        var b = AutomaticClient(broker.connects("b", receiveMaximum: 2))
+        b.peer.sends(.subscribe(id: 1, filters: "t", qos: qos))
+        _ = b.peer.takes()
+        for number in 1...10 { a.sends(.publish(topic: "t", payload: "\(number)", qos: qos, id: UInt16(number))) }
+        #expect(b.peer.connection.session?.window.count == 2)
+        for _ in 0..<30 { b.acts(atMost: 1) }
+        #expect(b.seen == (1...10).map(String.init))
+    }
+
+    @Test("a slow reader loses QoS 0, counted; QoS 1 waits, bounded", arguments: bothVersions)
+    func slowReader(_ version: ProtocolVersion) {
+        var settings = BrokerSettings()
+        settings.queueMessagesMax = 3
+        let broker = ShardHarness(settings)
+        let (a, b) = (broker.connects("a", version), broker.connects("b", version))
+        b.sends(.subscribe(id: 1, filters: "t", qos: .atLeastOnce))
+        b.becomesWritable(false)
+        _ = b.takes()
+        a.sends(.publish(topic: "t", payload: "0"))
+        for number in 1...5 {
+            a.sends(.publish(topic: "t", payload: "\(number)", qos: .atLeastOnce, id: UInt16(number)))
+        }
+        b.receivesNothing()
+        b.becomesWritable(true)
+        #expect(b.takesMessages().map(\.text) == ["3", "4", "5"])
+        #expect(broker.shard.counters.qos0Dropped == 1)
+        #expect(broker.shard.counters.queueDropped == 2)
+    }
+}
