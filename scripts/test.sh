@@ -38,7 +38,7 @@ javascript() {
         return
     fi
     # Node 18 has the runner but finds no `.test.js` by itself in a folder that it is given, so files are named.
-    NODE_PATH=/usr/share/nodejs node --test "${files[@]}"
+    NODE_PATH=/usr/share/nodejs node --test --test-reporter=spec "${files[@]}"
 }
 
 stage "set-up" scripts/setup.sh test
