@@ -334,8 +334,14 @@ extension Shard {
         link.phase = .backingOff
         link.lastError = reason
         let wait = link.backoff.next(&random)
+        // The first failure is news, the hundredth of the same outage is not.
         outbox.notices.append(
-            Notice(.warning, "link down", link: link.settings.name, detail: "\(reason); next try in \(wait)")
+            Notice(
+                link.attempt <= 1 ? .warning : .debug,
+                "link down",
+                link: link.settings.name,
+                detail: "\(reason); next try in \(wait)"
+            )
         )
         setTimer(of: link, now.instant.advanced(by: wait))
     }

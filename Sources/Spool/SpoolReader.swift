@@ -32,6 +32,7 @@ final class SpoolReader: @unchecked Sendable {
 
     func start() {
         let thread = Thread { self.run() }
+        thread.name = "spool-reader"
         thread.name = "spool.reader"
         thread.start()
     }

@@ -59,6 +59,7 @@ final class SpoolWriter: @unchecked Sendable {
 
     func start() {
         let thread = Thread { self.run() }
+        thread.name = "spool-writer"
         thread.name = "spool.writer"
         thread.start()
     }

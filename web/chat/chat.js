@@ -153,10 +153,17 @@ const showMessage = message => {
 
 const isAtEnd = () => $('scroller').scrollHeight - $('scroller').scrollTop - $('scroller').clientHeight < 60;
 let isFollowing = true; // Whether the reader is at the end, as of the last scroll.
+let isScrollPlanned = false;
+/** Once a frame: asking for the height after every message of a thousand would lay the page out a thousand times. */
 const scrollToEnd = () => {
     isFollowing = true;
-    $('scroller').scrollTop = $('scroller').scrollHeight;
     $('latest').hidden = true;
+    if (isScrollPlanned) return;
+    isScrollPlanned = true;
+    requestAnimationFrame(() => {
+        isScrollPlanned = false;
+        if (isFollowing) $('scroller').scrollTop = $('scroller').scrollHeight;
+    });
 };
 
 /** Adds a message to its room; the reader who scrolled up stays where he reads. */

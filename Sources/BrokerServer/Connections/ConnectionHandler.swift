@@ -38,7 +38,7 @@ final class ConnectionHandler: ChannelInboundHandler {
 
     func handlerAdded(context: ChannelHandlerContext) {
         self.context = context
-        runner.handlerOpened()
+        runner.opened(self)
         if connection == nil {
             connection = runner.shard.opened(peer: context.remoteAddress?.description ?? "local", now: runner.now)
         }
@@ -61,7 +61,7 @@ final class ConnectionHandler: ChannelInboundHandler {
         self.connection = nil
         isClosing = true
         runner.shard.closed(connection, now: runner.now)
-        runner.handlerClosed()
+        runner.closed(self)
         runner.turn()
     }
 

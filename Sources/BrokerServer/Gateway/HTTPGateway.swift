@@ -55,13 +55,13 @@ package struct HTTPGateway: Sendable {
             }
             return .health
         }
+        // Pages hold no secrets, and without a CORS answer no other page can read them: no Origin is asked for.
+        if let answer = pages?.answer(path: String(path), head: head) {
+            return .answer(answer)
+        }
         if handshake.isPath(path) {
             var answer = HTTPAnswer.text(.upgradeRequired, "This path speaks MQTT over WebSocket.")
             answer.headers.add(name: "Upgrade", value: "websocket")
-            return .answer(answer)
-        }
-        // Pages hold no secrets, and without a CORS answer no other page can read them: no Origin is asked for.
-        if let answer = pages?.answer(path: String(path), head: head) {
             return .answer(answer)
         }
         return .answer(.problem(.notFound, "There is nothing at this path."))

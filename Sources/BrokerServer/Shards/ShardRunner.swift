@@ -25,7 +25,7 @@ final class ShardRunner {
     private var nextToken: UInt64 = 0
     private var receipts: [UInt64: CheckedContinuation<GatewayReceipt, any Error>] = [:]
     private var isDraining = false
-    private var handlers = 0
+    private var handlers: [ObjectIdentifier: ConnectionHandler] = [:]
     /// Answered when a shutdown has nothing left to wait for.
     private var drained: EventLoopPromise<Void>?
 
@@ -86,8 +86,8 @@ final class ShardRunner {
     ///
     /// - Throws: when the node is full or shuts down; the channel is closed then.
     func admit(_ channel: any Channel, framing: WebSocketFraming?, connectionsMax: Int) throws {
-        guard !isDraining, handlers < connectionsMax else {
-            logger.warning("connection refused", metadata: ["detail": "\(handlers) connections are open"])
+        guard !isDraining, handlers.count < connectionsMax else {
+            logger.warning("connection refused", metadata: ["detail": "\(handlers.count) connections are open"])
             throw ChannelError.ioOnClosedChannel
         }
         let decoder = PacketDecoder(role: .server, limits: .of(shard.settings))
@@ -96,10 +96,10 @@ final class ShardRunner {
         )
     }
 
-    func handlerOpened() { handlers += 1 }
+    func opened(_ handler: ConnectionHandler) { handlers[ObjectIdentifier(handler)] = handler }
 
-    func handlerClosed() {
-        handlers -= 1
+    func closed(_ handler: ConnectionHandler) {
+        handlers[ObjectIdentifier(handler)] = nil
         finishDrain()
     }
 
@@ -211,11 +211,14 @@ final class ShardRunner {
         isDraining = true
         drained = promise
         shard.drain(now: now)
+        perform()
+        // Those that never said CONNECT have no farewell to wait for.
+        for handler in handlers.values { handler.close(lingering: false) }
         turn()
     }
 
     private func finishDrain() {
-        guard isDraining, handlers == 0, receipts.isEmpty, shard.outbox.isEmpty, let promise = drained else { return }
+        guard isDraining, handlers.isEmpty, receipts.isEmpty, shard.outbox.isEmpty, let promise = drained else { return }
         drained = nil
         timer?.cancel()
         promise.succeed()
@@ -223,8 +226,6 @@ final class ShardRunner {
 
     /// Whoever has not read its farewell by now is closed with the node.
     func giveUpDraining() {
-        handlers = 0
-        finishDrain()
         drained?.succeed()
         drained = nil
     }
