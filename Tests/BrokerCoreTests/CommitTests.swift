@@ -117,6 +117,19 @@ struct CommitTests {
         subscriber.receives(.unsubAck(id: 3, reasons: .success))
     }
 
+    @Test("an UNSUBSCRIBE that is repeated over a new connection is not answered before the change is on disk")
+    func repeatedUnsubscribe() {
+        let (broker, _, subscriber) = Self.pair(.atLeastOnce)
+        subscriber.sends(.unsubscribe(id: 2, filters: "t"))
+        subscriber.vanishes()
+        let back = broker.connectsDurably("subscriber")
+        _ = back.takes()
+        back.sends(.unsubscribe(id: 3, filters: "t"))
+        back.receivesNothing()
+        broker.commit()
+        back.receives(.unsubAck(id: 3, reasons: .noSubscriptionExisted))
+    }
+
     @Test("nothing waits for QoS 0 and for receivers that are not durable")
     func nothing() {
         let broker = ShardHarness(commitsAtOnce: false)
