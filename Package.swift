@@ -32,10 +32,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
         .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
-        .package(url: "https://github.com/apple/swift-http-types", from: "1.8.0"),
-        .package(url: "https://github.com/apple/swift-nio-extras", from: "1.35.2"),
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
-        .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1", traits: []),
         .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
         .package(url: "https://github.com/LebJe/TOMLKit", from: "0.6.0"),
     ],
@@ -49,6 +46,7 @@ let package = Package(
             name: "Spool",
             dependencies: [
                 "BrokerCore", "MQTTCodec", nioCore, deque, .product(name: "GRDB", package: "GRDB.swift"),
+                .product(name: "GRDBSQLite", package: "GRDB.swift"),
             ],
             swiftSettings: settings
         ),
@@ -56,11 +54,8 @@ let package = Package(
         .target(
             name: "BrokerServer",
             dependencies: [
-                "BrokerCore", "MQTTCodec", "Spool", nioCore, nioPosix, nioHTTP1, nioWebSocket, deque, logging,
-                .product(name: "Hummingbird", package: "hummingbird"),
-                .product(name: "HummingbirdCore", package: "hummingbird"),
-                .product(name: "HTTPTypes", package: "swift-http-types"),
-                .product(name: "NIOHTTPTypesHTTP1", package: "swift-nio-extras"),
+                "BrokerCore", "MQTTCodec", "Spool", "WebPages", nioCore, nioPosix, nioHTTP1, nioWebSocket, deque,
+                logging,
                 .product(name: "TOMLKit", package: "TOMLKit"),
             ],
             swiftSettings: settings
@@ -70,11 +65,26 @@ let package = Package(
             dependencies: ["BrokerCore", "MQTTCodec", nioCore, deque],
             swiftSettings: settings
         ),
+        // The pages of the web port, compiled in.
+        .target(
+            name: "WebPages",
+            path: "web",
+            exclude: ["README.md", "package.json", "mqtt/mqtt.test.js", "mqtt/testing.js"],
+            sources: ["WebPages.swift"],
+            resources: [
+                .embedInCode("chat/index.html"),
+                .embedInCode("chat/chat.js"),
+                .embedInCode("chat/chat.css"),
+                .embedInCode("chat/favicon.svg"),
+                .embedInCode("mqtt/mqtt.js"),
+            ],
+            swiftSettings: settings
+        ),
         // Floor 4: the command line.
         .executableTarget(
             name: "drawbridge",
             dependencies: [
-                "BrokerServer", logging,
+                "BrokerServer", "Spool", nioCore, logging,
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: settings
@@ -106,7 +116,10 @@ let package = Package(
         ),
         .testTarget(
             name: "BrokerServerTests",
-            dependencies: ["BrokerServer", "BrokerCore", "MQTTCodec", "Spool", "TestSupport", nioCore, nioPosix],
+            dependencies: [
+                "BrokerServer", "BrokerCore", "MQTTCodec", "Spool", "TestSupport", nioCore, nioPosix, nioHTTP1,
+                nioEmbedded, logging,
+            ],
             swiftSettings: settings
         ),
         .testTarget(

@@ -9,6 +9,11 @@ package struct BrokerSettings: Sendable {
     package var receiveMaximum: UInt16 = 256
     /// Announced to version 5 clients and enforced by the decoder; bytes.
     package var packetBytesMax = 1 << 20
+    /// Size of a CONNECT, before we know who is there; bytes.
+    package var connectBytesMax = 64 << 10
+    package var topicLevelsMax = 128
+    /// Bytes to one connection that wait for its peer; above them QoS 0 is dropped and QoS 1 and 2 wait.
+    package var writeBufferBytesMax = 1 << 20
     /// Unreleased QoS 2 messages of one session; a publisher beyond it is disconnected.
     package var awaitingReleaseMax = 1000
     /// Answers of one connection that may wait for the disk before reading from it pauses.

@@ -244,6 +244,7 @@ extension Shard {
         // [5:MQTT-3.2.2-6] session present stays 0; [5:MQTT-3.2.2-8] not every reason is one of CONNACK.
         let reason = reason.isAllowed(in: .connAck) ? reason : .unspecifiedError
         send(.connAck(ConnAck(reason: reason)), on: connection)
+        connection.hasFarewell = true
         close(connection, reason: nil)
     }
 
@@ -272,6 +273,7 @@ extension Shard {
             // [5:MQTT-3.14.2-1]
             let reason = reason.isAllowed(in: .disconnect) ? reason : .unspecifiedError
             send(.disconnect(Disconnect(reason: reason)), on: connection)
+            connection.hasFarewell = true
         }
         // [5:MQTT-3.14.4-1] nothing follows.
         connection.state = .closing

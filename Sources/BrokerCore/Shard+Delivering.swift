@@ -17,7 +17,9 @@ extension Shard {
         message: () -> Message
     ) {
         guard delivery.qos > .atMostOnce else {
-            guard let connection = session.connection, connection.isOpen, connection.isWritable else {
+            guard let connection = session.connection, connection.isOpen, connection.isWritable,
+                connection.out.readableBytes < settings.writeBufferBytesMax
+            else {
                 counters.qos0Dropped &+= 1
                 return
             }

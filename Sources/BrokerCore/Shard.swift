@@ -1,5 +1,6 @@
 import DequeModule
 import MQTTCodec
+package import NIOCore
 
 /// All of the broker that lives on one event loop: its connections, its sessions, its timers.
 ///
@@ -21,7 +22,7 @@ package final class Shard {
     var storesExactlyOnce = false
 
     var router = Router()
-    var retained = RetainedMessages()
+    package internal(set) var retained = RetainedMessages()
     var sessions: [Session?] = []
     private var freeSlots: [Int32] = []
     var directory: [MQTTString: Session] = [:]
@@ -35,6 +36,9 @@ package final class Shard {
     package internal(set) var connectionCount = 0
     package internal(set) var counters = Counters()
     var isDraining = false
+    private var spares: [ByteBuffer] = []
+    private static let sparesMax = 256
+    private static let spareBytesMax = 128 << 10
 
     /// - Parameters:
     ///   - contents: what the spool held when it was opened.
@@ -105,6 +109,9 @@ package final class Shard {
         return ReceiverID(nextReceiver)
     }
 
+    /// The ticket under which everything that was stored so far is, or will be, appended.
+    var lastTicket: Ticket { outbox.records.isEmpty ? Ticket(ticket.number &- 1) : ticket }
+
     func firstPacketID() -> UInt16 { UInt16.random(in: 1...UInt16.max, using: &random) }
 
     func store(_ record: SpoolRecord) { outbox.records.append(record) }
@@ -113,10 +120,24 @@ package final class Shard {
         guard !connection.isTouched else { return }
         connection.isTouched = true
         outbox.touched.append(connection)
+        if let spare = spares.popLast() { connection.out = spare }
     }
 
-    /// The runner has taken what was to be sent.
-    package func sent(_ connection: Connection) { connection.isTouched = false }
+    /// The runner takes what is to be sent to a touched connection.
+    package func takeBytes(of connection: Connection) -> ByteBuffer {
+        connection.isTouched = false
+        let bytes = connection.out
+        connection.out = ByteBuffer()
+        return bytes
+    }
+
+    /// The runner gives back a buffer whose bytes are out, so that an idle connection holds none and a busy one
+    /// allocates none.
+    package func recycle(_ buffer: consuming ByteBuffer) {
+        guard spares.count < Self.sparesMax, buffer.storageCapacity <= Self.spareBytesMax else { return }
+        buffer.clear()
+        spares.append(buffer)
+    }
 
     /// Sends a packet that waits for nothing and queues behind nothing. A packet over the peer's Maximum Packet Size
     /// is not sent [5:MQTT-3.1.2-24].

@@ -1,1 +1,235 @@
-// placeholder
+import BrokerCore
+import Foundation
+package import Logging
+import MQTTCodec
+import NIOCore
+import NIOPosix
+package import Spool
+import WebPages
+
+/// Why a node did not start. One line each: what is wrong and what to do.
+package enum StartError: Error, CustomStringConvertible {
+    case spool(SpoolError)
+    case cannotListen(name: String, address: String, reason: String)
+
+    package var description: String {
+        switch self {
+        case .spool(let error): error.description
+        case .cannotListen(let name, let address, let reason):
+            "cannot listen on \(address) (listener \"\(name)\"): \(reason)"
+        }
+    }
+}
+
+/// One running node: builds everything, starts in order, drains in reverse.
+///
+///     spool -> shard -> listeners -> links          and back:  listeners, clients and links, spool
+package final class BrokerServer: Sendable {
+    /// A door that is open.
+    package struct Endpoint: Sendable {
+        package let name: String
+        package let kind: ListenerConfiguration.Kind
+        /// The address as bound; the port is the real one when 0 was asked for.
+        package let host: String
+        package let port: Int
+    }
+
+    package let endpoints: [Endpoint]
+    private let group: MultiThreadedEventLoopGroup
+    private let runner: NIOLoopBound<ShardRunner>
+    private let listeners: [any Channel]
+    private let spool: Spool
+    private let logger: Logger
+
+    private init(
+        endpoints: [Endpoint],
+        group: MultiThreadedEventLoopGroup,
+        runner: NIOLoopBound<ShardRunner>,
+        listeners: [any Channel],
+        spool: Spool,
+        logger: Logger
+    ) {
+        self.endpoints = endpoints
+        self.group = group
+        self.runner = runner
+        self.listeners = listeners
+        self.spool = spool
+        self.logger = logger
+    }
+
+    // MARK: - Start
+
+    /// Opens the spool, binds every listener, then lets links dial. When one step fails everything before it is undone
+    /// and nothing stays half started.
+    ///
+    /// - Throws: what is wrong, in one line.
+    package static func start(_ configuration: Configuration, logger: Logger) async throws(StartError) -> BrokerServer {
+        let now = Self.wallClock()
+        let spool: Spool
+        let contents: SpoolContents
+        do throws(SpoolError) {
+            var options = SpoolOptions(directory: configuration.node.dataDirectory)
+            options.queueMessagesMax = configuration.queue.messagesMax
+            (spool, contents) = try Spool.open(options, now: now)
+        } catch {
+            throw .spool(error)
+        }
+        let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+        let loop = group.next()
+        let settings = BrokerSettings(configuration)
+        var listeners: [any Channel] = []
+        do {
+            let (runner, inbox) = try await loop.submit {
+                let shard = Shard(
+                    settings: settings,
+                    contents: contents,
+                    seed: .random(in: .min ... .max),
+                    now: Now(instant: ShardRunner.monotonic, wall: now)
+                )
+                let runner = ShardRunner(
+                    loop: loop,
+                    index: 0,
+                    shard: shard,
+                    spool: spool,
+                    linkConnector: LinkConnector(configuration),
+                    logger: logger
+                )
+                return (NIOLoopBound(runner, eventLoop: loop), runner.connect())
+            }.get()
+            var endpoints: [Endpoint] = []
+            for listener in configuration.listeners {
+                for address in listener.addresses {
+                    let channel = try await bind(listener, address, configuration, group, runner, inbox, logger)
+                    listeners.append(channel)
+                    endpoints.append(
+                        Endpoint(
+                            name: listener.name,
+                            kind: listener.kind,
+                            host: address.host,
+                            port: channel.localAddress?.port ?? address.port
+                        )
+                    )
+                }
+            }
+            loop.execute { runner.value.turn() }
+            return BrokerServer(
+                endpoints: endpoints,
+                group: group,
+                runner: runner,
+                listeners: listeners,
+                spool: spool,
+                logger: logger
+            )
+        } catch {
+            for listener in listeners { await Self.finish(listener.close()) }
+            await Self.end(group)
+            spool.close()
+            if let error = error as? StartError { throw error }
+            throw .cannotListen(name: "", address: "", reason: "\(error)")
+        }
+    }
+
+    private static func bind(
+        _ listener: ListenerConfiguration,
+        _ address: BindAddress,
+        _ configuration: Configuration,
+        _ group: MultiThreadedEventLoopGroup,
+        _ runner: NIOLoopBound<ShardRunner>,
+        _ inbox: Inbox,
+        _ logger: Logger
+    ) async throws -> any Channel {
+        let connectionsMax = configuration.limits.connectionsMax
+        let framingLimit = configuration.limits.packetBytesMax
+        let writeBufferBytesMax = configuration.limits.writeBufferBytesMax
+        do {
+            switch listener.kind {
+            case .mqtt:
+                return try await TCPListener.bind(address, group: group, writeBufferBytesMax: writeBufferBytesMax) {
+                    channel in
+                    channel.eventLoop.makeCompletedFuture {
+                        try runner.value.admit(channel, framing: nil, connectionsMax: connectionsMax)
+                    }
+                }.get()
+            case .web(let web):
+                var options = WebListenerOptions(host: address.host, port: address.port)
+                options.webSocketPaths = web.paths
+                options.subprotocols = web.subprotocols
+                options.requireSubprotocol = web.requiresSubprotocol
+                options.origins = web.origins
+                options.allowMissingOrigin = web.allowsMissingOrigin
+                options.servesPages = web.staticContent == .builtin
+                options.bodyBytesMax = web.bodyBytesMax
+                let gateway = Gateway(
+                    publish: { request in
+                        try await withCheckedThrowingContinuation { inbox.post(.publish(request, $0)) }
+                    },
+                    health: { await withCheckedContinuation { inbox.post(.health($0)) } }
+                )
+                return try await WebListener.bind(
+                    options: options,
+                    group: group,
+                    gateway: gateway,
+                    pages: WebPages.all.map {
+                        StaticPage(path: $0.path, contentType: $0.contentType, body: $0.body, etag: $0.etag)
+                    },
+                    logger: logger
+                ) { channel in
+                    channel.setOption(.writeBufferWaterMark, value: .mqtt(writeBufferBytesMax)).flatMapThrowing {
+                        try runner.value.admit(
+                            channel,
+                            framing: WebSocketFraming(limits: WebSocketLimits(frameBytesMax: framingLimit + 1024)),
+                            connectionsMax: connectionsMax
+                        )
+                    }
+                }.get()
+            }
+        } catch {
+            throw StartError.cannotListen(
+                name: listener.name,
+                address: address.description,
+                reason: (error as? IOError)?.errnoCode == EADDRINUSE ? "the port is in use" : "\(error)"
+            )
+        }
+    }
+
+    private static func wallClock() -> Timestamp {
+        var wall = timespec()
+        clock_gettime(CLOCK_REALTIME, &wall)
+        return Timestamp(
+            microseconds: UInt64(clamping: wall.tv_sec) &* 1_000_000 &+ UInt64(clamping: wall.tv_nsec / 1_000)
+        )
+    }
+
+    // MARK: - Stop
+
+    /// Stops accepting, tells clients (DISCONNECT 0x8B to version 5) and upstreams, commits what was accepted, closes.
+    package func shutdown() async {
+        for listener in listeners {
+            listener.pipeline.fireUserInboundEventTriggered(ChannelShouldQuiesceEvent())
+            await Self.finish(listener.close())
+        }
+        let loop = runner.eventLoop
+        let drained = loop.makePromise(of: Void.self)
+        let runner = runner
+        loop.execute { runner.value.drain(drained) }
+        // A peer that does not read its farewell must not hold the node.
+        loop.scheduleTask(in: .seconds(5)) { runner.value.giveUpDraining() }
+        await Self.finish(drained.futureResult)
+        spool.close()
+        await Self.end(group)
+        logger.info("stopped")
+    }
+
+    /// Waits for something whose failure changes nothing any more.
+    private static func finish(_ future: EventLoopFuture<Void>) async {
+        await withCheckedContinuation { continuation in
+            future.whenComplete { _ in continuation.resume() }
+        }
+    }
+
+    private static func end(_ group: MultiThreadedEventLoopGroup) async {
+        await withCheckedContinuation { continuation in
+            group.shutdownGracefully { _ in continuation.resume() }
+        }
+    }
+}

@@ -12,6 +12,16 @@ package enum PacketEncoder {
     /// CONNECT is written in its own version, whatever `version` says.
     @discardableResult
     package static func write(_ packet: Packet, version: ProtocolVersion, into buffer: inout ByteBuffer) -> Bool {
+        if case .publish(let publish) = packet, publish.properties.isEmpty || version != .v5 {
+            return PlainPublish.write(
+                topic: publish.topic,
+                payload: publish.payload,
+                to: &buffer,
+                version: version,
+                firstByte: firstByte(of: packet),
+                packetID: publish.qos == .atMostOnce ? nil : publish.packetID
+            )
+        }
         guard let remainingLength = remainingLength(of: packet, version: version) else { return false }
         buffer.reserveCapacity(minimumWritableBytes: 1 + variableByteIntegerSize(remainingLength) + remainingLength)
         // The writer holds the only reference meanwhile, so that nothing is copied.

@@ -117,7 +117,8 @@ struct PacketReader {
     mutating func string() throws(DecodeError) -> MQTTString {
         let length = try fieldLength()
         let text = unsafe withBytes(length) { (bytes) -> MQTTString? in
-            unsafe TextSurvey(bytes).hasNull ? nil : MQTTString(validating: bytes)
+            let survey = unsafe TextSurvey(bytes)
+            return survey.hasNull ? nil : unsafe MQTTString(validating: bytes, survey)
         }
         guard let text else { throw unsafe withBytes(length) { unsafe textFault($0) } }
         offset += length
@@ -131,8 +132,9 @@ struct PacketReader {
             offset += length
             return known
         }
-        let (text, survey) = unsafe withBytes(length) { bytes in
-            unsafe (MQTTString(validating: bytes), TextSurvey(bytes))
+        let (text, survey) = unsafe withBytes(length) { (bytes) -> (MQTTString?, TextSurvey) in
+            let survey = unsafe TextSurvey(bytes)
+            return unsafe (MQTTString(validating: bytes, survey), survey)
         }
         guard let text, !survey.hasNull else { throw unsafe withBytes(length) { unsafe textFault($0) } }
         try TopicName.validate(survey, count: length, maximumLevels: limits.maximumTopicLevels, offset: offset)
@@ -207,7 +209,7 @@ struct PacketReader {
 
     /// Which of the two rules for strings these bytes break.
     private func textFault(_ bytes: UnsafeRawBufferPointer) -> DecodeError {
-        if unsafe MQTTString(validating: bytes) == nil {
+        if unsafe MQTTString(validating: bytes, TextSurvey(bytes)) == nil {
             return malformed(statement("[5:MQTT-1.5.4-1]", "[311:MQTT-1.5.3-1]"), "string is not UTF-8")
         }
         return malformed(statement("[5:MQTT-1.5.4-2]", "[311:MQTT-1.5.3-2]"), "U+0000 in a string")

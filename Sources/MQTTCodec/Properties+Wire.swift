@@ -160,7 +160,7 @@ extension WireSink {
     mutating func properties(_ properties: Properties, of place: PropertyPlaces, version: ProtocolVersion) {
         guard version == .v5 else { return }
         // [5:MQTT-2.2.2-1] without properties the length 0 is written.
-        if properties.isAbsent {
+        if properties.isEmpty {
             byte(0)
             return
         }
@@ -172,7 +172,8 @@ extension WireSink {
         propertyFields(values, of: place)
     }
 
-    /// The properties without their length, by number.
+    /// The properties without their length: by number, and behind them what belongs to the receiver rather than to
+    /// the message, as `PublishEncoder` has to write it.
     mutating func propertyFields(_ values: Properties.Values, of place: PropertyPlaces) {
         func takes(_ id: PropertyID) -> Bool { id.places.contains(place) }
         if takes(.payloadFormatIndicator) { field(.payloadFormatIndicator, byte: values.payloadFormatIndicator) }
@@ -180,12 +181,6 @@ extension WireSink {
         if takes(.contentType) { field(.contentType, string: values.contentType) }
         if takes(.responseTopic) { field(.responseTopic, string: values.responseTopic) }
         if takes(.correlationData) { field(.correlationData, data: values.correlationData) }
-        if takes(.subscriptionIdentifier) {
-            for identifier in values.subscriptionIdentifiers {
-                byte(PropertyID.subscriptionIdentifier.rawValue)
-                variableByteInteger(Int(identifier))
-            }
-        }
         if takes(.sessionExpiryInterval) { field(.sessionExpiryInterval, four: values.sessionExpiryInterval) }
         if takes(.assignedClientIdentifier) {
             field(.assignedClientIdentifier, string: values.assignedClientIdentifier)
@@ -224,6 +219,12 @@ extension WireSink {
             field(.wildcardSubscriptionAvailable, flag: values.wildcardSubscriptionAvailable)
             field(.subscriptionIdentifiersAvailable, flag: values.subscriptionIdentifiersAvailable)
             field(.sharedSubscriptionAvailable, flag: values.sharedSubscriptionAvailable)
+        }
+        if takes(.subscriptionIdentifier) {
+            for identifier in values.subscriptionIdentifiers {
+                byte(PropertyID.subscriptionIdentifier.rawValue)
+                variableByteInteger(Int(identifier))
+            }
         }
     }
 

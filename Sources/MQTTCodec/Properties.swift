@@ -10,10 +10,7 @@ package struct Properties: Sendable, Equatable {
     package init() {}
 
     /// True when no property is present.
-    package var isEmpty: Bool { box == nil || box?.values == Values() }
-
-    /// True when nothing was ever set: the cheap question of the message path. `isEmpty` compares values.
-    var isAbsent: Bool { box == nil }
+    package var isEmpty: Bool { box == nil }
 
     package static func == (a: Properties, b: Properties) -> Bool {
         a.box === b.box || a.values == b.values
@@ -27,7 +24,8 @@ package struct Properties: Sendable, Equatable {
     /// All properties as one value; set it once after changing several.
     package var values: Values {
         get { box?.values ?? Values() }
-        set { box = Box(newValue) }
+        // No box for nothing: `isEmpty` is asked on the message path.
+        set { box = newValue == Values() ? nil : Box(newValue) }
     }
 
     package struct UserProperty: Sendable, Hashable {

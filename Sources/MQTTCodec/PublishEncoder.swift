@@ -2,9 +2,9 @@ package import NIOCore
 
 /// One application message for many receivers.
 ///
-/// A PUBLISH has four layouts: version 3 or 5, with or without packet identifier. Each is encoded once, when the
-/// first receiver asks for it; every further receiver costs one copy of those bytes, in which the first byte (QoS,
-/// RETAIN, DUP) and the packet identifier are set. Receivers with subscription identifiers are written one by one,
+/// A PUBLISH has four layouts: version 3 or 5, with or without packet identifier. The first receiver is written
+/// directly; for the others each layout is encoded once, when one asks for it, and every further receiver costs one copy
+/// of those bytes, in which the first byte (QoS, RETAIN, DUP) and the packet identifier are set. Receivers with subscription identifiers are written one by one,
 /// since their properties differ.
 package struct PublishEncoder: Sendable {
     package let topic: MQTTString
@@ -18,6 +18,8 @@ package struct PublishEncoder: Sendable {
     private let isRepresentable: Bool
     private var version3 = Layouts()
     private var version5 = Layouts()
+    /// The first receiver is written directly: most messages have no second one.
+    private var hasWritten = false
 
     /// - Parameter properties: as they shall be sent; a message expiry is counted down before. A topic alias or
     ///   subscription identifiers of the publisher's connection are dropped [5:MQTT-3.3.2-7].
@@ -26,7 +28,7 @@ package struct PublishEncoder: Sendable {
         self.payload = payload
         var properties = properties
         var size = SizeCounter()
-        if !properties.isAbsent {
+        if !properties.isEmpty {
             var values = properties.values
             if values.topicAlias != nil || !values.subscriptionIdentifiers.isEmpty {
                 values.topicAlias = nil
@@ -72,11 +74,25 @@ package struct PublishEncoder: Sendable {
         let packetID = qos == .atMostOnce ? nil : packetID
         if version == .v5 && !subscriptionIdentifiers.isEmpty {
             write(to: &out, version: version, firstByte: firstByte, packetID: packetID, subscriptionIdentifiers)
+        } else if !hasWritten && (version != .v5 || properties.isEmpty) {
+            hasWritten = true
+            return PlainPublish.write(
+                topic: topic,
+                payload: payload,
+                to: &out,
+                version: version,
+                firstByte: firstByte,
+                packetID: packetID
+            )
         } else if version == .v5 {
-            prepare(&version5, version: .v5, hasPacketID: packetID != nil)
+            if !version5.has(packetID: packetID != nil) {
+                version5.set(template(version: .v5, hasPacketID: packetID != nil), packetID: packetID != nil)
+            }
             version5.append(to: &out, firstByte: firstByte, packetID: packetID, topicBytes: topic.count)
         } else {
-            prepare(&version3, version: .v3_1_1, hasPacketID: packetID != nil)
+            if !version3.has(packetID: packetID != nil) {
+                version3.set(template(version: .v3_1_1, hasPacketID: packetID != nil), packetID: packetID != nil)
+            }
             version3.append(to: &out, firstByte: firstByte, packetID: packetID, topicBytes: topic.count)
         }
         return true
@@ -98,6 +114,16 @@ package struct PublishEncoder: Sendable {
         isDuplicate: Bool = false,
         subscriptionIdentifiers: [UInt32] = []
     ) -> Bool {
+        if properties.isEmpty && (version != .v5 || subscriptionIdentifiers.isEmpty) {
+            return PlainPublish.write(
+                topic: topic,
+                payload: payload,
+                to: &out,
+                version: version,
+                firstByte: PublishFlags.firstByte(qos: qos, isRetained: isRetained, isDuplicate: isDuplicate),
+                packetID: qos == .atMostOnce ? nil : packetID
+            )
+        }
         let message = PublishEncoder(topic: topic, payload: payload, properties: properties)
         guard message.isRepresentable else { return false }
         message.write(
@@ -116,6 +142,12 @@ package struct PublishEncoder: Sendable {
     private struct Layouts: Sendable {
         var plain: ByteBuffer?
         var identified: ByteBuffer?
+
+        func has(packetID: Bool) -> Bool { packetID ? identified != nil : plain != nil }
+
+        mutating func set(_ template: ByteBuffer, packetID: Bool) {
+            if packetID { identified = template } else { plain = template }
+        }
 
         /// Copies the layout and sets what differs between receivers.
         func append(to out: inout ByteBuffer, firstByte: UInt8, packetID: UInt16?, topicBytes: Int) {
@@ -142,11 +174,10 @@ package struct PublishEncoder: Sendable {
         }
     }
 
-    private func prepare(_ layouts: inout Layouts, version: ProtocolVersion, hasPacketID: Bool) {
-        if hasPacketID ? layouts.identified != nil : layouts.plain != nil { return }
+    private func template(version: ProtocolVersion, hasPacketID: Bool) -> ByteBuffer {
         var template = ByteBuffer()
         write(to: &template, version: version, firstByte: 0, packetID: hasPacketID ? 0 : nil, [])
-        if hasPacketID { layouts.identified = template } else { layouts.plain = template }
+        return template
     }
 
     // MARK: Writing
@@ -174,8 +205,9 @@ package struct PublishEncoder: Sendable {
         if let packetID { writer.twoByteInteger(packetID) }
         if version == .v5 {
             writer.variableByteInteger(propertiesSize + identifiersSize)
-            if !properties.isAbsent { writer.propertyFields(properties.values, of: .publish) }
-            for identifier in subscriptionIdentifiers.prefix(Self.subscriptionIdentifiersMax) {
+            if !properties.isEmpty { writer.propertyFields(properties.values, of: .publish) }
+            for identifier in subscriptionIdentifiers.prefix(Self.subscriptionIdentifiersMax)
+            where Self.isWritten(identifier) {
                 writer.byte(PropertyID.subscriptionIdentifier.rawValue)
                 writer.variableByteInteger(Int(identifier))
             }
@@ -194,9 +226,14 @@ package struct PublishEncoder: Sendable {
     /// Keeps the packet within what `isRepresentable` left room for: 10,000 identifiers of five bytes.
     private static let subscriptionIdentifiersMax = 10_000
 
+    /// Others than 1...268,435,455 do not exist (§3.8.2.1.2).
+    private static func isWritten(_ identifier: UInt32) -> Bool {
+        identifier > 0 && identifier <= CodecLimits.variableByteIntegerMax
+    }
+
     private static func size(_ identifiers: [UInt32]) -> Int {
         var size = 0
-        for identifier in identifiers.prefix(subscriptionIdentifiersMax) {
+        for identifier in identifiers.prefix(subscriptionIdentifiersMax) where isWritten(identifier) {
             size += 1 + variableByteIntegerSize(Int(identifier))
         }
         return size

@@ -8,11 +8,17 @@ struct TextSurvey {
     /// Slashes; there is one level more than that.
     private(set) var separators = 0
 
+    /// No byte above 0x7F; then the bytes are UTF-8 without a further look.
+    private(set) var isASCII = true
+
     init(_ bytes: UnsafeRawBufferPointer) {
         var index = 0
         let count = bytes.count
+        var union: UInt8 = 0
         while index < count {
-            switch unsafe bytes[index] {
+            let byte = unsafe bytes[index]
+            union |= byte
+            switch byte {
             case 0: hasNull = true
             case UInt8(ascii: "/"): separators &+= 1
             case UInt8(ascii: "+"), UInt8(ascii: "#"): hasWildcard = true
@@ -20,6 +26,7 @@ struct TextSurvey {
             }
             index &+= 1
         }
+        isASCII = union & 0x80 == 0
     }
 
     /// Levels of a topic name or filter; a text without slash has one (§4.7.1.1).

@@ -26,7 +26,12 @@ struct SizeCounter: WireSink {
     mutating func byte(_ value: UInt8) { add(1) }
     mutating func twoByteInteger(_ value: UInt16) { add(2) }
     mutating func fourByteInteger(_ value: UInt32) { add(4) }
-    mutating func variableByteInteger(_ value: Int) { add(variableByteIntegerSize(value)) }
+
+    mutating func variableByteInteger(_ value: Int) {
+        if value > CodecLimits.variableByteIntegerMax { isRepresentable = false }
+        add(variableByteIntegerSize(value))
+    }
+
     mutating func string(_ value: MQTTString) { addField(value.count) }
     mutating func data(_ value: ByteBuffer) { addField(value.readableBytes) }
     mutating func rest(_ value: ByteBuffer) { add(value.readableBytes) }

@@ -1,1 +1,111 @@
-// placeholder
+package import BrokerCore
+
+/// The durable queue: SQLite behind records and tickets.
+///
+/// Shards append records and get `.committed(ticket)` once they are on disk; they ask for pages of queues and get
+/// `.loaded`. One thread writes, one reads; nobody who appends ever waits for a disk.
+package final class Spool: Sendable {
+    private let intake: SpoolIntake
+    private let writer: SpoolWriter
+    private let shards: SpoolShards
+    private let status: SpoolStatus
+    /// The settings that the promises rest on, as the writer's connection read them back when it was opened.
+    package let durability: [String: String]
+
+    /// Opens or creates the spool of a directory, checks it and reads what it holds. Blocking.
+    ///
+    /// - Parameter now: the wall clock; the latest time that the spool has seen never goes back.
+    /// - Throws: what is wrong, with advice for the operator in `description`.
+    package static func open(_ options: SpoolOptions, now: Timestamp) throws(SpoolError) -> (Spool, SpoolContents) {
+        let directory = try SpoolDirectory(options.directory)
+        let store = try BatchStore(path: directory.databasePath)
+        do throws(SpoolError) {
+            try SpoolSchema.check(store.connection)
+            let status = SpoolStatus()
+            let loader = try SpoolLoader(store.connection, options: options, now: now, status: status)
+            let spool = Spool(store, loader, directory, options, status, now: now)
+            return (spool, loader.contents)
+        } catch {
+            store.close()
+            throw error
+        }
+    }
+
+    private init(
+        _ store: BatchStore,
+        _ loader: SpoolLoader,
+        _ directory: SpoolDirectory,
+        _ options: SpoolOptions,
+        _ status: SpoolStatus,
+        now: Timestamp
+    ) {
+        self.status = status
+        durability = store.durability
+        status.committed(depths: loader.index.depths()) { _ in }
+        shards = SpoolShards()
+        intake = SpoolIntake(
+            nextPosition: loader.contents.lastPosition.number + 1,
+            wallMark: max(loader.contents.wallMark, now)
+        )
+        let reader = SpoolReader(path: directory.databasePath, shards: shards, status: status)
+        writer = SpoolWriter(
+            store: store,
+            index: loader.index,
+            lastBatch: loader.lastBatch,
+            directory: directory,
+            hooks: options.hooks,
+            intake: intake,
+            shards: shards,
+            status: status,
+            reader: reader
+        )
+        reader.start()
+        writer.start()
+    }
+
+    deinit { close() }
+
+    /// Says who gets the events of a shard. Called once per shard, before its first append. `deliver` is called on the
+    /// threads of the spool and must neither block nor close the spool.
+    package func attach(shard: Int, deliver: @escaping @Sendable ([SpoolEvent]) -> Void) {
+        shards.attach(shard, deliver)
+    }
+
+    /// Hands over the records of one turn of a shard, in order. They are committed together, after everything that was
+    /// appended before, by whichever shard; `.committed` with this ticket or a higher one tells when. Loads are answered
+    /// after that commit. May be called from any thread; after `close` nothing happens.
+    ///
+    /// Deliveries, subscriptions and packet identifiers of a receiver that has no `.receiver` record yet, or is gone,
+    /// are ignored.
+    ///
+    /// - Parameters:
+    ///   - ticket: grows with every append of a shard; `.none` wants no answer.
+    ///   - wall: the wall time of the turn.
+    /// - Returns: the position of the first message record; meaningless if there is none. The others follow by one.
+    /// - Complexity: O(records); takes one lock, no I/O.
+    @discardableResult
+    package func append(
+        _ records: [SpoolRecord],
+        loads: [LoadRequest],
+        shard: Int,
+        ticket: Ticket,
+        wall: Timestamp
+    ) -> Position {
+        intake.append(SpoolAppend(records: records, loads: loads, shard: shard, ticket: ticket), wall: wall)
+    }
+
+    /// How many committed messages wait for a receiver.
+    package func depth(of receiver: ReceiverID) -> Int { status.depth(of: receiver) }
+
+    /// Whether commits succeed: for the health of the node.
+    package var state: SpoolState { status.state }
+
+    package var statistics: SpoolStatistics { status.statistics }
+
+    /// Commits everything that was appended, empties the log, ends the threads and closes the file. Blocking and
+    /// idempotent. On a disk that stays sick the last batch is tried a few times and then given up, unannounced.
+    package func close() {
+        intake.close()
+        writer.waitUntilEnded()
+    }
+}

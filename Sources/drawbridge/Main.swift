@@ -1,1 +1,25 @@
-@main struct Main { static func main() {} }
+import ArgumentParser
+
+/// Subcommands in the manner of git.
+@main
+struct Drawbridge: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "drawbridge",
+        abstract: "MQTT edge gateway and broker bridge.",
+        discussion: "Without a subcommand it runs: MQTT on port 1883, WebSocket, HTTP and the chat page on port 8083.",
+        version: Version.text,
+        subcommands: [RunCommand.self, CheckCommand.self, VersionCommand.self],
+        defaultSubcommand: RunCommand.self
+    )
+}
+
+enum Version {
+    static let number = "0.1.0"
+    static let text = "drawbridge \(number)"
+}
+
+struct VersionCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(commandName: "version", abstract: "Print the version.")
+
+    func run() { print(Version.text) }
+}

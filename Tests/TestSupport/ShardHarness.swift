@@ -171,10 +171,7 @@ package final class ShardHarness {
         let touched = shard.outbox.touched
         shard.outbox.touched.removeAll(keepingCapacity: true)
         for connection in touched {
-            let bytes = connection.out
-            connection.out = ByteBuffer()
-            shard.sent(connection)
-            peers[ObjectIdentifier(connection)]?.arrived(bytes)
+            peers[ObjectIdentifier(connection)]?.arrived(shard.takeBytes(of: connection))
         }
         return touched.isEmpty || step()
     }

@@ -24,8 +24,12 @@ package final class Connection {
     /// Where it comes from, for the log.
     package let peer: String
 
+    /// What the runner needs to find the channel again.
+    package weak var owner: AnyObject?
     /// Bytes to be sent; the runner takes them at the end of the turn.
     package var out = ByteBuffer()
+    /// True when the peer is told why before its connection closes: it gets the time to read it.
+    package internal(set) var hasFarewell = false
     var isTouched = false
     /// False above the write buffer's limit: QoS 0 is dropped, QoS 1 and 2 wait.
     package internal(set) var isWritable = true

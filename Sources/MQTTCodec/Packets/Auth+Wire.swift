@@ -24,7 +24,7 @@ extension PacketReader {
 
 extension WireSink {
     mutating func auth(_ auth: Auth) {
-        if auth.reason == .success && auth.properties.isAbsent { return }
+        if auth.reason == .success && auth.properties.isEmpty { return }
         byte(auth.reason.rawValue)
         properties(auth.properties, of: .auth, version: .v5)
     }

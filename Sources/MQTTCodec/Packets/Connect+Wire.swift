@@ -28,11 +28,11 @@ extension PacketReader {
         // Bridges set bit 7 of the levels that have no No Local option.
         let isBridge = level == 0x83 || level == 0x84
         guard let version = ProtocolVersion(rawValue: isBridge ? level & 0x7F : level),
-            name.string == version.protocolName
+            name == MQTTString(version.protocolName)
         else {
             throw DecodeError(
                 reason: .unsupportedProtocolVersion,
-                statement: name.string == "MQTT" ? "[5:MQTT-3.1.2-2]" : "[5:MQTT-3.1.2-1]",
+                statement: name == "MQTT" ? "[5:MQTT-3.1.2-2]" : "[5:MQTT-3.1.2-1]",
                 explanation: "unknown protocol name or level",
                 offset: start
             )

@@ -21,8 +21,8 @@ extension PacketReader {
 extension WireSink {
     mutating func disconnect(_ disconnect: Disconnect, version: ProtocolVersion) {
         guard version == .v5 else { return }
-        if disconnect.reason == .success && disconnect.properties.isAbsent { return }
+        if disconnect.reason == .success && disconnect.properties.isEmpty { return }
         byte(disconnect.reason.rawValue)
-        if !disconnect.properties.isAbsent { properties(disconnect.properties, of: .disconnect, version: version) }
+        if !disconnect.properties.isEmpty { properties(disconnect.properties, of: .disconnect, version: version) }
     }
 }

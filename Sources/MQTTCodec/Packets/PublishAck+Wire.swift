@@ -28,8 +28,8 @@ extension WireSink {
     mutating func publishAck(_ ack: PublishAck, version: ProtocolVersion) {
         twoByteInteger(ack.packetID)
         guard version == .v5 else { return }
-        if ack.reason == .success && ack.properties.isAbsent { return }
+        if ack.reason == .success && ack.properties.isEmpty { return }
         byte(ack.reason.rawValue)
-        if !ack.properties.isAbsent { properties(ack.properties, of: .publishAck, version: version) }
+        if !ack.properties.isEmpty { properties(ack.properties, of: .publishAck, version: version) }
     }
 }

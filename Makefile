@@ -1,0 +1,41 @@
+# The doors of this project. Every target makes its own set-up, so each works on a fresh clone.
+# `make` alone lists them: a line is a target with a `##` comment.
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint format release bench interop clean
+
+SWIFT ?= swift
+
+help: ## List these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: ## Set up, build and start Drawbridge on its embedded default (ARGS="..." adds arguments)
+	@scripts/setup.sh run
+	@$(SWIFT) build --product drawbridge
+	@exec "$$($(SWIFT) build --show-bin-path)/drawbridge" run $(ARGS)
+
+test: ## Set up, lint, build once, run every test: Swift, JavaScript, and the real programs of others
+	@scripts/test.sh
+
+lint: ## Check the format of all Swift code; changes nothing
+	@$(SWIFT) format lint --strict --recursive Sources Tests
+
+format: ## Format all Swift code in place
+	@$(SWIFT) format --in-place --recursive Sources Tests
+
+release: ## Build the optimised binary and print its path
+	@scripts/setup.sh run
+	@$(SWIFT) build -c release --product drawbridge
+	@echo "$$($(SWIFT) build -c release --show-bin-path)/drawbridge"
+
+bench: ## Compare with Debian's mosquitto, CPU seconds per message (release build; MQLOAD=path of mqload)
+	@scripts/setup.sh test
+	@scripts/bench.sh
+
+interop: ## Only the tests with real programs, on a debug build (ARGS="-k story" picks some)
+	@scripts/setup.sh test
+	@$(SWIFT) build --product drawbridge
+	@scripts/interop.sh $(ARGS)
+
+clean: ## Remove everything that was built, the Python tools included
+	@rm -rf .build .build-venv

@@ -1,0 +1,51 @@
+/// An address that a listener binds: `127.0.0.1:1883`, `[::]:1883`, `localhost:0`.
+package struct BindAddress: Sendable, Hashable, CustomStringConvertible {
+    /// A host name or an address, without brackets; `::` serves IPv4 too.
+    package var host: String
+    /// 0 to 65,535; 0 lets the system choose.
+    package var port: Int
+
+    package init(host: String, port: Int) {
+        self.host = host
+        self.port = port
+    }
+
+    package var description: String { host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)" }
+
+    /// True only for what can never be reached from another machine.
+    package var isLoopback: Bool {
+        if host == "::1" || host.lowercased() == "localhost" { return true }
+        guard let bytes = IPv4Text.bytes(of: host) else { return false }
+        return bytes[0] == 127
+    }
+
+    /// Whether the system would refuse to bind both: a wildcard address takes the port of every address it covers.
+    package func collides(with other: BindAddress) -> Bool {
+        guard port == other.port, port != 0 else { return false }
+        if canonicalHost == other.canonicalHost || canonicalHost == "::" || other.canonicalHost == "::" { return true }
+        if canonicalHost == "0.0.0.0" { return !other.canonicalHost.contains(":") }
+        if other.canonicalHost == "0.0.0.0" { return !canonicalHost.contains(":") }
+        return false
+    }
+
+    /// `localhost` and `127.0.0.1` are one door in practice, and host names have no case.
+    private var canonicalHost: String {
+        let lowered = host.lowercased()
+        return lowered == "localhost" ? "127.0.0.1" : lowered
+    }
+}
+
+/// Dotted IPv4 addresses, strictly: four decimal numbers, nothing else.
+enum IPv4Text {
+    /// - Returns: the four bytes, or nil when `text` is no IPv4 address.
+    static func bytes(of text: String) -> [UInt8]? {
+        let parts = text.split(separator: ".", omittingEmptySubsequences: false)
+        guard parts.count == 4 else { return nil }
+        var bytes: [UInt8] = []
+        for part in parts {
+            guard part.utf8.allSatisfy({ $0 >= 0x30 && $0 <= 0x39 }), let byte = UInt8(part) else { return nil }
+            bytes.append(byte)
+        }
+        return bytes
+    }
+}

@@ -1,0 +1,78 @@
+import BrokerCore
+import MQTTCodec
+import NIOCore
+
+extension BrokerSettings {
+    /// What the configuration means to the core.
+    package init(_ configuration: Configuration) {
+        self.init()
+        let limits = configuration.limits
+        inflightMax = limits.inflightMax
+        receiveMaximum = UInt16(clamping: limits.receiveMaximum)
+        packetBytesMax = limits.packetBytesMax
+        connectBytesMax = limits.connectBytesMax
+        topicLevelsMax = limits.topicLevelsMax
+        writeBufferBytesMax = limits.writeBufferBytesMax
+        awaitingReleaseMax = limits.awaitingReleaseMax
+        clientIDBytesMax = limits.clientIDBytesMax
+        subscriptionsMax = limits.subscriptionsMax
+        sessionExpiryMax = UInt32(clamping: limits.sessionExpiry.components.seconds)
+        connectTimeout = limits.connectTimeout
+        queueMessagesMax = configuration.queue.messagesMax
+        queueBytesMax = configuration.queue.bytesMax
+        retainedMessagesMax = configuration.retained.messagesMax
+        retainedPayloadMax = configuration.retained.payloadBytesMax
+        links = configuration.links.compactMap(LinkSettings.init)
+    }
+}
+
+extension LinkSettings {
+    /// - Returns: nil when a filter is not valid, which `ConfigurationFile.load` reports before.
+    fileprivate init?(_ configuration: LinkConfiguration) {
+        self.init(name: MQTTString(configuration.name), clientID: MQTTString(configuration.clientID))
+        version = configuration.version
+        usesBridgeBit = configuration.usesBridgeBit
+        username = configuration.username.map { MQTTString($0) }
+        password = configuration.password.map { ByteBuffer(bytes: $0.bytes) }
+        keepAlive = configuration.keepAlive
+        sessionExpiry = UInt32(clamping: configuration.sessionExpiry.components.seconds)
+        inflightMax = configuration.maxInflight
+        acknowledgementTimeout = configuration.acknowledgementTimeout
+        backoff.base = configuration.backoff.base
+        backoff.cap = configuration.backoff.cap
+        backoff.stable = configuration.backoff.stable
+        outRules = configuration.outRules.compactMap(BrokerCore.LinkRule.init)
+        inRules = configuration.inRules.compactMap(BrokerCore.LinkRule.init)
+        guard outRules.count == configuration.outRules.count, inRules.count == configuration.inRules.count else {
+            return nil
+        }
+    }
+}
+
+extension BrokerCore.LinkRule {
+    fileprivate init?(_ rule: LinkRule) {
+        guard let filter = TopicFilter(rule.filter) else { return nil }
+        self.init(filter: filter)
+        stripPrefix = MQTTString(rule.stripPrefix)
+        prefix = MQTTString(rule.topicPrefix)
+        suffix = MQTTString(rule.topicSuffix)
+        qosCap = rule.qosCap
+        retain =
+            switch rule.retain {
+            case .keep: .keep
+            case .set: .set
+            case .clear: .clear
+            }
+    }
+}
+
+extension CodecLimits {
+    /// What a connection's decoder enforces.
+    static func of(_ settings: BrokerSettings) -> CodecLimits {
+        var limits = CodecLimits()
+        limits.maximumPacketSize = settings.packetBytesMax
+        limits.maximumConnectSize = min(settings.connectBytesMax, settings.packetBytesMax)
+        limits.maximumTopicLevels = settings.topicLevelsMax
+        return limits
+    }
+}

@@ -1,0 +1,134 @@
+/// Everything that an operator may decide, already checked: whoever holds one needs no further validation.
+///
+/// Each setting states its meaning, its default and its range here; `docs/configuration.md` says the same to operators.
+/// The key in the file is given in backquotes.
+package struct Configuration: Sendable, Equatable {
+    package var node: NodeConfiguration
+    package var log = LogConfiguration()
+    package var limits = LimitsConfiguration()
+    package var queue = QueueConfiguration()
+    package var retained = RetainedConfiguration()
+    package var authentication = AuthenticationConfiguration()
+    /// `[[listener]]`: the doors, in the order of the file; never empty.
+    package var listeners: [ListenerConfiguration]
+    /// `[[link]]`: the connections to upstream brokers, in the order of the file; names are unique.
+    package var links: [LinkConfiguration]
+
+    package init(
+        node: NodeConfiguration,
+        listeners: [ListenerConfiguration] = ListenerConfiguration.defaults,
+        links: [LinkConfiguration] = []
+    ) {
+        self.node = node
+        self.listeners = listeners
+        self.links = links
+    }
+
+    /// What `drawbridge run` without a file uses: MQTT and web on loopback, a spool beside the caller, nobody else let in.
+    package static var `default`: Configuration {
+        Configuration(node: NodeConfiguration(id: Identifier.ofThisMachine()))
+    }
+}
+
+/// `[node]`: who this broker is and where it keeps its things.
+package struct NodeConfiguration: Sendable, Equatable {
+    /// `id`: this node's name in client ids of links and in `$SYS`; default: the host name; 1 to 64 characters.
+    package var id: String
+    /// `data_dir`: folder of the spool, relative to the working directory; default `./drawbridge-data`.
+    package var dataDirectory: String
+
+    package init(id: String, dataDirectory: String = "./drawbridge-data") {
+        self.id = id
+        self.dataDirectory = dataDirectory
+    }
+}
+
+/// `[log]`: how much is said, and in which shape.
+package struct LogConfiguration: Sendable, Equatable {
+    /// The level names are those of swift-log, so that `Logger.Level(rawValue:)` takes them.
+    package enum Level: String, Sendable, CaseIterable {
+        case trace, debug, info, notice, warning, error
+    }
+
+    package enum Format: String, Sendable, CaseIterable {
+        /// One line for people.
+        case text
+        /// One JSON object per line for collectors.
+        case json
+    }
+
+    /// `level`: the least important level that is written; default `info`.
+    package var level: Level = .info
+    /// `format`: default `text`.
+    package var format: Format = .text
+
+    package init() {}
+}
+
+/// `[limits]`: what one client may ask for, and how many clients there may be.
+package struct LimitsConfiguration: Sendable, Equatable {
+    /// `max_connections`: network connections of all listeners together; default 20,000; 1 to 1,000,000.
+    package var connectionsMax = 20_000
+    /// `max_packet`: bytes of a control packet after CONNECT, header included; default 1 MiB; 1 KiB to 268,435,460 bytes.
+    package var packetBytesMax = 1 << 20
+    /// `receive_maximum`: unanswered QoS 1 and 2 messages that a client may send; default 256; 1 to 65,535.
+    package var receiveMaximum = 256
+    /// `inflight`: unanswered QoS 1 and 2 messages that we send to a client; default 32; 1 to 65,535.
+    package var inflightMax = 32
+    /// `max_connect`: bytes of a CONNECT, before we know who is there; default 64 KiB; 64 bytes to `max_packet`.
+    package var connectBytesMax = 64 << 10
+    /// `max_awaiting_rel`: QoS 2 messages of a 3.x client that wait for its PUBREL; default 1,000; 1 to 65,535.
+    package var awaitingReleaseMax = 1_000
+    /// `connect_timeout`: time from accept to a whole CONNECT; default 10 s; 100 ms to 1 h.
+    package var connectTimeout = Duration.seconds(10)
+    /// `max_clientid`: bytes of a client identifier; default 256; 23 to 65,535 [5:MQTT-3.1.3-5].
+    package var clientIDBytesMax = 256
+    /// `max_topic_levels`: levels of a topic name or filter; default 128; 1 to 65,535.
+    package var topicLevelsMax = 128
+    /// `max_subscriptions`: subscriptions of one session; default 1,000; 1 to 1,000,000.
+    package var subscriptionsMax = 1_000
+    /// `write_buffer`: unsent bytes above which a slow reader gets no QoS 0; default 1 MiB; 4 KiB to 1 GiB.
+    package var writeBufferBytesMax = 1 << 20
+    /// `session_expiry`: cap for version 5, and the value for 3.x without clean session; default 7 d; 0 s to 4,294,967,295 s.
+    package var sessionExpiry = Duration.seconds(7 * 86_400)
+
+    package init() {}
+}
+
+/// `[queue]`: what a durable session keeps while its client is away.
+package struct QueueConfiguration: Sendable, Equatable {
+    package enum FullPolicy: String, Sendable, CaseIterable {
+        /// The oldest waiting message makes room for the new one.
+        case dropOldest = "drop-oldest"
+    }
+
+    /// `max_messages`: messages waiting in one session; default 10,000; 1 to 1,000,000,000.
+    package var messagesMax = 10_000
+    /// `max_bytes`: bytes waiting in one session; default 64 MiB; `max_packet` to 1 TiB, so that any one message fits.
+    package var bytesMax = 64 << 20
+    /// `on_full`: what happens to the message that does not fit; `drop-oldest` is the only policy of this version.
+    package var whenFull: FullPolicy = .dropOldest
+
+    package init() {}
+}
+
+/// `[retained]`: the store of retained messages.
+package struct RetainedConfiguration: Sendable, Equatable {
+    /// `max_messages`: topics that hold a retained message; default 100,000; 0 to 100,000,000.
+    package var messagesMax = 100_000
+    /// `max_payload`: bytes of one retained payload; default 64 KiB; 0 to 268,435,455 bytes.
+    package var payloadBytesMax = 64 << 10
+
+    package init() {}
+}
+
+/// `[auth]`: who is let in.
+package struct AuthenticationConfiguration: Sendable, Equatable {
+    /// `anonymous`: clients off loopback are let in without a password; default false.
+    ///
+    /// This version has no passwords, so on loopback everybody is let in whatever is said here, and a listener off
+    /// loopback is refused unless this is true.
+    package var allowsAnonymousOffLoopback = false
+
+    package init() {}
+}

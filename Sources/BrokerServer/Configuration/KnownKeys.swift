@@ -1,0 +1,79 @@
+/// The keys of one table of the file.
+package struct KnownKeys: Sendable {
+    /// What this version reads.
+    package let available: [String]
+    /// What the format has and this version has not: an error of its own kind, so that nobody hunts for a typing error.
+    package let later: [String]
+
+    package static let root = KnownKeys(
+        available: ["node", "log", "limits", "queue", "retained", "listener", "auth", "defaults", "link"],
+        later: ["durability", "acl", "autosubscribe", "rewrite", "webhook", "assign", "metrics"]
+    )
+    package static let node = KnownKeys(available: ["id", "data_dir", "include"], later: ["user"])
+    package static let log = KnownKeys(available: ["level", "format"], later: ["denials"])
+    package static let limits = KnownKeys(
+        available: [
+            "max_connections", "max_packet", "receive_maximum", "inflight", "max_connect", "max_awaiting_rel",
+            "connect_timeout", "max_clientid", "max_topic_levels", "max_subscriptions", "write_buffer",
+            "session_expiry",
+        ],
+        later: ["max_qos", "retain_available", "wildcards", "per_address", "retry_interval"]
+    )
+    package static let queue = KnownKeys(
+        available: ["max_messages", "max_bytes", "on_full"], later: ["max_age", "store_qos0", "watermarks"]
+    )
+    package static let retained = KnownKeys(available: ["max_messages", "max_payload"], later: ["ttl"])
+    package static let webOnly = [
+        "paths", "subprotocols", "require_subprotocol", "origins", "allow_missing_origin", "static", "max_body",
+    ]
+    package static let listener = KnownKeys(
+        available: ["name", "type", "bind"] + webOnly,
+        later: [
+            "versions", "mount", "rate", "allow", "tls", "deflate", "trusted_proxies", "cookie", "apis", "cors",
+            "idempotency_window", "token_file", "serve", "proxy_protocol",
+        ]
+    )
+    package static let authentication = KnownKeys(available: ["anonymous"], later: ["chain", "users", "jwt", "hook"])
+    package static let defaults = KnownKeys(available: ["link"], later: [])
+    package static let linkDefaults = KnownKeys(
+        available: ["protocol", "keepalive", "backoff", "ack_timeout"], later: ["loop", "probe", "probe_every"]
+    )
+    package static let link = KnownKeys(
+        available: [
+            "name", "addresses", "protocol", "bridge_bit", "client_id", "username", "password", "keepalive",
+            "session_expiry", "max_inflight", "backoff", "ack_timeout", "out", "in", "both",
+        ],
+        later: [
+            "trust_ids", "prefer", "start", "catchup_rate", "tls", "spool", "status", "loop", "probe", "probe_every",
+        ]
+    )
+    package static let backoff = KnownKeys(available: ["base", "cap", "jitter", "stable"], later: [])
+    package static let password = KnownKeys(available: ["file"], later: [])
+    package static let rule = KnownKeys(
+        available: ["filter", "to", "qos", "retain"], later: ["exclude", "priority", "expiry"]
+    )
+    package static let bothRule = KnownKeys(
+        available: ["filter", "qos", "local_prefix", "remote_prefix"],
+        later: ["retain", "exclude", "priority", "expiry"]
+    )
+
+    /// The tables in which a stray key may belong.
+    private static let homes: [(header: String, keys: KnownKeys)] = [
+        ("[node]", node), ("[log]", log), ("[limits]", limits), ("[queue]", queue), ("[retained]", retained),
+        ("[auth]", authentication), ("[[listener]]", listener), ("[[link]]", link), ("[defaults.link]", linkDefaults),
+        ("[[link.out]] or [[link.in]]", rule), ("[[link.both]]", bothRule),
+    ]
+
+    /// - Returns: what to say about `key`, nil when this version reads it here.
+    func complaint(about key: String) -> String? {
+        if available.contains(key) { return nil }
+        if later.contains(key) { return "not available in this version" }
+        if let home = Self.homes.first(where: { $0.keys.available.contains(key) }) {
+            return "unknown key here (it belongs in \(home.header))"
+        }
+        if let nearest = EditDistance.nearest(to: key, among: available + later) {
+            return "unknown key (did you mean `\(nearest)`?)"
+        }
+        return "unknown key (known here: \(available.joined(separator: ", ")))"
+    }
+}

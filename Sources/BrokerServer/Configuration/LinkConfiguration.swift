@@ -1,0 +1,80 @@
+package import MQTTCodec
+
+/// `[[link]]`: one connection to an upstream broker and what travels over it.
+package struct LinkConfiguration: Sendable, Equatable {
+    /// `name`: required, unique; 1 to 64 characters.
+    package var name: String
+    /// `addresses`: required; `mqtt://host[:port]`, tried in this order.
+    package var addresses: [LinkAddress]
+    /// `protocol`: default 5; 3.1.1 for upstreams that know no better.
+    package var version: ProtocolVersion = .v5
+    /// `bridge_bit`: set the high bit of the protocol level, by which mosquitto keeps from echoing to 3.1.1; default false.
+    package var usesBridgeBit = false
+    /// `client_id`: default `<node id>.<link name>`; the upstream keeps our session under this name.
+    package var clientID: String
+    /// `username`: default none.
+    package var username: String?
+    /// `password`: text or `{ file = "..." }`; default none.
+    package var password: Secret?
+    /// `keepalive`: default 30 s; whole seconds, 1 s to 65,535 s.
+    package var keepAlive = Duration.seconds(30)
+    /// `session_expiry`: how long the upstream keeps our session while the link is down; default 30 d; whole seconds,
+    /// 0 s (a clean session at each connect) to 4,294,967,295 s (for ever).
+    package var sessionExpiry = Duration.seconds(30 * 86_400)
+    /// `max_inflight`: unanswered QoS 1 and 2 messages in each direction; default 64; 1 to 65,535.
+    package var maxInflight = 64
+    /// `backoff`: pauses between attempts to connect.
+    package var backoff = LinkBackoff()
+    /// `ack_timeout`: without an awaited acknowledgement for so long the connection is given up; default 30 s;
+    /// 1 s to 1 h.
+    package var acknowledgementTimeout = Duration.seconds(30)
+    /// `[[link.out]]`, then the outgoing halves of `[[link.both]]`: from here to the upstream.
+    package var outRules: [LinkRule] = []
+    /// `[[link.in]]`, then the incoming halves of `[[link.both]]`: from the upstream to here.
+    package var inRules: [LinkRule] = []
+
+    package init(name: String, addresses: [LinkAddress], clientID: String) {
+        self.name = name
+        self.addresses = addresses
+        self.clientID = clientID
+    }
+}
+
+/// Where an upstream listens.
+package struct LinkAddress: Sendable, Hashable, CustomStringConvertible {
+    /// A name or an address, without brackets.
+    package var host: String
+    /// 1 to 65,535; 1883 unless said otherwise.
+    package var port: Int
+
+    package init(host: String, port: Int = 1883) {
+        self.host = host
+        self.port = port
+    }
+
+    package var description: String { host.contains(":") ? "mqtt://[\(host)]:\(port)" : "mqtt://\(host):\(port)" }
+}
+
+/// `backoff = { base, cap, jitter, stable }`: decorrelated jitter, the only kind of this version.
+package struct LinkBackoff: Sendable, Equatable {
+    /// `base`: the shortest pause; default 1 s; 10 ms to `cap`.
+    package var base = Duration.seconds(1)
+    /// `cap`: the longest pause; default 2 min; `base` to 1 d.
+    package var cap = Duration.seconds(120)
+    /// `stable`: a connection that lasted so long starts again at `base`; default 30 s; 0 s to 1 d.
+    package var stable = Duration.seconds(30)
+
+    package init() {}
+}
+
+/// A password: bytes that no log, problem or debugger description shows.
+package struct Secret: Sendable, Equatable, CustomStringConvertible, CustomDebugStringConvertible, CustomReflectable {
+    package var bytes: [UInt8]
+
+    package init(bytes: [UInt8]) { self.bytes = bytes }
+
+    package var description: String { "(secret)" }
+    package var debugDescription: String { "(secret)" }
+    /// `dump` and string interpolation of a whole configuration go through the mirror, so it has nothing to show.
+    package var customMirror: Mirror { Mirror(self, children: []) }
+}

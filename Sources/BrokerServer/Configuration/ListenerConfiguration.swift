@@ -1,0 +1,62 @@
+/// `[[listener]]`: one kind of door with the addresses where it opens.
+package struct ListenerConfiguration: Sendable, Equatable {
+    package enum Kind: Sendable, Equatable {
+        /// `type = "mqtt"`: MQTT over TCP.
+        case mqtt
+        /// `type = "web"`: MQTT over WebSocket, publish and subscribe over HTTP, and the chat page, on one port.
+        case web(WebConfiguration)
+    }
+
+    /// `name`: in the log and in metrics; default: the type, with a number when taken; unique.
+    package var name: String
+    /// `type`: default `mqtt`.
+    package var kind: Kind
+    /// `bind`: at least one address; default `127.0.0.1:1883` for mqtt and `127.0.0.1:8083` for web.
+    package var addresses: [BindAddress]
+
+    package init(name: String, kind: Kind, addresses: [BindAddress]) {
+        self.name = name
+        self.kind = kind
+        self.addresses = addresses
+    }
+
+    /// The doors of a node whose file names none: both on loopback.
+    package static var defaults: [ListenerConfiguration] {
+        [
+            ListenerConfiguration(name: "mqtt", kind: .mqtt, addresses: [defaultMQTTAddress]),
+            ListenerConfiguration(name: "web", kind: .web(WebConfiguration()), addresses: [defaultWebAddress]),
+        ]
+    }
+
+    package static var defaultMQTTAddress: BindAddress { BindAddress(host: "127.0.0.1", port: 1883) }
+    package static var defaultWebAddress: BindAddress { BindAddress(host: "127.0.0.1", port: 8083) }
+}
+
+/// What only a listener of type `web` has.
+package struct WebConfiguration: Sendable, Equatable {
+    /// What is served for a GET that is neither an upgrade nor an interface.
+    package enum StaticContent: String, Sendable, CaseIterable {
+        /// The chat page and `mqtt.js` that come with the program.
+        case builtin
+        case none
+    }
+
+    /// `paths`: where a WebSocket upgrade is accepted; default `/mqtt` and `/`; each begins with a slash.
+    package var paths: [String] = ["/mqtt", "/"]
+    /// `subprotocols`: accepted WebSocket subprotocols, the preferred first; default `mqtt`, `mqttv3.1`.
+    package var subprotocols: [String] = ["mqtt", "mqttv3.1"]
+    /// `require_subprotocol`: refuse an upgrade that offers none of them; default true.
+    package var requiresSubprotocol = true
+    /// `origins`: web pages of others that may connect: `https://chat.example.com`, `https://*.example.com`; default none.
+    ///
+    /// A page of our own (Origin equal to Host, and Host a name or address of the listener) needs no entry.
+    package var origins: [String] = []
+    /// `allow_missing_origin`: let in clients that send no Origin, which no browser does; default true.
+    package var allowsMissingOrigin = true
+    /// `static`: default `builtin`.
+    package var staticContent: StaticContent = .builtin
+    /// `max_body`: bytes of an HTTP request body; default 1 MiB; 1 byte to 256 MiB.
+    package var bodyBytesMax = 1 << 20
+
+    package init() {}
+}

@@ -1,0 +1,185 @@
+import BrokerCore
+import Logging
+import MQTTCodec
+import NIOCore
+
+/// Bytes to packets to the shard, for one connection: a client over TCP or WebSocket, or a link's upstream. One handler
+/// does all of it, so that nothing is boxed between stages and an idle connection is small.
+final class ConnectionHandler: ChannelInboundHandler {
+    typealias InboundIn = ByteBuffer
+    typealias OutboundOut = ByteBuffer
+
+    private let runner: ShardRunner
+    private var decoder: PacketDecoder
+    /// Set for MQTT over WebSocket.
+    private var framing: WebSocketFraming?
+    /// The upstream's connection that this handler was made for; a client's is made when its channel is there.
+    private var connection: Connection?
+    /// Bytes that are not decoded yet: the start of a packet, or what arrived while the connection was held.
+    private var pending = ByteBuffer()
+    private var context: ChannelHandlerContext?
+    private var isReading = true
+    private var isClosing = false
+
+    /// How long a peer that was told why has time to read it.
+    private static let lingerTime = TimeAmount.seconds(1)
+    /// WebSocket's word for an orderly end (RFC 6455 §7.4.1).
+    private static let normalClosure: UInt16 = 1000
+
+    /// - Parameters:
+    ///   - connection: of a link; nil for a client.
+    ///   - framing: for MQTT over WebSocket.
+    init(runner: ShardRunner, decoder: PacketDecoder, connection: Connection? = nil, framing: WebSocketFraming? = nil) {
+        self.runner = runner
+        self.decoder = decoder
+        self.connection = connection
+        self.framing = framing
+    }
+
+    func handlerAdded(context: ChannelHandlerContext) {
+        self.context = context
+        runner.handlerOpened()
+        if connection == nil {
+            connection = runner.shard.opened(peer: context.remoteAddress?.description ?? "local", now: runner.now)
+        }
+        connection?.owner = self
+        runner.turn()
+    }
+
+    func handlerRemoved(context: ChannelHandlerContext) {
+        ended()
+        self.context = nil
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        ended()
+        context.fireChannelInactive()
+    }
+
+    private func ended() {
+        guard let connection else { return }
+        self.connection = nil
+        isClosing = true
+        runner.shard.closed(connection, now: runner.now)
+        runner.handlerClosed()
+        runner.turn()
+    }
+
+    // MARK: - Inbound
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        guard !isClosing else { return }
+        var bytes = Self.unwrapInboundIn(data)
+        if framing != nil {
+            guard unframe(&bytes, context) else { return }
+        } else if pending.readableBytes == 0 {
+            pending = bytes
+        } else {
+            pending.writeBuffer(&bytes)
+        }
+        decode()
+        runner.turn()
+    }
+
+    /// Passes whole packets to the shard, as long as it takes them.
+    private func decode() {
+        guard let connection else { return }
+        let now = runner.now
+        do throws(DecodeError) {
+            while !connection.isHeld, connection.state != .closing, let packet = try decoder.next(from: &pending) {
+                runner.shard.received(packet, on: connection, now: now)
+            }
+        } catch {
+            runner.shard.decodeFailed(error, version: decoder.version, on: connection, now: now)
+        }
+        if pending.readableBytes == 0 || connection.state == .closing {
+            pending = ByteBuffer()
+        } else if pending.readableBytes < pending.storageCapacity / 4 {
+            // A small rest would hold the whole read buffer.
+            pending = ByteBuffer(bytes: pending.readableBytesView)
+        }
+        setReading(!connection.isHeld)
+    }
+
+    /// - Returns: false when the peer broke the framing and is being closed.
+    private func unframe(_ bytes: inout ByteBuffer, _ context: ChannelHandlerContext) -> Bool {
+        var replies = ByteBuffer()
+        do throws(WebSocketError) {
+            try framing?.receive(&bytes, into: &pending, replies: &replies)
+        } catch {
+            // [5:MQTT-6.0.0-1] [311:MQTT-6.0.0-1] text frames and whatever else RFC 6455 forbids.
+            WebSocketFraming.writeClose(code: error.closeCode, into: &replies)
+            context.writeAndFlush(Self.wrapOutboundOut(replies), promise: nil)
+            close(lingering: true)
+            return false
+        }
+        if replies.readableBytes > 0 { context.writeAndFlush(Self.wrapOutboundOut(replies), promise: nil) }
+        if framing?.isClosed == true {
+            decode()
+            runner.turn()
+            close(lingering: true)
+            return false
+        }
+        return true
+    }
+
+    /// The shard takes packets again.
+    func resume() {
+        guard !isClosing else { return }
+        decode()
+        runner.turn()
+    }
+
+    private func setReading(_ wanted: Bool) {
+        guard wanted != isReading, !isClosing, let context else { return }
+        isReading = wanted
+        context.channel.setOption(.autoRead, value: wanted).assumeIsolated().whenFailure { error in
+            context.fireErrorCaught(error)
+        }
+    }
+
+    func channelWritabilityChanged(context: ChannelHandlerContext) {
+        if let connection {
+            runner.shard.writabilityChanged(connection, isWritable: context.channel.isWritable, now: runner.now)
+            setReading(!connection.isHeld)
+            runner.turn()
+        }
+        context.fireChannelWritabilityChanged()
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        // The socket is broken; the shard hears of it when the channel is inactive.
+        runner.logger.debug("connection error", metadata: ["detail": "\(error)"])
+        context.close(promise: nil)
+    }
+
+    // MARK: - Outbound
+
+    /// Writes what a turn has for this peer: one write, one flush.
+    func send(_ bytes: ByteBuffer) {
+        guard let context, !isClosing, bytes.readableBytes > 0 else { return }
+        if framing != nil {
+            var header = ByteBuffer()
+            WebSocketFraming.writeHeader(payloadBytes: bytes.readableBytes, into: &header)
+            context.write(Self.wrapOutboundOut(header), promise: nil)
+        }
+        context.writeAndFlush(Self.wrapOutboundOut(bytes), promise: nil)
+    }
+
+    /// - Parameter lingering: the peer was told why and gets the time to read it: what it still sends is read and
+    ///   dropped, since closing with unread bytes would take the farewell back.
+    func close(lingering: Bool) {
+        guard let context, !isClosing else { return }
+        isClosing = true
+        pending = ByteBuffer()
+        if framing?.isClosed == false {
+            var farewell = ByteBuffer()
+            WebSocketFraming.writeClose(code: Self.normalClosure, into: &farewell)
+            context.writeAndFlush(Self.wrapOutboundOut(farewell), promise: nil)
+        }
+        guard lingering else { return context.close(promise: nil) }
+        context.channel.setOption(.autoRead, value: true).assumeIsolated().whenComplete { _ in }
+        context.close(mode: .output, promise: nil)
+        context.eventLoop.assumeIsolated().scheduleTask(in: Self.lingerTime) { context.close(promise: nil) }
+    }
+}

@@ -1,0 +1,27 @@
+package import BrokerCore
+
+/// What the web port needs from the broker: two questions, asked from any thread.
+package struct Gateway: Sendable {
+    /// Hands a message to the broker. Returns after the commit of everything that it had to store; throws a
+    /// `GatewayRefusal` (or anything else, which counts as `.draining`) when the message was not accepted.
+    package let publish: @Sendable (GatewayPublish) async throws -> GatewayReceipt
+    package let health: @Sendable () async -> NodeHealth
+
+    package init(
+        publish: @escaping @Sendable (GatewayPublish) async throws -> GatewayReceipt,
+        health: @escaping @Sendable () async -> NodeHealth
+    ) {
+        self.publish = publish
+        self.health = health
+    }
+}
+
+/// Why the broker did not take a message.
+package enum GatewayRefusal: Error, Sendable, Equatable {
+    /// The node is shutting down: 503.
+    case draining
+    /// The spool or a receiver is full, or the disk is sick; nothing was delivered: 507.
+    case full
+    /// The access rules forbid the topic: 403.
+    case notAllowed
+}

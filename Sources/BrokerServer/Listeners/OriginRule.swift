@@ -1,0 +1,92 @@
+/// Which web pages may talk to this listener (promise 7 of the design).
+///
+/// A browser lets any page open a WebSocket to, or post to, any address it can reach, the user's own machine included;
+/// all it does is tell us the page's origin. So a request with an Origin passes only when that is configured, or when
+/// the page came from this very listener: Origin equals Host, and Host is a name or address of ours. The second half
+/// matters: with DNS rebinding a stranger's name leads to our address, and then Origin and Host agree on that name.
+///
+/// Programs send no Origin; they pass, unless the listener is told otherwise.
+package struct OriginRule: Sendable {
+    private static let loopbackNames: Set<String> = ["localhost", "127.0.0.1", "[::1]"]
+
+    /// "http", or "https" behind TLS.
+    private let scheme: String
+    private let patterns: [WebOriginPattern]
+    private let allowsMissingOrigin: Bool
+    /// Names that are ours whatever address a connection came in at; in lower case, IPv6 in brackets.
+    private let ownNames: Set<String>
+    private let isLoopback: Bool
+    private let isWildcard: Bool
+
+    /// - Parameters:
+    ///   - listenerHost: the host that the listener was told to bind: a name, an address, or a wildcard address.
+    ///   - systemName: the host name of the machine; counts for wildcard listeners, also as `name.local`.
+    package init(
+        listenerHost: String,
+        scheme: String = "http",
+        patterns: [WebOriginPattern],
+        allowsMissingOrigin: Bool,
+        systemName: String?
+    ) {
+        self.scheme = scheme
+        self.patterns = patterns
+        self.allowsMissingOrigin = allowsMissingOrigin
+        let host = Self.bracketed(listenerHost)
+        isWildcard = ["0.0.0.0", "[::]", "[::0]", "*", ""].contains(host)
+        isLoopback = Self.loopbackNames.contains(host) || host.hasPrefix("127.")
+        if isWildcard {
+            var names = Self.loopbackNames
+            if let system = systemName?.lowercased(), let label = system.split(separator: ".").first {
+                names.formUnion([system, String(label), label + ".local"])
+            }
+            ownNames = names
+        } else if isLoopback {
+            ownNames = Self.loopbackNames.union([host])
+        } else {
+            ownNames = [host]
+        }
+    }
+
+    /// True when the request may be served.
+    ///
+    /// - Parameters:
+    ///   - origins: every Origin field of the request, as it came.
+    ///   - host: the value of its Host field.
+    ///   - localAddress: the address at which the connection was accepted, without port.
+    package func accepts(origins: [String], host: String?, localAddress: String?) -> Bool {
+        guard let first = origins.first else { return allowsMissingOrigin }
+        guard origins.count == 1, let origin = WebOrigin(first) else { return false }
+        if patterns.contains(where: { $0.matches(origin) }) {
+            return true
+        }
+        guard let host, let own = WebOrigin(host: host, scheme: scheme), own == origin else { return false }
+        return isOwn(own.host, localAddress: localAddress)
+    }
+
+    /// True when an answer to a plain GET may go to whoever asks under this Host. Browsers send no Origin with a GET to
+    /// the page's own host, so here the Host alone tells a rebound name; only loopback listeners can afford to insist,
+    /// since others stand behind proxies and names that we do not know.
+    package func acceptsHost(_ host: String?, localAddress: String?) -> Bool {
+        guard isLoopback, let host else { return true }
+        guard let own = WebOrigin(host: host, scheme: scheme) else { return false }
+        return isOwn(own.host, localAddress: localAddress)
+            || patterns.contains { pattern in
+                ["http", "https"].contains { scheme in
+                    WebOrigin(host: host, scheme: scheme).map(pattern.matches) ?? false
+                }
+            }
+    }
+
+    private func isOwn(_ host: String, localAddress: String?) -> Bool {
+        ownNames.contains(host) || localAddress.map { Self.bracketed($0) == host } ?? false
+    }
+
+    /// An address as it stands in a URL. An IPv4 client of an IPv6 socket has a mapped address.
+    private static func bracketed(_ address: String) -> String {
+        let address = address.lowercased()
+        if address.hasPrefix("::ffff:"), address.contains(".") {
+            return String(address.dropFirst("::ffff:".utf8.count))
+        }
+        return address.contains(":") && !address.hasPrefix("[") ? "[" + address + "]" : address
+    }
+}

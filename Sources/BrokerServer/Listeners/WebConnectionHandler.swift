@@ -1,0 +1,490 @@
+import BrokerCore
+import Logging
+import NIOCore
+import NIOHTTP1
+import NIOWebSocket
+
+/// One connection of the web port while it speaks HTTP: requests in, answers out, one at a time, until the client goes
+/// or the connection becomes a WebSocket.
+///
+/// What a request means is `HTTPGateway`'s business; here are order, limits and time. Pipelined requests wait in
+/// `waiting`; while anything waits or is being answered nothing is read, so at most one read's worth is held. Nor is
+/// anything answered while the client does not take the answers: a read full of small requests for a large page would
+/// else fill the memory with it a thousand times.
+///
+/// ```
+///        +------------------- keep-alive ------------------+
+///        v                                                 |
+///      idle --head--> receiving --end--> answering --answer+--close--> closing --(peer closed, or 2 s)--> closed
+///        |               |                                                ^
+///        |               +-- body too large, too slow, malformed ---------+
+///        +--head and end of an upgrade--> upgrading --(next handler is there)--> bytes pass through, this one leaves
+/// ```
+///
+/// The answer to a request that is not read to its end closes the connection, first the sending side only: a full
+/// close with unread bytes makes the kernel send a reset, which can overtake the answer.
+final class WebConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler {
+    typealias InboundIn = HTTPServerRequestPart
+    typealias InboundOut = ByteBuffer
+    typealias OutboundIn = HTTPServerResponsePart
+    typealias OutboundOut = HTTPServerResponsePart
+
+    struct Limits: Sendable {
+        var bodyBytesMax: Int
+        var firstRequestTimeout: TimeAmount
+        var bodyTimeout: TimeAmount
+        var idleTimeout: TimeAmount
+    }
+
+    /// What is left of a request's head once it was judged.
+    private struct Request {
+        var verdict: HTTPGateway.Verdict
+        var head: HTTPRequestHead
+        /// False also after an Upgrade that was left aside: the parser stops after such a request.
+        var keepsAlive: Bool
+    }
+
+    private enum State {
+        case idle
+        case receiving(Request)
+        case answering(Request)
+        case closing
+        case upgrading
+        case closed
+    }
+
+    /// What came while a request was being answered.
+    private enum Event {
+        case part(HTTPServerRequestPart)
+        case malformed(any Error)
+        case inputClosed
+    }
+
+    private static let lingering = TimeAmount.seconds(2)
+
+    private let gateway: HTTPGateway
+    private let broker: Gateway
+    private let limits: Limits
+    private let decoder: ByteToMessageHandler<HTTPRequestDecoder>
+    private let encoder: HTTPResponseEncoder
+    private let openConnection: @Sendable (any Channel) -> EventLoopFuture<Void>
+    private let logger: Logger
+
+    private var state = State.idle
+    /// The body of the request in `receiving`; kept outside of the state so that appending never copies.
+    private var body = ByteBuffer()
+    private var waiting = CircularBuffer<Event>(initialCapacity: 2)
+    private var isWorkingThroughWaiting = false
+    private var isReadWithheld = false
+    private var isQuiescing = false
+    /// Input that belongs to the handler after us, and the events behind it.
+    private var heldBytes: [NIOAny] = []
+    private var isInputClosedHeld = false
+    private var isDecoderGone = false
+    /// Answer bytes that the peer had not taken when the deadline was last looked at.
+    private var untaken = Int.max
+    /// When the peer must have done what it has to do; nil while it waits for us.
+    private var deadline: NIODeadline?
+    private var timer: (at: NIODeadline, task: Scheduled<Void>)?
+
+    init(
+        gateway: HTTPGateway,
+        broker: Gateway,
+        limits: Limits,
+        decoder: ByteToMessageHandler<HTTPRequestDecoder>,
+        encoder: HTTPResponseEncoder,
+        logger: Logger,
+        openConnection: @escaping @Sendable (any Channel) -> EventLoopFuture<Void>
+    ) {
+        self.gateway = gateway
+        self.broker = broker
+        self.limits = limits
+        self.decoder = decoder
+        self.encoder = encoder
+        self.logger = logger
+        self.openConnection = openConnection
+    }
+
+    // MARK: Channel events
+
+    func handlerAdded(context: ChannelHandlerContext) {
+        expect(within: limits.firstRequestTimeout, context)
+    }
+
+    func handlerRemoved(context: ChannelHandlerContext) {
+        end()
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        end()
+        context.fireChannelInactive()
+    }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        guard !isDecoderGone else {
+            heldBytes.append(data)
+            return
+        }
+        received(.part(Self.unwrapInboundIn(data)), context)
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        switch error {
+        case ByteToMessageDecoderError.leftoverDataWhenDone(let bytes):
+            // What the client sent right behind its upgrade request. It comes as an error, so that bytes and parts of
+            // requests can never be taken for each other.
+            if case .upgrading = state {
+                heldBytes.append(NIOAny(bytes))
+            }
+        case is HTTPParserError:
+            received(.malformed(error), context)
+        default:
+            logger.debug("web connection failed", metadata: ["error": "\(error)"])
+            context.close(promise: nil)
+        }
+    }
+
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        switch event {
+        case is ChannelShouldQuiesceEvent:
+            isQuiescing = true
+            if case .idle = state, waiting.isEmpty {
+                context.close(promise: nil)
+            }
+        case ChannelEvent.inputClosed:
+            if case .upgrading = state {
+                isInputClosedHeld = true
+            } else {
+                received(.inputClosed, context)
+            }
+        default:
+            context.fireUserInboundEventTriggered(event)
+        }
+    }
+
+    func channelWritabilityChanged(context: ChannelHandlerContext) {
+        workThroughWaiting(context)
+        context.fireChannelWritabilityChanged()
+    }
+
+    func read(context: ChannelHandlerContext) {
+        if mayRead(context) {
+            context.read()
+        } else {
+            isReadWithheld = true
+        }
+    }
+
+    // MARK: Requests
+
+    private func mayRead(_ context: ChannelHandlerContext) -> Bool {
+        switch state {
+        case .idle: waiting.isEmpty && context.channel.isWritable
+        case .receiving: waiting.isEmpty
+        case .answering, .upgrading: false
+        case .closing, .closed: true
+        }
+    }
+
+    /// Takes events in order, one at a time. A loop and not a recursion: a single read may hold thousands of requests.
+    private func received(_ event: Event, _ context: ChannelHandlerContext) {
+        waiting.append(event)
+        workThroughWaiting(context)
+    }
+
+    private func workThroughWaiting(_ context: ChannelHandlerContext) {
+        guard !isWorkingThroughWaiting else { return }
+        isWorkingThroughWaiting = true
+        loop: while !waiting.isEmpty {
+            switch state {
+            case .answering:
+                break loop
+            case .idle where !context.channel.isWritable:
+                break loop
+            case .idle, .receiving, .closing, .upgrading, .closed:
+                handle(waiting.removeFirst(), context)
+            }
+        }
+        isWorkingThroughWaiting = false
+        if isReadWithheld, mayRead(context) {
+            isReadWithheld = false
+            context.read()
+        }
+    }
+
+    private func handle(_ event: Event, _ context: ChannelHandlerContext) {
+        switch (state, event) {
+        case (.idle, .part(.head(let head))):
+            headReceived(head, context)
+        case (.receiving(let request), .part(.body(let bytes))):
+            bodyReceived(bytes, of: request, context)
+        case (.receiving(let request), .part(.end)):
+            requestEnded(request, context)
+        case (.idle, .malformed(let error)), (.receiving, .malformed(let error)):
+            malformed(error, context)
+        case (.upgrading, .part), (.upgrading, .malformed):
+            // The parser stops at an upgrade; should it ever see one differently than we do, nobody gets confused.
+            context.close(promise: nil)
+        case (.idle, .inputClosed), (.receiving, .inputClosed), (.closing, .inputClosed), (.upgrading, .inputClosed):
+            context.close(promise: nil)
+        case (.idle, .part), (.receiving, .part(.head)), (.closing, .part), (.closing, .malformed), (.closed, _),
+            (.answering, _):
+            break
+        }
+    }
+
+    private func headReceived(_ head: HTTPRequestHead, _ context: ChannelHandlerContext) {
+        let verdict = gateway.judge(head, localAddress: context.channel.localAddress?.ipAddress)
+        let request = Request(
+            verdict: verdict,
+            head: head,
+            keepsAlive: head.isKeepAlive && !head.headers.contains(name: "Upgrade")
+        )
+        switch verdict {
+        case .refuse(let answer):
+            send(answer, to: request, closes: true, context)
+            return
+        case .answer(let answer) where head.announcesBody:
+            // Refused before the body: it is not worth reading.
+            send(answer, to: request, closes: true, context)
+            return
+        case .answer, .publish, .health, .openWebSocket:
+            break
+        }
+        if head.headers.contains(name: "Expect"), head.version.minor >= 1, head.announcesBody {
+            let head = HTTPResponseHead(version: .http1_1, status: .continue)
+            context.writeAndFlush(Self.wrapOutboundOut(.head(head)), promise: nil)
+        }
+        state = .receiving(request)
+        expect(within: limits.bodyTimeout, context)
+    }
+
+    private func bodyReceived(_ bytes: ByteBuffer, of request: Request, _ context: ChannelHandlerContext) {
+        guard bytes.readableBytes <= limits.bodyBytesMax - body.readableBytes else {
+            send(gateway.bodyTooLarge, to: request, closes: true, context)
+            return
+        }
+        body.writeImmutableBuffer(bytes)
+    }
+
+    private func requestEnded(_ request: Request, _ context: ChannelHandlerContext) {
+        deadline = nil
+        switch request.verdict {
+        case .answer(let answer), .refuse(let answer):
+            send(answer, to: request, closes: false, context)
+        case .publish(var message):
+            message.payload = body
+            body = ByteBuffer()
+            state = .answering(request)
+            let publish = broker.publish
+            ask(context) { [message] in
+                do {
+                    return PublishRoute.answer(try await publish(message))
+                } catch {
+                    return PublishRoute.answer(error)
+                }
+            }
+        case .health:
+            state = .answering(request)
+            let health = broker.health
+            ask(context) { HealthRoute.answer(await health()) }
+        case .openWebSocket(let subprotocol):
+            upgrade(request.head, subprotocol, context)
+        }
+    }
+
+    /// Asks the broker, and answers when it has answered.
+    private func ask(_ context: ChannelHandlerContext, _ question: @escaping @Sendable () async -> HTTPAnswer) {
+        context.eventLoop.makeFutureWithTask(question).assumeIsolated().whenSuccess { answer in
+            // The client may be gone by now.
+            guard case .answering(let request) = self.state else { return }
+            self.send(answer, to: request, closes: false, context)
+            self.workThroughWaiting(context)
+        }
+    }
+
+    private func malformed(_ error: any Error, _ context: ChannelHandlerContext) {
+        var head = HTTPRequestHead(version: .http1_1, method: .GET, uri: "/")
+        if case .receiving(let request) = state {
+            head = request.head
+        }
+        var answer = HTTPAnswer.problem(.badRequest, "This is not HTTP/1.1.")
+        switch error as? HTTPParserError {
+        case .headerOverflow:
+            answer = .problem(.requestHeaderFieldsTooLarge, "The head of the request is too large.")
+        case .invalidURL:
+            answer = .problem(.badRequest, "The target of a request is ASCII; other characters are percent-encoded.")
+        case .invalidEOFState:
+            context.close(promise: nil)
+            return
+        default:
+            break
+        }
+        send(answer, to: Request(verdict: .answer(answer), head: head, keepsAlive: false), closes: true, context)
+    }
+
+    // MARK: Answers
+
+    private func send(_ answer: HTTPAnswer, to request: Request, closes: Bool, _ context: ChannelHandlerContext) {
+        let keepsAlive = request.keepsAlive && !closes && !isQuiescing
+        untaken = .max
+        var head = HTTPResponseHead(version: .http1_1, status: answer.status, headers: answer.headers)
+        if answer.status != .notModified {
+            head.headers.replaceOrAdd(name: "Content-Length", value: String(answer.body.readableBytes))
+        }
+        if !keepsAlive {
+            head.headers.replaceOrAdd(name: "Connection", value: "close")
+        } else if request.head.version.minor == 0 {
+            head.headers.replaceOrAdd(name: "Connection", value: "keep-alive")
+        }
+        body = ByteBuffer()
+        context.write(Self.wrapOutboundOut(.head(head)), promise: nil)
+        if answer.body.readableBytes > 0, request.head.method != .HEAD {
+            context.write(Self.wrapOutboundOut(.body(.byteBuffer(answer.body))), promise: nil)
+        }
+        guard !keepsAlive else {
+            state = .idle
+            expect(within: limits.idleTimeout, context)
+            context.writeAndFlush(Self.wrapOutboundOut(.end(nil)), promise: nil)
+            return
+        }
+        state = .closing
+        expect(within: limits.idleTimeout, context)
+        let sent = context.eventLoop.makePromise(of: Void.self)
+        sent.futureResult.assumeIsolated().whenComplete { _ in
+            guard case .closing = self.state else { return }
+            self.expect(within: Self.lingering, context)
+            context.close(mode: .output, promise: nil)
+        }
+        context.writeAndFlush(Self.wrapOutboundOut(.end(nil)), promise: sent)
+    }
+
+    // MARK: WebSocket
+
+    /// Writes the headers of the 101 answer; all that we use of it.
+    private static let upgrader = NIOTypedWebSocketServerUpgrader<Void>(
+        shouldUpgrade: { channel, _ in channel.eventLoop.makeSucceededFuture(HTTPHeaders()) },
+        upgradePipelineHandler: { channel, _ in channel.eventLoop.makeSucceededVoidFuture() }
+    )
+
+    private func upgrade(_ head: HTTPRequestHead, _ subprotocol: String?, _ context: ChannelHandlerContext) {
+        state = .upgrading
+        let pipeline = context.pipeline.syncOperations
+        let channel = context.channel
+        Self.upgrader.buildUpgradeResponse(channel: channel, upgradeRequest: head, initialResponseHeaders: [:])
+            .and(pipeline.removeHandler(decoder))
+            .assumeIsolated()
+            .flatMap { headers, _ in
+                self.isDecoderGone = true
+                var response = HTTPResponseHead(version: .http1_1, status: .switchingProtocols, headers: headers)
+                if let subprotocol {
+                    response.headers.add(name: "Sec-WebSocket-Protocol", value: subprotocol)
+                }
+                return context.writeAndFlush(Self.wrapOutboundOut(.head(response)))
+            }
+            .flatMap { pipeline.removeHandler(self.encoder) }
+            .flatMapThrowing {
+                // HTTP clients may close their sending side and wait for the answer; in MQTT that means goodbye.
+                try channel.syncOptions?.setOption(.allowRemoteHalfClosure, value: false)
+            }
+            .flatMap { self.openConnection(channel) }
+            .whenComplete { result in
+                switch result {
+                case .success: self.handOver(context)
+                case .failure(let error):
+                    self.logger.debug("WebSocket not opened", metadata: ["error": "\(error)"])
+                    context.close(promise: nil)
+                }
+            }
+    }
+
+    /// Gives the handler after us what arrived for it meanwhile, and leaves.
+    private func handOver(_ context: ChannelHandlerContext) {
+        guard case .upgrading = state else { return }
+        let bytes = heldBytes
+        heldBytes = []
+        for data in bytes {
+            context.fireChannelRead(data)
+        }
+        if !bytes.isEmpty {
+            context.fireChannelReadComplete()
+        }
+        if isQuiescing {
+            context.fireUserInboundEventTriggered(ChannelShouldQuiesceEvent())
+        }
+        if isInputClosedHeld {
+            context.close(promise: nil)
+        }
+        let mustRead = isReadWithheld
+        end()
+        context.pipeline.syncOperations.removeHandler(context: context, promise: nil)
+        if mustRead {
+            context.channel.read()
+        }
+    }
+
+    // MARK: Time
+
+    private func expect(within time: TimeAmount, _ context: ChannelHandlerContext) {
+        let deadline = context.eventLoop.now + time
+        self.deadline = deadline
+        if let timer {
+            // A timer that is too early looks again when it fires; most are, and none is moved per request.
+            guard deadline < timer.at else { return }
+            timer.task.cancel()
+        }
+        schedule(at: deadline, context)
+    }
+
+    private func schedule(at deadline: NIODeadline, _ context: ChannelHandlerContext) {
+        let task = context.eventLoop.assumeIsolated().scheduleTask(deadline: deadline) {
+            self.timer = nil
+            self.timeReached(context)
+        }
+        timer = (deadline, task)
+    }
+
+    private func timeReached(_ context: ChannelHandlerContext) {
+        guard let deadline else { return }
+        guard deadline <= context.eventLoop.now else {
+            schedule(at: deadline, context)
+            return
+        }
+        self.deadline = nil
+        switch state {
+        case .receiving(let request):
+            send(.problem(.requestTimeout, "The body did not arrive in time."), to: request, closes: true, context)
+        case .idle, .closing:
+            // A slow line that still takes bytes is not idle.
+            let left = unsentBytes(context)
+            if left > 0, left < untaken {
+                untaken = left
+                expect(within: limits.idleTimeout, context)
+            } else {
+                context.close(promise: nil)
+            }
+        case .answering, .upgrading:
+            context.close(promise: nil)
+        case .closed:
+            break
+        }
+    }
+
+    private func unsentBytes(_ context: ChannelHandlerContext) -> Int {
+        do {
+            return try context.channel.syncOptions?.getOption(.bufferedWritableBytes) ?? 0
+        } catch {
+            return 0
+        }
+    }
+
+    private func end() {
+        state = .closed
+        deadline = nil
+        timer?.task.cancel()
+        timer = nil
+        waiting.removeAll()
+        heldBytes = []
+        body = ByteBuffer()
+    }
+}

@@ -1,0 +1,136 @@
+import BrokerCore
+package import Logging
+package import NIOCore
+import NIOHTTP1
+import NIOPosix
+
+/// Why a web port was not opened, besides what the system says.
+package enum WebListenerError: Error, Sendable, Equatable {
+    /// An entry of `origins` is neither `scheme://host[:port]` nor `scheme://*.domain`.
+    case invalidOrigin(String)
+}
+
+/// One web port: HTTP publish, health, pages, and the door through which MQTT over WebSocket comes in.
+package enum WebListener {
+    /// Binds and accepts.
+    ///
+    /// - Parameters:
+    ///   - gateway: asked for every HTTP publish and health question.
+    ///   - pages: served when `options.servesPages`.
+    ///   - openConnection: called on the connection's event loop once the 101 answer is written and the HTTP handlers
+    ///     are gone. It adds the handler that speaks WebSocket frames and MQTT at the end of the pipeline; bytes that
+    ///     came behind the upgrade request are delivered to it when its future succeeds. From then on the end of the
+    ///     peer's input closes the channel.
+    /// - Returns: the listening channel. Closing it stops accepting; `ChannelShouldQuiesceEvent` in its pipeline also
+    ///   reaches the connections.
+    package static func bind(
+        options: WebListenerOptions,
+        group: any EventLoopGroup,
+        gateway: Gateway,
+        pages: [StaticPage],
+        logger: Logger,
+        openConnection: @escaping @Sendable (any Channel) -> EventLoopFuture<Void>
+    ) -> EventLoopFuture<any Channel> {
+        let router: HTTPGateway
+        do throws(WebListenerError) {
+            router = try self.router(options: options, pages: pages, systemName: HostName.current())
+        } catch {
+            return group.any().makeFailedFuture(error)
+        }
+        return ServerBootstrap(group: group)
+            .serverChannelOption(.backlog, value: 1024)
+            .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+            .serverChannelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    try channel.pipeline.syncOperations.addHandler(AcceptedConnections())
+                }
+            }
+            .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
+            .childChannelOption(.allowRemoteHalfClosure, value: true)
+            .childChannelOption(.maxMessagesPerRead, value: 1)
+            .childChannelOption(
+                .recvAllocator,
+                value: AdaptiveRecvByteBufferAllocator(minimum: 64, initial: 512, maximum: 65_536)
+            )
+            .childChannelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    try configure(
+                        channel,
+                        options: options,
+                        router: router,
+                        gateway: gateway,
+                        logger: logger,
+                        openConnection: openConnection
+                    )
+                }
+            }
+            .bind(host: unbracketed(options.host), port: options.port)
+    }
+
+    /// An IPv6 address may be written as in a URL.
+    private static func unbracketed(_ host: String) -> String {
+        host.hasPrefix("[") && host.hasSuffix("]") ? String(host.dropFirst().dropLast()) : host
+    }
+
+    /// Puts the HTTP handlers into the pipeline of a connection; on its event loop.
+    package static func configure(
+        _ channel: any Channel,
+        options: WebListenerOptions,
+        router: HTTPGateway,
+        gateway: Gateway,
+        logger: Logger,
+        openConnection: @escaping @Sendable (any Channel) -> EventLoopFuture<Void>
+    ) throws {
+        var headLimits = NIOHTTPDecoderLimitConfiguration()
+        headLimits.maxHeaderFieldSize = options.headerBytesMax
+        headLimits.maxHeaderListSize = options.headerBytesMax
+        headLimits.maxHeaderFieldCount = options.headerFieldsMax
+        let decoder = ByteToMessageHandler(
+            HTTPRequestDecoder(leftOverBytesStrategy: .fireError, limitConfiguration: headLimits)
+        )
+        let encoder = HTTPResponseEncoder()
+        let handler = WebConnectionHandler(
+            gateway: router,
+            broker: gateway,
+            limits: WebConnectionHandler.Limits(
+                bodyBytesMax: options.bodyBytesMax,
+                firstRequestTimeout: options.firstRequestTimeout,
+                bodyTimeout: options.bodyTimeout,
+                idleTimeout: options.idleTimeout
+            ),
+            decoder: decoder,
+            encoder: encoder,
+            logger: logger,
+            openConnection: openConnection
+        )
+        try channel.pipeline.syncOperations.addHandlers([encoder, decoder, handler])
+    }
+
+    /// Compiles the options into the router of the listener.
+    package static func router(
+        options: WebListenerOptions,
+        pages: [StaticPage],
+        systemName: String?
+    ) throws(WebListenerError) -> HTTPGateway {
+        var patterns: [WebOriginPattern] = []
+        for text in options.origins {
+            guard let pattern = WebOriginPattern(text) else { throw .invalidOrigin(text) }
+            patterns.append(pattern)
+        }
+        return HTTPGateway(
+            origins: OriginRule(
+                listenerHost: options.host,
+                patterns: patterns,
+                allowsMissingOrigin: options.allowMissingOrigin,
+                systemName: systemName
+            ),
+            handshake: WebSocketHandshake(
+                paths: options.webSocketPaths,
+                subprotocols: options.subprotocols,
+                requiresSubprotocol: options.requireSubprotocol
+            ),
+            pages: options.servesPages ? StaticPages(pages) : nil,
+            bodyBytesMax: options.bodyBytesMax
+        )
+    }
+}

@@ -1,0 +1,352 @@
+package import NIOCore
+
+/// The server's side of WebSocket framing (RFC 6455 §5) for MQTT: bytes in, payload and replies out.
+///
+/// MQTT ignores the borders of frames and messages, so nothing is assembled here: payload goes on as it arrives, and
+/// memory is bounded by what one read delivered. Input is always consumed whole; what an unfinished frame needs to
+/// remember is a few integers, and at most 125 bytes of a control frame.
+///
+/// ```
+///  +------> head --(length 126/127)--> length16 / length64 --+
+///  |         |                                               |
+///  |         +----------------------> mask <-----------------+
+///  |                                   |
+///  +------(frame is complete)------ payload        close frame or error: closed, everything after it is dropped
+/// ```
+package struct WebSocketFraming: Sendable {
+    private enum Stage: Sendable {
+        case head
+        case length16
+        case length64
+        case mask
+        case payload
+        case closed
+    }
+
+    private enum Opcode: UInt8, Sendable {
+        case continuation = 0x0
+        case text = 0x1
+        case binary = 0x2
+        case close = 0x8
+        case ping = 0x9
+        case pong = 0xA
+
+        var isControl: Bool { rawValue & 0x8 != 0 }
+    }
+
+    private static let controlPayloadMax = 125
+
+    private let limits: WebSocketLimits
+    private var stage = Stage.head
+    private var opcode = Opcode.binary
+    private var isFinal = true
+    /// True between the first frame of a fragmented message and its last.
+    private var isMessageOpen = false
+    /// Payload bytes of the current frame that have not arrived yet; never negative.
+    private var missing = 0
+    /// The masking key, turned so that its lowest byte belongs to the next payload byte.
+    private var mask: UInt32 = 0
+    /// An integer of the header that was cut by the end of a read: the bytes so far, and how many they are.
+    private var partial: UInt64 = 0
+    private var partialBytes = 0
+    /// The payload of the current control frame; kept, so that later ones need no allocation.
+    private var control = ByteBuffer()
+
+    package init(limits: WebSocketLimits = WebSocketLimits()) {
+        self.limits = limits
+    }
+
+    /// True once a close frame was answered or an error was thrown. Later input is consumed and ignored.
+    package var isClosed: Bool { stage == .closed }
+
+    /// Takes what was read from the peer.
+    ///
+    /// - Parameters:
+    ///   - input: bytes off the network, cut anywhere; consumed whole, unless an error is thrown.
+    ///   - plain: payload of data frames is appended here, unmasked. What came before an error is there too.
+    ///   - replies: whole frames (pong, close) to send back are appended here.
+    /// - Throws: what the peer did wrong. Send `writeClose(code: error.closeCode)` and close.
+    /// - Complexity: O(bytes), one pass, no allocation beyond the growth of the two buffers.
+    package mutating func receive(
+        _ input: inout ByteBuffer,
+        into plain: inout ByteBuffer,
+        replies: inout ByteBuffer
+    ) throws(WebSocketError) {
+        do throws(WebSocketError) {
+            while stage != .closed {
+                takeWholeFrames(&input, into: &plain)
+                guard try step(&input, into: &plain, replies: &replies) else { break }
+            }
+        } catch {
+            stage = .closed
+            throw error
+        }
+        if stage == .closed {
+            input.moveReaderIndex(to: input.writerIndex)
+        }
+    }
+
+    /// Writes the header of one unmasked binary frame that holds `payloadBytes` bytes (server to client).
+    package static func writeHeader(payloadBytes: Int, into buffer: inout ByteBuffer) {
+        // [5:MQTT-6.0.0-1] [311:MQTT-6.0.0-1] we too send binary frames only.
+        writeHeader(opcode: .binary, payloadBytes: payloadBytes, into: &buffer)
+    }
+
+    /// Writes a close frame with a code of RFC 6455 §7.4.1 and no reason.
+    package static func writeClose(code: UInt16, into buffer: inout ByteBuffer) {
+        writeHeader(opcode: .close, payloadBytes: 2, into: &buffer)
+        buffer.writeInteger(code)
+    }
+
+    private static func writeHeader(opcode: Opcode, payloadBytes: Int, into buffer: inout ByteBuffer) {
+        let first = 0x80 | opcode.rawValue
+        switch payloadBytes {
+        case ..<126:
+            buffer.writeMultipleIntegers(first, UInt8(clamping: payloadBytes))
+        case ..<0x1_0000:
+            buffer.writeMultipleIntegers(first, 126 as UInt8, UInt16(clamping: payloadBytes))
+        default:
+            buffer.writeMultipleIntegers(first, 127 as UInt8, UInt64(clamping: payloadBytes))
+        }
+    }
+
+    /// Takes what nearly all reads hold: whole, final binary frames below 64 KB, in one go and without the steps below.
+    /// Stops at whatever is anything else, valid or not. About a sixth of the cost of a small frame otherwise.
+    private func takeWholeFrames(_ input: inout ByteBuffer, into plain: inout ByteBuffer) {
+        let start = input.getInteger(at: input.readerIndex, as: UInt8.self)
+        guard start == 0x80 | Opcode.binary.rawValue, stage == .head, partialBytes == 0, !isMessageOpen else { return }
+        let payloadBytesMax = limits.frameBytesMax
+        var taken = 0
+        // All payload together is shorter than the input.
+        plain.writeWithUnsafeMutableBytes(minimumWritableBytes: input.readableBytes) { target in
+            input.withUnsafeReadableBytes { source in
+                var written = 0
+                while source.count - taken >= 8, source[taken] == 0x80 | Opcode.binary.rawValue {
+                    var count = Int(source[taken + 1]) - 0x80
+                    var payload = taken + 6
+                    if count == 126 {
+                        count = Int(source[taken + 2]) << 8 | Int(source[taken + 3])
+                        payload = taken + 8
+                        guard count > 125 else { break }
+                    } else if count == 127 {
+                        break
+                    }
+                    guard count >= 0, count <= payloadBytesMax, count <= source.count - payload else { break }
+                    Self.unmask(
+                        UnsafeRawBufferPointer(rebasing: source[payload..<payload + count]),
+                        mask: UInt32(littleEndian: source.loadUnaligned(fromByteOffset: payload - 4, as: UInt32.self)),
+                        into: UnsafeMutableRawBufferPointer(rebasing: target[written..<written + count])
+                    )
+                    written += count
+                    taken = payload + count
+                }
+                return written
+            }
+        }
+        input.moveReaderIndex(forwardBy: taken)
+    }
+
+    /// Takes one integer of a header or one stretch of payload; false when more input is needed.
+    private mutating func step(
+        _ input: inout ByteBuffer,
+        into plain: inout ByteBuffer,
+        replies: inout ByteBuffer
+    ) throws(WebSocketError) -> Bool {
+        switch stage {
+        case .head:
+            guard let head = collect(UInt16.self, from: &input) else { return false }
+            try headReceived(head)
+        case .length16:
+            guard let length = collect(UInt16.self, from: &input) else { return false }
+            guard length > 125 else { throw .malformedLength }
+            try lengthReceived(UInt64(length))
+        case .length64:
+            guard let length = collect(UInt64.self, from: &input) else { return false }
+            // The highest bit must be zero; a signed length must never be made of it (NATS' CVE-2026-27889).
+            guard length > UInt64(UInt16.max), length <= UInt64(Int64.max) else { throw .malformedLength }
+            try lengthReceived(length)
+        case .mask:
+            guard let key = collect(UInt32.self, from: &input) else { return false }
+            mask = key.byteSwapped
+            stage = .payload
+            if missing == 0 {
+                try frameEnded(replies: &replies)
+            }
+        case .payload:
+            guard input.readableBytes > 0 else { return false }
+            if opcode.isControl {
+                var payload = ByteBuffer()
+                swap(&payload, &control)
+                unmask(&input, into: &payload)
+                swap(&payload, &control)
+            } else {
+                // [5:MQTT-6.0.0-2] [311:MQTT-6.0.0-2] packets and frames need not align: payload is one stream.
+                unmask(&input, into: &plain)
+            }
+            if missing == 0 {
+                try frameEnded(replies: &replies)
+            }
+        case .closed:
+            return false
+        }
+        return true
+    }
+
+    private mutating func headReceived(_ head: UInt16) throws(WebSocketError) {
+        let first = UInt8(truncatingIfNeeded: head >> 8)
+        let second = UInt8(truncatingIfNeeded: head)
+        guard first & 0x70 == 0 else { throw .reservedBits }
+        guard let opcode = Opcode(rawValue: first & 0x0F) else { throw .reservedOpcode }
+        guard second & 0x80 != 0 else { throw .unmaskedFrame }
+        self.opcode = opcode
+        isFinal = first & 0x80 != 0
+        let length = second & 0x7F
+
+        switch opcode {
+        case .text:
+            // [5:MQTT-6.0.0-1] [311:MQTT-6.0.0-1] any data frame that is not binary ends the connection.
+            throw .textFrame
+        case .binary:
+            guard !isMessageOpen else { throw .unfinishedMessage }
+            isMessageOpen = !isFinal
+        case .continuation:
+            guard isMessageOpen else { throw .continuationWithoutStart }
+            isMessageOpen = !isFinal
+        case .close, .ping, .pong:
+            guard isFinal else { throw .fragmentedControlFrame }
+            guard length <= Self.controlPayloadMax else { throw .oversizedControlFrame }
+            control.clear()
+        }
+
+        switch length {
+        case 126: stage = .length16
+        case 127: stage = .length64
+        default: try lengthReceived(UInt64(length))
+        }
+    }
+
+    private mutating func lengthReceived(_ length: UInt64) throws(WebSocketError) {
+        guard let length = Int(exactly: length), opcode.isControl || length <= limits.frameBytesMax else {
+            throw .frameTooLarge
+        }
+        missing = length
+        stage = .mask
+    }
+
+    private mutating func frameEnded(replies: inout ByteBuffer) throws(WebSocketError) {
+        stage = .head
+        switch opcode {
+        case .ping:
+            Self.writeHeader(opcode: .pong, payloadBytes: control.readableBytes, into: &replies)
+            replies.writeImmutableBuffer(control)
+        case .close:
+            try closeReceived(replies: &replies)
+        case .pong, .binary, .text, .continuation:
+            break
+        }
+    }
+
+    private mutating func closeReceived(replies: inout ByteBuffer) throws(WebSocketError) {
+        stage = .closed
+        guard control.readableBytes > 0 else {
+            Self.writeHeader(opcode: .close, payloadBytes: 0, into: &replies)
+            return
+        }
+        guard let code = control.readInteger(as: UInt16.self) else { throw .malformedClose }
+        switch code {
+        case 1000...1003, 1007...1014, 3000...4999: break
+        default: throw .malformedClose
+        }
+        do {
+            _ = try control.readUTF8ValidatedString(length: control.readableBytes)
+        } catch {
+            throw .malformedCloseReason
+        }
+        Self.writeClose(code: code, into: &replies)
+    }
+
+    /// Reads a big-endian integer that may be cut by the end of a read; nil until its last byte came.
+    private mutating func collect<Value: FixedWidthInteger & UnsignedInteger>(
+        _ type: Value.Type,
+        from input: inout ByteBuffer
+    ) -> Value? {
+        if partialBytes == 0, let whole = input.readInteger(as: type) {
+            return whole
+        }
+        while let byte = input.readInteger(as: UInt8.self) {
+            partial = partial << 8 | UInt64(byte)
+            partialBytes += 1
+            if partialBytes == MemoryLayout<Value>.size {
+                defer {
+                    partial = 0
+                    partialBytes = 0
+                }
+                return Value(truncatingIfNeeded: partial)
+            }
+        }
+        return nil
+    }
+
+    /// Moves what there is of the current frame's payload to `output` and takes the mask off on the way.
+    private mutating func unmask(_ input: inout ByteBuffer, into output: inout ByteBuffer) {
+        let count = min(missing, input.readableBytes)
+        output.writeWithUnsafeMutableBytes(minimumWritableBytes: count) { target in
+            input.withUnsafeReadableBytes { source in
+                Self.unmask(
+                    UnsafeRawBufferPointer(rebasing: source[..<count]),
+                    mask: mask,
+                    into: UnsafeMutableRawBufferPointer(rebasing: target[..<count])
+                )
+            }
+            return count
+        }
+        input.moveReaderIndex(forwardBy: count)
+        missing -= count
+        mask = Self.turned(mask, by: count)
+    }
+
+    /// Copies and takes the mask off in one pass, eight bytes at a time; the source is left alone, since it may share
+    /// its storage. `target` is as long as `source`.
+    private static func unmask(
+        _ source: UnsafeRawBufferPointer,
+        mask: UInt32,
+        into target: UnsafeMutableRawBufferPointer
+    ) {
+        let count = min(source.count, target.count)
+        guard count >= 8 else {
+            var mask = mask
+            for index in 0..<count {
+                target[index] = source[index] ^ UInt8(truncatingIfNeeded: mask)
+                mask = turned(mask, by: 1)
+            }
+            return
+        }
+        let wideMask = UInt64(mask) << 32 | UInt64(mask)
+        var index = 0
+        while count - index >= 8 {
+            unmaskWord(source, at: index, mask: wideMask, into: target)
+            index += 8
+        }
+        if index < count {
+            // The last eight bytes; some of them a second time, from the source again.
+            let mask = turned(mask, by: count)
+            unmaskWord(source, at: count - 8, mask: UInt64(mask) << 32 | UInt64(mask), into: target)
+        }
+    }
+
+    private static func unmaskWord(
+        _ source: UnsafeRawBufferPointer,
+        at index: Int,
+        mask: UInt64,
+        into target: UnsafeMutableRawBufferPointer
+    ) {
+        let word = UInt64(littleEndian: source.loadUnaligned(fromByteOffset: index, as: UInt64.self))
+        target.storeBytes(of: (word ^ mask).littleEndian, toByteOffset: index, as: UInt64.self)
+    }
+
+    /// The mask as it stands `count` payload bytes later.
+    private static func turned(_ mask: UInt32, by count: Int) -> UInt32 {
+        let bits = UInt32(8 * (count & 3))
+        return bits == 0 ? mask : mask >> bits | mask << (32 - bits)
+    }
+}

@@ -1,0 +1,253 @@
+import BrokerCore
+import Dispatch
+import Foundation
+import Logging
+import MQTTCodec
+import NIOCore
+import Spool
+
+/// Runs one shard on its event loop: the only place where an outbox becomes I/O.
+///
+/// A turn gathers everything that happened in one round of the loop: handlers pass packets to the shard as they read
+/// them, and the outbox is performed once behind all of them, so that a connection gets one write and one flush however
+/// many publishers sent to it. All of this class is touched on its loop only.
+final class ShardRunner {
+    let loop: any EventLoop
+    let shard: Shard
+    let logger: Logger
+    private let spool: Spool
+    private let index: Int
+    private let linkConnector: LinkConnector
+
+    private var isScheduled = false
+    private var timer: Scheduled<Void>?
+    private var timerAt: Instant?
+    private var nextToken: UInt64 = 0
+    private var receipts: [UInt64: CheckedContinuation<GatewayReceipt, any Error>] = [:]
+    private var isDraining = false
+    private var handlers = 0
+    /// Answered when a shutdown has nothing left to wait for.
+    private var drained: EventLoopPromise<Void>?
+
+    init(
+        loop: any EventLoop,
+        index: Int,
+        shard: Shard,
+        spool: Spool,
+        linkConnector: LinkConnector,
+        logger: Logger
+    ) {
+        loop.preconditionInEventLoop()
+        self.loop = loop
+        self.index = index
+        self.shard = shard
+        self.spool = spool
+        self.linkConnector = linkConnector
+        self.logger = logger
+    }
+
+    /// Connects the shard with other threads. What it left behind when it was made (links that dial) is performed by
+    /// the first turn.
+    ///
+    /// - Returns: where other threads post.
+    func connect() -> Inbox {
+        let bound = NIOLoopBound(self, eventLoop: loop)
+        let inbox = Inbox { [loop] in loop.execute { bound.value.drainInbox() } }
+        boundInbox = inbox
+        spool.attach(shard: index) { events in inbox.post(.spool(events)) }
+        return inbox
+    }
+
+    private var boundInbox: Inbox?
+
+    /// The time of this turn on both clocks.
+    var now: Now {
+        var wall = timespec()
+        clock_gettime(CLOCK_REALTIME, &wall)
+        let microseconds = UInt64(clamping: wall.tv_sec) &* 1_000_000 &+ UInt64(clamping: wall.tv_nsec / 1_000)
+        return Now(
+            instant: Self.monotonic,
+            wall: Timestamp(microseconds: microseconds)
+        )
+    }
+
+    static var monotonic: Instant { Instant(nanoseconds: DispatchTime.now().uptimeNanoseconds) }
+
+    /// Something happened: the outbox is performed at the end of this round of the loop.
+    func turn() {
+        guard !isScheduled else { return }
+        isScheduled = true
+        loop.assumeIsolated().execute { self.perform() }
+    }
+
+    // MARK: - Connections
+
+    /// Adds the handler of a client to its channel.
+    ///
+    /// - Throws: when the node is full or shuts down; the channel is closed then.
+    func admit(_ channel: any Channel, framing: WebSocketFraming?, connectionsMax: Int) throws {
+        guard !isDraining, handlers < connectionsMax else {
+            logger.warning("connection refused", metadata: ["detail": "\(handlers) connections are open"])
+            throw ChannelError.ioOnClosedChannel
+        }
+        let decoder = PacketDecoder(role: .server, limits: .of(shard.settings))
+        try channel.pipeline.syncOperations.addHandler(
+            ConnectionHandler(runner: self, decoder: decoder, framing: framing)
+        )
+    }
+
+    func handlerOpened() { handlers += 1 }
+
+    func handlerClosed() {
+        handlers -= 1
+        finishDrain()
+    }
+
+    // MARK: - The outbox
+
+    private func perform() {
+        isScheduled = false
+        let now = now
+        appendRecords(now)
+        let outbox = shard.outbox
+        shard.outbox = Outbox()
+
+        for connection in outbox.touched {
+            let bytes = shard.takeBytes(of: connection)
+            if let handler = connection.owner as? ConnectionHandler { handler.send(bytes) }
+            shard.recycle(bytes)
+        }
+        for connection in outbox.closes {
+            if let handler = connection.owner as? ConnectionHandler {
+                handler.close(lingering: connection.hasFarewell)
+            }
+        }
+        for connection in outbox.resumed {
+            if let handler = connection.owner as? ConnectionHandler { handler.resume() }
+        }
+        for receipt in outbox.receipts {
+            receipts.removeValue(forKey: receipt.token)?.resume(returning: receipt.receipt)
+        }
+        for dial in outbox.dials { linkConnector.dial(dial, runner: self) }
+        for notice in outbox.notices { log(notice) }
+        setTimer()
+        finishDrain()
+        if !shard.outbox.isEmpty { turn() }
+    }
+
+    /// Records go to the spool first; what is delivered because of them may store again.
+    private func appendRecords(_ now: Now) {
+        while !shard.outbox.records.isEmpty || !shard.outbox.loads.isEmpty {
+            let records = shard.outbox.records
+            let loads = shard.outbox.loads
+            shard.outbox.records.removeAll(keepingCapacity: true)
+            shard.outbox.loads.removeAll(keepingCapacity: true)
+            // Loads alone take no ticket: one that is not filled yet must not be announced.
+            let ticket = records.isEmpty ? Ticket(shard.ticket.number &- 1) : shard.ticket
+            let first = spool.append(records, loads: loads, shard: index, ticket: ticket, wall: now.wall)
+            if !records.isEmpty { shard.appended(first: first, now: now) }
+        }
+    }
+
+    private func setTimer() {
+        guard let next = shard.nextTimer else { return }
+        if let timerAt, timerAt <= next { return }
+        timer?.cancel()
+        timerAt = next
+        let wait = next.since(now.instant)
+        let (seconds, attoseconds) = wait.components
+        // One more millisecond, so that a timer never fires a moment before it is due and turns in circles.
+        let delay = TimeAmount.milliseconds(seconds &* 1_000 &+ attoseconds / 1_000_000_000_000_000 &+ 1)
+        timer = loop.assumeIsolated().scheduleTask(in: delay) {
+            self.timerAt = nil
+            self.shard.timeReached(self.now)
+            self.turn()
+        }
+    }
+
+    // MARK: - Mail
+
+    private func drainInbox() {
+        guard let inbox = boundInbox else { return }
+        for mail in inbox.drain() {
+            switch mail {
+            case .spool(let events): shard.spoolReported(events, now: now)
+            case .publish(let request, let continuation): publish(request, continuation)
+            case .health(let continuation): continuation.resume(returning: health)
+            }
+        }
+        turn()
+    }
+
+    private func publish(_ request: GatewayPublish, _ continuation: CheckedContinuation<GatewayReceipt, any Error>) {
+        if isDraining { return continuation.resume(throwing: GatewayRefusal.draining) }
+        switch shard.refusal(of: request) {
+        case .some(.quotaExceeded): return continuation.resume(throwing: GatewayRefusal.full)
+        case .some: return continuation.resume(throwing: GatewayRefusal.notAllowed)
+        case .none: break
+        }
+        nextToken &+= 1
+        receipts[nextToken] = continuation
+        shard.publish(request, token: nextToken, now: now)
+    }
+
+    private var health: NodeHealth {
+        NodeHealth(
+            connections: shard.connectionCount,
+            links: shard.links.map { link in
+                NodeHealth.Link(
+                    name: link.settings.name,
+                    state: link.state.rawValue,
+                    queued: spool.depth(of: link.receiver)
+                )
+            }
+        )
+    }
+
+    // MARK: - Shutdown
+
+    /// Tells every client and upstream, and answers when their connections are closed and their last records appended.
+    func drain(_ promise: EventLoopPromise<Void>) {
+        isDraining = true
+        drained = promise
+        shard.drain(now: now)
+        turn()
+    }
+
+    private func finishDrain() {
+        guard isDraining, handlers == 0, receipts.isEmpty, shard.outbox.isEmpty, let promise = drained else { return }
+        drained = nil
+        timer?.cancel()
+        promise.succeed()
+    }
+
+    /// Whoever has not read its farewell by now is closed with the node.
+    func giveUpDraining() {
+        handlers = 0
+        finishDrain()
+        drained?.succeed()
+        drained = nil
+    }
+
+    // MARK: - Log
+
+    private func log(_ notice: Notice) {
+        let level: Logger.Level =
+            switch notice.level {
+            case .debug: .debug
+            case .info: .info
+            case .warning: .warning
+            }
+        guard logger.logLevel <= level else { return }
+        var metadata: Logger.Metadata = [:]
+        if let clientID = notice.clientID { metadata["client"] = .string(escaped(clientID.string)) }
+        if let link = notice.link { metadata["link"] = .string(escaped(link.string)) }
+        if let detail = notice.detail { metadata["detail"] = .string(escaped(detail)) }
+        logger.log(level: level, "\(notice.text)", metadata: metadata)
+    }
+
+    /// Client ids come from the network: control characters would write lines of their own.
+    private func escaped(_ text: String) -> String {
+        String(text.unicodeScalars.map { $0.value < 0x20 || $0.value == 0x7F ? "\u{FFFD}" : Character($0) })
+    }
+}

@@ -1,0 +1,32 @@
+import BrokerCore
+import MQTTCodec
+import NIOCore
+
+/// When all is quiet, every node keeps the retained message that was acknowledged last, in memory and on disk.
+enum RetainedAgree {
+    static func check(_ simulation: Simulation) -> [String] {
+        var problems: [String] = []
+        var last: [MQTTString: Int] = [:]
+        var isCertain: [MQTTString: Bool] = [:]
+        for (number, message) in simulation.ledger.published.enumerated() {
+            guard message.isRetained, message.sentAt != nil else { continue }
+            last[message.topic] = number
+            isCertain[message.topic] = message.takenAt != nil
+        }
+        for topic in last.keys.sorted() {
+            guard let number = last[topic], isCertain[topic] == true else { continue }
+            let home = simulation.ledger.published[number].node
+            for node in simulation.nodes where node.index >= home {
+                let kept = node.spool.store.retained(topic: topic).map { String(buffer: $0.payload) }
+                if kept != "\(number)" {
+                    problems.append("retained: node \(node.index) keeps \(kept ?? "nothing") for \(topic), not m\(number)")
+                }
+                let held = node.shard?.retained[topic: topic].map { String(buffer: $0.payload) }
+                if held != "\(number)" {
+                    problems.append("retained: node \(node.index) holds \(held ?? "nothing") for \(topic), not m\(number)")
+                }
+            }
+        }
+        return problems
+    }
+}

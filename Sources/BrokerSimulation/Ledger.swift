@@ -1,0 +1,65 @@
+import BrokerCore
+import MQTTCodec
+
+/// The facts of a run, as an observer beside every client would write them down: what the checkers judge.
+struct Ledger {
+    struct Published {
+        let publisher: Int
+        let node: Int
+        let topic: MQTTString
+        let qos: QoS
+        let isRetained: Bool
+        /// When its PUBLISH first left; nil while it waits at its publisher.
+        var sentAt: UInt64?
+        /// When the broker took responsibility: PUBACK, or PUBREC for QoS 2.
+        var takenAt: UInt64?
+        /// When the whole exchange was over.
+        var completedAt: UInt64?
+    }
+
+    /// What one client was subscribed to, and from when to when for certain.
+    struct Subscribed {
+        let client: Int
+        let filter: TopicFilter
+        let qos: QoS
+        let from: UInt64
+        /// When it was asked to end; nil when it lasted to the end of the run.
+        var to: UInt64?
+    }
+
+    struct Arrival {
+        let message: Int
+        let client: Int
+        let qos: QoS
+        let isRetained: Bool
+        let isDuplicate: Bool
+        let at: UInt64
+    }
+
+    var published: [Published] = []
+    var subscribed: [Subscribed] = []
+    /// In the order in which they arrived.
+    var arrivals: [Arrival] = []
+
+    mutating func publish(by client: SimulatedClient, topic: MQTTString, qos: QoS, isRetained: Bool) -> Int {
+        published.append(
+            Published(publisher: client.index, node: client.home, topic: topic, qos: qos, isRetained: isRetained)
+        )
+        return published.count - 1
+    }
+
+    mutating func subscribe(_ client: Int, _ filter: TopicFilter, _ qos: QoS, at now: UInt64) {
+        endSubscription(client, filter, at: now)
+        subscribed.append(Subscribed(client: client, filter: filter, qos: qos, from: now))
+    }
+
+    mutating func endSubscription(_ client: Int, _ filter: TopicFilter, at now: UInt64) {
+        for index in subscribed.indices
+        where subscribed[index].client == client && subscribed[index].filter == filter && subscribed[index].to == nil {
+            subscribed[index].to = now
+        }
+    }
+
+    /// The session ended, and with it whatever waited for it: nothing has to arrive any more.
+    mutating func endSession(_ client: Int) { subscribed.removeAll { $0.client == client } }
+}

@@ -1,0 +1,278 @@
+import BrokerCore
+import MQTTCodec
+import NIOCore
+
+/// One running Drawbridge: a shard, its spool, and what a runner does with the outbox. It dies and comes back.
+final class SimulatedNode {
+    /// The node's side of one line.
+    final class Port: LineEnd {
+        unowned let node: SimulatedNode
+        let line: Line
+        let side: Line.Side
+        let connection: Connection
+        var decoder: PacketDecoder
+        var buffer = ByteBuffer()
+        var isClosed = false
+        var isWritable = true
+
+        init(_ node: SimulatedNode, _ line: Line, _ side: Line.Side, _ connection: Connection, _ decoder: PacketDecoder) {
+            self.node = node
+            self.line = line
+            self.side = side
+            self.connection = connection
+            self.decoder = decoder
+        }
+
+        func received(_ bytes: ByteBuffer, on line: Line) {
+            var bytes = bytes
+            buffer.writeBuffer(&bytes)
+            node.feed(self)
+            node.perform()
+        }
+
+        func lineClosed(_ line: Line) { node.portClosed(self) }
+        func lineDrained(_ line: Line) { node.updateWritability(self) }
+    }
+
+    let index: Int
+    let spool: SimulatedSpool
+    private(set) var shard: Shard?
+    private(set) var ports: [ObjectIdentifier: Port] = [:]
+    /// When the link to the next node was first subscribed: from then on messages of that node come here.
+    private(set) var linkUpSince: UInt64?
+    private(set) var linkLine: Line?
+    private unowned let simulation: Simulation
+    private let settings: BrokerSettings
+    private var life = 0
+    private var wakeAt: UInt64?
+    private var isPerforming = false
+    /// Bytes under way above which a connection is not writable.
+    private static let writeBufferBytes = 400
+
+    init(index: Int, _ simulation: Simulation) {
+        self.index = index
+        self.simulation = simulation
+        self.spool = SimulatedSpool(simulation, nodeNumber: UInt64(index + 1))
+        var settings = simulation.options.settings
+        if index + 1 < simulation.options.nodes {
+            settings.links = [Self.link(from: index, simulation.options)]
+        }
+        self.settings = settings
+    }
+
+    /// Everything crosses in both directions.
+    private static func link(from index: Int, _ options: SimulationOptions) -> LinkSettings {
+        var link = LinkSettings(name: "next", clientID: MQTTString("link-\(index)"))
+        link.backoff.base = .milliseconds(200)
+        link.backoff.cap = .seconds(5)
+        link.keepAlive = .seconds(4)
+        link.acknowledgementTimeout = .seconds(10)
+        link.inflightMax = options.settings.inflightMax
+        if let all = TopicFilter("#") {
+            link.outRules = [LinkRule(filter: all)]
+            link.inRules = [LinkRule(filter: all)]
+        }
+        return link
+    }
+
+    var isUp: Bool { shard != nil }
+
+    func start() {
+        guard shard == nil else { return }
+        simulation.trace("node \(index) starts")
+        shard = Shard(
+            settings: settings,
+            contents: spool.contents(),
+            seed: simulation.random.next(),
+            now: simulation.now
+        )
+        spool.report = { [weak self] event in
+            guard let self, let shard = self.shard else { return }
+            shard.spoolReported([event], now: self.simulation.now)
+            self.perform()
+        }
+        perform()
+    }
+
+    func crash() {
+        guard shard != nil else { return }
+        simulation.trace("node \(index) crashes")
+        life += 1
+        shard = nil
+        wakeAt = nil
+        spool.crash(loses: simulation.random.once(in: 2))
+        let lines = ports.values.map(\.line).sorted { $0.id < $1.id }
+        ports.removeAll()
+        linkLine = nil
+        for line in lines { line.cut() }
+    }
+
+    /// A client or a node dials; nil while this node is down.
+    func accept(_ line: Line) -> Bool {
+        guard let shard else { return false }
+        let connection = shard.opened(peer: "line-\(line.id)", now: simulation.now)
+        add(line, .listener, connection, PacketDecoder(role: .server, limits: CodecLimits()))
+        perform()
+        return true
+    }
+
+    private func add(_ line: Line, _ side: Line.Side, _ connection: Connection, _ decoder: PacketDecoder) {
+        let port = Port(self, line, side, connection, decoder)
+        ports[ObjectIdentifier(connection)] = port
+        line.attach(port, as: side)
+    }
+
+    // MARK: - The runner
+
+    private func feed(_ port: Port) {
+        guard let shard, !port.isClosed else { return }
+        while !port.connection.isHeld, port.connection.state != .closing {
+            do throws(DecodeError) {
+                guard let packet = try port.decoder.next(from: &port.buffer) else { return }
+                shard.received(packet, on: port.connection, now: simulation.now)
+            } catch {
+                let version = port.decoder.version
+                simulation.fail("node \(index) cannot read what a correct peer sent: \(error)")
+                shard.decodeFailed(error, version: version, on: port.connection, now: simulation.now)
+                return
+            }
+        }
+    }
+
+    /// Performs what the shard wants done, until it wants nothing more.
+    func perform() {
+        guard let shard, !isPerforming else { return }
+        isPerforming = true
+        while !shard.outbox.isEmpty {
+            append(shard)
+            send(shard)
+            close(shard)
+            resume(shard)
+            shard.outbox.receipts.removeAll()
+            dial(shard)
+            for notice in shard.outbox.notices {
+                let subject = (notice.clientID ?? notice.link).map { " \($0)" } ?? ""
+                simulation.trace("node \(index):\(subject) \(notice.text) \(notice.detail ?? "")")
+            }
+            shard.outbox.notices.removeAll()
+        }
+        isPerforming = false
+        if linkUpSince == nil, let link = shard.links.first, link.state == .live { linkUpSince = simulation.clock }
+        planTimer(shard)
+    }
+
+    private func append(_ shard: Shard) {
+        while !shard.outbox.records.isEmpty || !shard.outbox.loads.isEmpty {
+            let records = shard.outbox.records
+            let loads = shard.outbox.loads
+            shard.outbox.records.removeAll()
+            shard.outbox.loads.removeAll()
+            let ticket = records.isEmpty ? Ticket(shard.ticket.number - 1) : shard.ticket
+            let first = spool.append(records, loads: loads, ticket: ticket)
+            if !records.isEmpty { shard.appended(first: first, now: simulation.now) }
+        }
+    }
+
+    private func send(_ shard: Shard) {
+        let touched = shard.outbox.touched
+        shard.outbox.touched.removeAll()
+        for connection in touched {
+            let bytes = shard.takeBytes(of: connection)
+            guard let port = ports[ObjectIdentifier(connection)] else { continue }
+            port.line.send(bytes, from: port.side)
+            updateWritability(port)
+        }
+    }
+
+    private func close(_ shard: Shard) {
+        let closes = shard.outbox.closes
+        shard.outbox.closes.removeAll()
+        for connection in closes {
+            guard let port = ports.removeValue(forKey: ObjectIdentifier(connection)), !port.isClosed else { continue }
+            port.isClosed = true
+            port.line.close(from: port.side)
+            shard.closed(connection, now: simulation.now)
+        }
+    }
+
+    private func resume(_ shard: Shard) {
+        let resumed = shard.outbox.resumed
+        shard.outbox.resumed.removeAll()
+        for connection in resumed {
+            if let port = ports[ObjectIdentifier(connection)] { feed(port) }
+        }
+    }
+
+    private func dial(_ shard: Shard) {
+        let dials = shard.outbox.dials
+        shard.outbox.dials.removeAll()
+        for dial in dials {
+            let life = life
+            let epoch = dial.link.epoch
+            let link = dial.link
+            let delay = simulation.random.duration(milliseconds: 1...30)
+            simulation.schedule(after: delay) { [weak self] in
+                guard let self, self.life == life else { return }
+                self.connect(link, epoch: epoch)
+            }
+        }
+    }
+
+    private func connect(_ link: Link, epoch: UInt64) {
+        guard let shard else { return }
+        let upstream = simulation.nodes[index + 1]
+        guard upstream.isUp else {
+            shard.dialFailed(link, epoch: epoch, reason: "refused", now: simulation.now)
+            return perform()
+        }
+        let line = simulation.newLine()
+        guard let connection = shard.dialed(link, epoch: epoch, peer: "node-\(index + 1)", now: simulation.now) else {
+            return perform()
+        }
+        add(line, .dialer, connection, PacketDecoder(role: .client, version: link.settings.version))
+        linkLine = line
+        _ = upstream.accept(line)
+        perform()
+    }
+
+    private func portClosed(_ port: Port) {
+        guard let shard, ports.removeValue(forKey: ObjectIdentifier(port.connection)) != nil else { return }
+        port.isClosed = true
+        shard.closed(port.connection, now: simulation.now)
+        perform()
+    }
+
+    private func updateWritability(_ port: Port) {
+        guard let shard, !port.isClosed else { return }
+        let bytes = port.line.bytesUnderWay(from: port.side)
+        if port.isWritable, bytes > Self.writeBufferBytes {
+            port.isWritable = false
+            shard.writabilityChanged(port.connection, isWritable: false, now: simulation.now)
+        } else if !port.isWritable, bytes < Self.writeBufferBytes / 2 {
+            port.isWritable = true
+            shard.writabilityChanged(port.connection, isWritable: true, now: simulation.now)
+            perform()
+        }
+    }
+
+    private func planTimer(_ shard: Shard) {
+        guard let next = shard.nextTimer?.nanoseconds else { return }
+        if let wakeAt, wakeAt <= next { return }
+        wakeAt = next
+        let life = life
+        simulation.schedule(at: max(next, simulation.clock)) { [weak self] in
+            guard let self, self.life == life, self.wakeAt == next, let shard = self.shard else { return }
+            self.wakeAt = nil
+            shard.timeReached(self.simulation.now)
+            self.perform()
+            self.planTimer(shard)
+        }
+    }
+
+    /// Breaks the cycles between lines, ports and connections once the run is over.
+    func tearDown() {
+        ports.removeAll()
+        linkLine = nil
+        shard = nil
+    }
+}

@@ -1,0 +1,223 @@
+import BrokerCore
+import MQTTCodec
+
+/// A whole site in one thread, from a seed: nodes in a chain, their spools, clients, and what breaks between them, on
+/// one heap of timed events. The same seed gives the same run, to the last byte.
+package final class Simulation {
+    enum Phase {
+        /// Things break.
+        case chaos
+        /// Nothing breaks any more and clients go on publishing.
+        case calm
+        /// Nobody publishes: everything has to arrive.
+        case drain
+    }
+
+    package let seed: UInt64
+    package let options: SimulationOptions
+    package let plan: FaultPlan
+    var random: RandomSource
+    /// Nanoseconds of virtual time.
+    private(set) var clock: UInt64 = 0
+    private(set) var phase = Phase.chaos
+    private(set) var nodes: [SimulatedNode] = []
+    private(set) var clients: [SimulatedClient] = []
+    var ledger = Ledger()
+    private var log = Trace()
+    private var failures: [String] = []
+    private var queue = EventQueue()
+    private var wallOffset: Int64 = 1_700_000_000_000_000
+    private var lineCount = 0
+    private static let failuresMax = 20
+
+    package convenience init(seed: UInt64) { self.init(seed: seed, options: SimulationOptions(seed: seed)) }
+
+    package init(seed: UInt64, options: SimulationOptions) {
+        self.seed = seed
+        self.options = options
+        self.random = RandomSource(seed: seed)
+        self.plan = FaultPlan(options, &random)
+        for index in 0..<options.nodes { nodes.append(SimulatedNode(index: index, self)) }
+        for index in 0..<options.clients {
+            let habits = Habits(options, &random)
+            let home = Int.random(in: 0..<options.nodes, using: &random)
+            clients.append(SimulatedClient(index: index, home: home, habits: habits, self))
+        }
+    }
+
+    /// Runs to the end and judges. Call once.
+    package func run() -> SimulationReport {
+        for node in nodes { node.start() }
+        for client in clients {
+            schedule(after: random.duration(milliseconds: 0...500)) { client.connect() }
+            publishLater(client)
+            if client.habits.leavesEvery != nil { leaveLater(client) }
+            if client.habits.churns { churnLater(client) }
+        }
+        for entry in plan.entries { schedule(after: entry.at) { self.perform(entry.fault) } }
+        let chaosEnds = Duration.milliseconds(options.chaosMilliseconds)
+        let calmEnds = chaosEnds + .milliseconds(options.calmMilliseconds)
+        run(until: chaosEnds.nanoseconds) { false }
+        endChaos()
+        run(until: calmEnds.nanoseconds) { false }
+        phase = .drain
+        let limit = calmEnds + .milliseconds(options.drainMilliseconds)
+        // What waits in a broker's memory for a session that is not durable cannot be seen from here: quiet is when
+        // nothing arrived for a while either.
+        var nextLook: UInt64 = 0
+        var arrived = 0
+        var quietSince: UInt64?
+        run(until: limit.nanoseconds) {
+            guard self.clock >= nextLook else { return false }
+            nextLook = self.clock + 100_000_000
+            if !self.isQuiet || arrived != self.ledger.arrivals.count { quietSince = nil }
+            arrived = self.ledger.arrivals.count
+            let since = quietSince ?? self.clock
+            quietSince = since
+            return self.clock - since >= 1_500_000_000
+        }
+        judge()
+        let report = SimulationReport(
+            seed: seed,
+            digest: log.digest,
+            failures: failures,
+            published: ledger.published.count,
+            arrived: ledger.arrivals.count,
+            virtualMilliseconds: clock / 1_000_000,
+            plan: plan.description,
+            cast: clients.map { "    \($0.name) at node \($0.home): \($0.habits)" }.joined(separator: "\n"),
+            trace: log
+        )
+        tearDown()
+        return report
+    }
+
+    private func run(until end: UInt64, or isDone: () -> Bool) {
+        while let at = queue.nextAt, at <= end, !isDone(), failures.count < Self.failuresMax {
+            guard let event = queue.pop() else { break }
+            clock = max(clock, at)
+            event.body()
+        }
+        if failures.count < Self.failuresMax, queue.nextAt.map({ $0 > end }) ?? true { clock = max(clock, end) }
+    }
+
+    // MARK: - What everyone needs
+
+    var now: Now {
+        let micros = Int64(clock / 1_000) + wallOffset
+        return Now(instant: Instant(nanoseconds: clock), wall: Timestamp(microseconds: UInt64(clamping: micros)))
+    }
+
+    func schedule(after delay: Duration, _ body: @escaping () -> Void) {
+        schedule(at: clock + delay.nanoseconds, body)
+    }
+
+    func schedule(at nanoseconds: UInt64, _ body: @escaping () -> Void) { queue.add(at: nanoseconds, body) }
+
+    func trace(_ text: String) { log.note(at: clock, text) }
+
+    func fail(_ text: String) {
+        guard failures.count < Self.failuresMax else { return }
+        failures.append("at \(clock / 1_000) µs: \(text)")
+        trace("FAILURE: \(text)")
+    }
+
+    func newLine() -> Line {
+        lineCount += 1
+        return Line(id: lineCount, self)
+    }
+
+    // MARK: - Habits and faults
+
+    private func publishLater(_ client: SimulatedClient) {
+        schedule(after: random.duration(milliseconds: client.habits.publishesEvery)) {
+            guard self.phase != .drain else { return }
+            let burst = self.random.once(in: 5) ? Int.random(in: 2...6, using: &self.random) : 1
+            for _ in 0..<burst { client.publish() }
+            self.publishLater(client)
+        }
+    }
+
+    private func leaveLater(_ client: SimulatedClient) {
+        let interval = client.habits.leavesEvery ?? 1_000
+        schedule(after: random.duration(milliseconds: interval / 2...interval * 2)) {
+            guard self.phase == .chaos else { return }
+            client.leave(politely: self.random.once(in: 2))
+            self.leaveLater(client)
+        }
+    }
+
+    private func churnLater(_ client: SimulatedClient) {
+        schedule(after: random.duration(milliseconds: 1_000...6_000)) {
+            guard self.phase == .chaos else { return }
+            client.churn()
+            self.churnLater(client)
+        }
+    }
+
+    private func perform(_ fault: FaultPlan.Fault) {
+        guard phase == .chaos else { return }
+        trace("fault: \(fault)")
+        switch fault {
+        case .crash(let node, let down):
+            nodes[node].crash()
+            schedule(after: down) { self.nodes[node].start() }
+        case .cut(let client): clients[client].currentLine?.cut()
+        case .halfOpen(let client): clients[client].currentLine?.goHalfOpen()
+        case .stall(let client, let lasting): stall(clients[client].currentLine, from: .listener, lasting)
+        case .cutLink(let node): nodes[node].linkLine?.cut()
+        case .halfOpenLink(let node): nodes[node].linkLine?.goHalfOpen()
+        case .stallLink(let node, let lasting): stall(nodes[node].linkLine, from: .dialer, lasting)
+        case .slowSpool(let node, let lasting):
+            nodes[node].spool.isSlow = true
+            schedule(after: lasting) { self.nodes[node].spool.isSlow = false }
+        case .wallJump(let milliseconds): wallOffset += milliseconds * 1_000
+        }
+    }
+
+    private func stall(_ line: Line?, from side: Line.Side, _ lasting: Duration) {
+        guard let line else { return }
+        line.stall(from: side, true)
+        schedule(after: lasting) { line.stall(from: side, false) }
+    }
+
+    private func endChaos() {
+        trace("nothing breaks any more")
+        phase = .calm
+        for node in nodes {
+            node.spool.isSlow = false
+            node.start()
+        }
+    }
+
+    // MARK: - The end
+
+    private var isQuiet: Bool {
+        clients.allSatisfy(\.isSettled)
+            && nodes.allSatisfy { node in
+                node.spool.isIdle && node.spool.store.leftovers.isEmpty
+                    && (node.shard?.links.allSatisfy { $0.state == .live } ?? false)
+            }
+    }
+
+    private func judge() {
+        for node in nodes {
+            for left in node.spool.store.leftovers { fail("stuck in the spool of node \(node.index): \(left)") }
+            for link in node.shard?.links ?? [] where link.state != .live {
+                fail("the link of node \(node.index) is \(link.state) at the end")
+            }
+        }
+        for client in clients where !client.isSettled { fail("stuck: \(client.state)") }
+        let expectations = Expectations(self)
+        for problem in NoAckedMessageLost.check(ledger, expectations) { fail(problem) }
+        for problem in ExactlyOnce.check(ledger, expectations) { fail(problem) }
+        for problem in OrderPerTopic.check(ledger, expectations) { fail(problem) }
+        for problem in RetainedAgree.check(self) { fail(problem) }
+    }
+
+    private func tearDown() {
+        queue.removeAll()
+        for client in clients { client.tearDown() }
+        for node in nodes { node.tearDown() }
+    }
+}

@@ -1,0 +1,31 @@
+package import BrokerCore
+package import MQTTCodec
+
+/// The shape of a run. By default it follows from the seed, so that a seed alone repeats a run.
+package struct SimulationOptions: Sendable {
+    /// Nodes in a chain, each linked to the next.
+    package var nodes = 1
+    package var clients = 4
+    /// The highest QoS that clients publish and subscribe with.
+    package var maximumQoS = QoS.exactlyOnce
+    package var faults = 4...16
+    /// How long things break, then how long all is well while clients go on publishing.
+    package var chaosMilliseconds = 20_000
+    package var calmMilliseconds = 3_000
+    /// Virtual time in which everything has to drain once nobody publishes any more.
+    package var drainMilliseconds = 180_000
+    package var settings = BrokerSettings()
+
+    package init() { settings.inflightMax = 8 }
+
+    package init(seed: UInt64) {
+        self.init()
+        var random = RandomSource(seed: seed ^ 0x5EED)
+        nodes = Int.random(in: 1...3, using: &random)
+        clients = Int.random(in: 2...6, using: &random)
+        if random.once(in: 4) { maximumQoS = .atLeastOnce }
+        settings.inflightMax = Int.random(in: 1...16, using: &random)
+        settings.receiveMaximum = UInt16.random(in: 2...20, using: &random)
+        settings.pageMessagesMax = Int.random(in: 1...20, using: &random)
+    }
+}

@@ -1,0 +1,123 @@
+import BrokerCore
+import MQTTCodec
+import NIOCore
+
+/// What is on disk, as plainly as it can be said.
+struct SpoolStore {
+    struct Queue {
+        var record: ReceiverRecord
+        var subscriptions: [SubscriptionRecord] = []
+        var inbound: Set<UInt16> = []
+        var outbound: [SpoolContents.Outbound] = []
+        /// In the order of positions.
+        var entries: [Page.Entry] = []
+    }
+
+    private(set) var queues: [UInt64: Queue] = [:]
+    private var retained: [MQTTString: Message] = [:]
+    private(set) var lastPosition: UInt64 = 0
+    private var lastReceiver: UInt64 = 0
+    var wallMark = Timestamp(microseconds: 0)
+
+    /// - Returns: what is wrong with the record, or nil.
+    mutating func apply(_ record: SpoolRecord) -> String? {
+        switch record {
+        case .message(let message, let deliveries):
+            lastPosition += 1
+            for delivery in deliveries {
+                guard queues[delivery.receiver.number] != nil else {
+                    return "message \(message.id) for receiver \(delivery.receiver.number), which is not there"
+                }
+                let entry = Page.Entry(position: Position(lastPosition), message: message, delivery: delivery)
+                queues[delivery.receiver.number]?.entries.append(entry)
+            }
+        case .acknowledged(let receiver, let position):
+            queues[receiver.number]?.entries.removeAll { $0.position == position }
+        case .outboundPublish(let receiver, let packetID, let position):
+            if let known = queues[receiver.number]?.outbound.first(where: { $0.packetID == packetID }) {
+                return "identifier \(packetID) of receiver \(receiver.number) given twice, first for \(known.position)"
+            }
+            queues[receiver.number]?.outbound.append(
+                SpoolContents.Outbound(packetID: packetID, position: position, isReleased: false)
+            )
+        case .outboundRelease(let receiver, let packetID, let position):
+            guard queues[receiver.number] != nil else { return nil }
+            queues[receiver.number]?.entries.removeAll { $0.position == position }
+            guard let index = queues[receiver.number]?.outbound.firstIndex(where: { $0.packetID == packetID }) else {
+                return "release of identifier \(packetID) of receiver \(receiver.number), which is not in use"
+            }
+            queues[receiver.number]?.outbound[index].isReleased = true
+        case .outboundComplete(let receiver, let packetID):
+            queues[receiver.number]?.outbound.removeAll { $0.packetID == packetID }
+        case .inboundPublish(let receiver, let packetID):
+            if queues[receiver.number]?.inbound.insert(packetID).inserted == false {
+                return "inbound identifier \(packetID) of receiver \(receiver.number) stored twice"
+            }
+        case .inboundRelease(let receiver, let packetID):
+            queues[receiver.number]?.inbound.remove(packetID)
+        case .receiver(let record):
+            lastReceiver = max(lastReceiver, record.receiver.number)
+            queues[record.receiver.number, default: Queue(record: record)].record = record
+        case .receiverGone(let receiver):
+            queues[receiver.number] = nil
+        case .subscribe(let receiver, let subscription):
+            queues[receiver.number]?.subscriptions.removeAll { $0.filter == subscription.filter }
+            queues[receiver.number]?.subscriptions.append(subscription)
+        case .unsubscribe(let receiver, let filter):
+            queues[receiver.number]?.subscriptions.removeAll { $0.filter == filter }
+        case .retain(let message):
+            retained[message.topic] = message
+        case .retainGone(let topic):
+            retained[topic] = nil
+        }
+        return nil
+    }
+
+    func page(_ request: LoadRequest) -> Page {
+        var entries: [Page.Entry] = []
+        var bytes = 0
+        for entry in queues[request.receiver.number]?.entries ?? [] where entry.position > request.after {
+            guard entries.count < request.messagesMax, bytes < request.bytesMax else {
+                let end = entries.last?.position ?? request.after
+                return Page(receiver: request.receiver, entries: entries, end: end, epoch: request.epoch)
+            }
+            entries.append(entry)
+            bytes += entry.message.payload.readableBytes
+        }
+        let end = Position(lastPosition)
+        return Page(receiver: request.receiver, entries: entries, end: end, epoch: request.epoch)
+    }
+
+    func contents(nodeNumber: UInt64, bootCount: UInt64) -> SpoolContents {
+        var contents = SpoolContents()
+        for number in queues.keys.sorted() {
+            guard let queue = queues[number] else { continue }
+            var receiver = SpoolContents.Receiver(record: queue.record)
+            receiver.subscriptions = queue.subscriptions
+            receiver.inbound = queue.inbound.sorted()
+            receiver.outbound = queue.outbound
+            receiver.depth = queue.entries.count
+            contents.receivers.append(receiver)
+        }
+        contents.retained = retained.keys.sorted().compactMap { retained[$0] }
+        contents.nextReceiver = ReceiverID(lastReceiver + 1)
+        contents.lastPosition = Position(lastPosition)
+        contents.nodeNumber = nodeNumber
+        contents.wallMark = wallMark
+        contents.bootCount = bootCount
+        return contents
+    }
+
+    func retained(topic: MQTTString) -> Message? { retained[topic] }
+
+    /// What still waits for somebody, in words; empty when nothing does.
+    var leftovers: [String] {
+        queues.keys.sorted().compactMap { number in
+            guard let queue = queues[number] else { return nil }
+            guard !queue.entries.isEmpty || !queue.inbound.isEmpty || !queue.outbound.isEmpty else { return nil }
+            return "\(queue.record.kind): \(queue.entries.count) messages from position "
+                + "\(queue.entries.first?.position.number ?? 0), inbound \(queue.inbound.sorted()), "
+                + "outbound \(queue.outbound.map { "\($0.packetID)\($0.isReleased ? "r" : "p")@\($0.position.number)" })"
+        }
+    }
+}

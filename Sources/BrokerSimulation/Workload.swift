@@ -1,0 +1,49 @@
+import BrokerCore
+import MQTTCodec
+
+/// What one client is like, for the whole run.
+struct Habits: CustomStringConvertible {
+    struct Subscription {
+        let filter: TopicFilter
+        let qos: QoS
+    }
+
+    var version: ProtocolVersion
+    var isDurable: Bool
+    var subscriptions: [Subscription]
+    /// Own messages in flight.
+    var window: Int
+    /// Announced in version 5; nil leaves the default.
+    var receiveMaximum: UInt16?
+    /// Every so many acknowledgements one is late.
+    var lateness: Int
+    var publishesEvery: ClosedRange<Int>
+    /// Milliseconds between one departure and the next; nil stays until something breaks.
+    var leavesEvery: Int?
+    var churns: Bool
+
+    init(_ options: SimulationOptions, _ random: inout RandomSource) {
+        version = random.once(in: 2) ? .v5 : .v3_1_1
+        isDurable = !random.once(in: 3)
+        window = Int.random(in: 1...10, using: &random)
+        receiveMaximum = version == .v5 && random.once(in: 2) ? UInt16.random(in: 1...10, using: &random) : nil
+        lateness = random.once(in: 3) ? 2 : 20
+        let slowest = random.once(in: 3) ? 200 : 1_500
+        publishesEvery = 20...slowest
+        leavesEvery = random.once(in: 2) ? Int.random(in: 1_000...8_000, using: &random) : nil
+        churns = random.once(in: 4)
+        subscriptions = []
+        for text in ["a/+", "a/1", "#", "+/2", "r/#"] where random.once(in: 3) {
+            guard let filter = TopicFilter(text) else { continue }
+            let raw = UInt8.random(in: 0...options.maximumQoS.rawValue, using: &random)
+            let qos = random.once(in: 8) ? .atMostOnce : QoS(rawValue: max(1, raw)) ?? .atLeastOnce
+            subscriptions.append(Subscription(filter: filter, qos: qos))
+        }
+    }
+
+    var description: String {
+        "\(version)\(isDurable ? " durable" : ""), window \(window), receive maximum \(receiveMaximum ?? 0), "
+            + "publishes every \(publishesEvery) ms, subscribes "
+            + subscriptions.map { "\($0.filter.text):\($0.qos.rawValue)" }.joined(separator: " ")
+    }
+}

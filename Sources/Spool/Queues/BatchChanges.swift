@@ -1,0 +1,103 @@
+import BrokerCore
+import MQTTCodec
+
+/// What the records of one batch touched, while they are applied.
+struct BatchChanges {
+    /// The first position of the batch. Positions of one batch follow each other without a gap.
+    let base: UInt64
+    /// The messages of the batch: that at `base + n` has index n.
+    var fresh: [Fresh] = []
+    var finished: [UInt64] = []
+    var gone: [ReceiverID] = []
+    var touchedCursors: Set<ReceiverID> = []
+    var touchedDepths: Set<ReceiverID> = []
+    var receivers = LatestValues<ReceiverID, ReceiverRecord?>()
+    var subscriptions = LatestValues<SubscriptionKey, SubscriptionRecord?>()
+    var retained = LatestValues<MQTTString, Message?>()
+    /// For each packet identifier whether it was on disk before the batch.
+    var inbound = LatestValues<PacketKey, Bool>()
+    var outbound = LatestValues<PacketKey, Bool>()
+    private(set) var drops: [Batch.Dropped] = []
+
+    init(base: UInt64) { self.base = base }
+
+    struct Fresh {
+        var message: Message
+        var deliveries: [Delivery]
+        /// Receivers that need no row: they were done inside the batch.
+        var done: [ReceiverID] = []
+
+        /// The deliveries that still wait.
+        var remaining: [Delivery] {
+            if done.isEmpty { return deliveries }
+            let done = Set(done)
+            return deliveries.filter { !done.contains($0.receiver) }
+        }
+
+        /// A receiver gets a message once, however often it is named.
+        mutating func keepFirstOfEachReceiver() {
+            var seen: Set<ReceiverID> = []
+            deliveries.removeAll { !seen.insert($0.receiver).inserted }
+        }
+    }
+
+    mutating func dropped(_ receiver: ReceiverID, shard: Int, messages: Int) {
+        if let index = drops.lastIndex(where: { $0.shard == shard && $0.receiver == receiver }) {
+            drops[index].messages += messages
+        } else {
+            drops.append(Batch.Dropped(shard: shard, receiver: receiver, messages: messages))
+        }
+    }
+}
+
+struct SubscriptionKey: Hashable {
+    var receiver: ReceiverID
+    var filter: MQTTString
+
+    init(_ receiver: ReceiverID, _ filter: MQTTString) {
+        self.receiver = receiver
+        self.filter = filter
+    }
+}
+
+struct PacketKey: Hashable {
+    var receiver: ReceiverID
+    var packetID: UInt16
+
+    init(_ receiver: ReceiverID, _ packetID: UInt16) {
+        self.receiver = receiver
+        self.packetID = packetID
+    }
+}
+
+/// The latest value of each key, in the order in which keys were first set: what is written never depends on the order
+/// of a dictionary.
+struct LatestValues<Key: Hashable, Value> {
+    private var indices: [Key: Int] = [:]
+    private var entries: [(key: Key, value: Value)] = []
+
+    var inOrder: [(key: Key, value: Value)] { entries }
+
+    mutating func set(_ key: Key, _ value: Value) {
+        if let index = indices[key] {
+            entries[index].value = value
+        } else {
+            indices[key] = entries.count
+            entries.append((key, value))
+        }
+    }
+
+    mutating func removeAll(where predicate: (Key) -> Bool) {
+        guard entries.contains(where: { predicate($0.key) }) else { return }
+        entries.removeAll { predicate($0.key) }
+        indices = [:]
+        for (index, entry) in entries.enumerated() { indices[entry.key] = index }
+    }
+}
+
+extension LatestValues where Value == Bool {
+    /// Remembers whether a key existed when it was first touched.
+    mutating func touch(_ key: Key, existed: Bool) {
+        if indices[key] == nil { set(key, existed) }
+    }
+}

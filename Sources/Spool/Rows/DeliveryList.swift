@@ -1,0 +1,59 @@
+import BrokerCore
+import MQTTCodec
+import NIOCore
+
+/// The blob that lists who waits for a message: per receiver its number, one byte of QoS and flags, and the
+/// identifiers of the subscriptions that matched. Three bytes or so each.
+enum DeliveryList {
+    private static let retained: UInt8 = 4
+    private static let hasIdentifiers: UInt8 = 8
+
+    static func write(_ deliveries: some Sequence<Delivery>, to buffer: inout ByteBuffer) {
+        for delivery in deliveries {
+            buffer.writeVariable(delivery.receiver.number)
+            buffer.writeInteger(
+                delivery.qos.rawValue
+                    | (delivery.isRetained ? retained : 0)
+                    | (delivery.subscriptionIdentifiers.isEmpty ? 0 : hasIdentifiers)
+            )
+            guard !delivery.subscriptionIdentifiers.isEmpty else { continue }
+            buffer.writeVariable(UInt64(delivery.subscriptionIdentifiers.count))
+            for identifier in delivery.subscriptionIdentifiers { buffer.writeVariable(UInt64(identifier)) }
+        }
+    }
+
+    /// Nil when the bytes are no such list.
+    static func read(_ bytes: ByteBuffer) -> [Delivery]? {
+        var bytes = bytes
+        var deliveries: [Delivery] = []
+        while bytes.readableBytes > 0 {
+            guard let delivery = next(&bytes) else { return nil }
+            deliveries.append(delivery)
+        }
+        return deliveries
+    }
+
+    /// The delivery to one receiver, without building the list.
+    static func find(_ receiver: ReceiverID, in bytes: ByteBuffer) -> Delivery? {
+        var bytes = bytes
+        while let delivery = next(&bytes) {
+            if delivery.receiver == receiver { return delivery }
+        }
+        return nil
+    }
+
+    private static func next(_ bytes: inout ByteBuffer) -> Delivery? {
+        guard let number = bytes.readVariable(), let flags = bytes.readInteger(as: UInt8.self), flags < 16,
+            let qos = QoS(rawValue: flags & 3)
+        else { return nil }
+        var delivery = Delivery(receiver: ReceiverID(number), qos: qos, isRetained: flags & retained != 0)
+        if flags & hasIdentifiers != 0 {
+            guard let count = bytes.readVariable(), count <= UInt64(bytes.readableBytes) else { return nil }
+            for _ in 0..<count {
+                guard let value = bytes.readVariable(), let identifier = UInt32(exactly: value) else { return nil }
+                delivery.subscriptionIdentifiers.append(identifier)
+            }
+        }
+        return delivery
+    }
+}

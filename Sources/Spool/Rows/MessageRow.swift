@@ -1,0 +1,160 @@
+import BrokerCore
+import MQTTCodec
+import NIOCore
+
+/// A message as it stands in a row: all of its columns in one run of bytes, over which the checksum is made before
+/// writing and again after reading.
+///
+/// The layout is position, id, QoS, flags, expiry, four lengths, topic, payload, properties, receivers. The bytes are
+/// reused for the next row, so a row costs no allocation once they have grown.
+struct MessageRow {
+    private var bytes = ByteBuffer()
+    private var topic = 0..<0
+    private var payload = 0..<0
+    private var properties = 0..<0
+    private var receivers = 0..<0
+    private var expiry: Timestamp?
+    private var qos: UInt8 = 0
+    private var flags: UInt8 = 0
+    private var position: UInt64 = 0
+
+    private static let retained: UInt8 = 1
+    private static let idRange = 8..<24
+
+    /// Where the two tables keep the columns of a message.
+    enum Table {
+        /// position, id, topic, payload, qos, flags, properties, expiry, receivers, checksum
+        case message
+        /// topic, id, payload, qos, flags, properties, expiry, checksum
+        case retained
+    }
+
+    /// Takes a message in. `deliveries` is empty and the position 0 for a retained message.
+    mutating func encode(_ message: Message, position: UInt64, deliveries: [Delivery]) {
+        qos = message.qos.rawValue
+        flags = message.isRetained ? Self.retained : 0
+        expiry = message.expiry
+        self.position = position
+        begin(idHigh: message.id.high, idLow: message.id.low)
+        bytes.writeString(message.topic.string)
+        topic = lengthsEnd..<bytes.writerIndex
+        bytes.writeImmutableBuffer(message.payload)
+        payload = topic.upperBound..<bytes.writerIndex
+        MessageProperties.write(message.properties, to: &bytes)
+        properties = payload.upperBound..<bytes.writerIndex
+        DeliveryList.write(deliveries, to: &bytes)
+        receivers = properties.upperBound..<bytes.writerIndex
+        writeLengths()
+    }
+
+    /// Writes the row with the insert statement of `table`.
+    func insert(with statement: SQLStatement, into table: Table) throws(SpoolError) {
+        let result: Result<Void, SpoolError> = bytes.withUnsafeReadableBytes { all in
+            let checksum = XXHash64.hash(all)
+            func part(_ range: Range<Int>) -> UnsafeRawBufferPointer { UnsafeRawBufferPointer(rebasing: all[range]) }
+            switch table {
+            case .message:
+                statement.bind(position, at: 1)
+                statement.bind(borrowing: part(Self.idRange), at: 2)
+                statement.bind(borrowingText: part(topic), at: 3)
+                statement.bind(borrowing: part(payload), at: 4)
+                statement.bind(Int64(qos), at: 5)
+                statement.bind(Int64(flags), at: 6)
+                statement.bind(borrowing: part(properties), at: 7)
+                statement.bind(expiry, at: 8)
+                statement.bind(borrowing: part(receivers), at: 9)
+                statement.bind(checksum, at: 10)
+            case .retained:
+                statement.bind(borrowingText: part(topic), at: 1)
+                statement.bind(borrowing: part(Self.idRange), at: 2)
+                statement.bind(borrowing: part(payload), at: 3)
+                statement.bind(Int64(qos), at: 4)
+                statement.bind(Int64(flags), at: 5)
+                statement.bind(borrowing: part(properties), at: 6)
+                statement.bind(expiry, at: 7)
+                statement.bind(checksum, at: 8)
+            }
+            return Result { () throws(SpoolError) in try statement.run() }
+        }
+        try result.get()
+    }
+
+    /// Takes the row that a select of all columns of `table` stands on. Nil when its form or checksum is wrong.
+    mutating func decode(_ statement: SQLStatement, from table: Table) -> Message? {
+        let idColumn: Int32 = 1
+        let (topicColumn, payloadColumn, qosColumn): (Int32, Int32, Int32) =
+            switch table {
+            case .message: (2, 3, 4)
+            case .retained: (0, 2, 3)
+            }
+        position = table == .message ? statement.number(0) : 0
+        qos = UInt8(truncatingIfNeeded: statement.integer(qosColumn))
+        flags = UInt8(truncatingIfNeeded: statement.integer(qosColumn + 1))
+        expiry = statement.timestamp(qosColumn + 3)
+        let id = statement.bytes(idColumn) { id in
+            id.count == 16
+                ? MessageID(
+                    high: UInt64(bigEndian: id.loadUnaligned(fromByteOffset: 0, as: UInt64.self)),
+                    low: UInt64(bigEndian: id.loadUnaligned(fromByteOffset: 8, as: UInt64.self))
+                )
+                : nil
+        }
+        guard let id else { return nil }
+        begin(idHigh: id.high, idLow: id.low)
+        topic = append(statement, topicColumn)
+        payload = append(statement, payloadColumn)
+        properties = append(statement, qosColumn + 2)
+        receivers = table == .message ? append(statement, qosColumn + 4) : bytes.writerIndex..<bytes.writerIndex
+        writeLengths()
+        let checksum = statement.number(table == .message ? 9 : 7)
+        guard bytes.withUnsafeReadableBytes({ XXHash64.hash($0) }) == checksum,
+            let qos = QoS(rawValue: qos),
+            let properties = MessageProperties.read(copy(properties))
+        else { return nil }
+        return Message(
+            id: id,
+            topic: MQTTString(String(decoding: copy(topic).readableBytesView, as: UTF8.self)),
+            payload: copy(payload),
+            qos: qos,
+            isRetained: flags & Self.retained != 0,
+            properties: properties,
+            expiry: expiry
+        )
+    }
+
+    /// How the row that was decoded last goes to one receiver.
+    func delivery(to receiver: ReceiverID) -> Delivery? {
+        guard let list = bytes.getSlice(at: receivers.lowerBound, length: receivers.count) else { return nil }
+        return DeliveryList.find(receiver, in: list)
+    }
+
+    private var lengthsEnd: Int { 8 + 16 + 2 + 8 + 16 }
+
+    private mutating func begin(idHigh: UInt64, idLow: UInt64) {
+        bytes.clear()
+        bytes.writeInteger(position)
+        bytes.writeInteger(idHigh)
+        bytes.writeInteger(idLow)
+        bytes.writeInteger(qos)
+        bytes.writeInteger(flags)
+        bytes.writeInteger(expiry?.microseconds ?? .max)
+        bytes.writeRepeatingByte(0, count: 16)
+    }
+
+    private mutating func writeLengths() {
+        for (index, part) in [topic, payload, properties, receivers].enumerated() {
+            bytes.setInteger(UInt32(truncatingIfNeeded: part.count), at: lengthsEnd - 16 + 4 * index)
+        }
+    }
+
+    private mutating func append(_ statement: SQLStatement, _ column: Int32) -> Range<Int> {
+        let start = bytes.writerIndex
+        statement.bytes(column) { _ = bytes.writeBytes($0) }
+        return start..<bytes.writerIndex
+    }
+
+    /// Bytes of their own, so that a small part does not hold the whole row.
+    private func copy(_ range: Range<Int>) -> ByteBuffer {
+        bytes.withUnsafeReadableBytes { ByteBuffer(bytes: UnsafeRawBufferPointer(rebasing: $0[range])) }
+    }
+}

@@ -1,0 +1,95 @@
+import BrokerCore
+import Foundation
+
+/// What one shard handed over in one turn.
+struct SpoolAppend {
+    var records: [SpoolRecord]
+    var loads: [LoadRequest]
+    var shard: Int
+    var ticket: Ticket
+}
+
+/// Where shards leave their records and the writer thread finds them. It gives positions, under the same lock that
+/// orders the records, so that the order of commits is the order of positions.
+///
+/// Unchecked: every stored property is touched with `condition` locked, and nothing is called while it is held.
+final class SpoolIntake: @unchecked Sendable {
+    private let condition = NSCondition()
+    private var pending: [SpoolAppend] = []
+    private var nextPosition: UInt64
+    private var wallMark: Timestamp
+    private var isClosing = false
+    /// True while the writer waits for something to do: only then it must be woken.
+    private var isWriterWaiting = false
+
+    init(nextPosition: UInt64, wallMark: Timestamp) {
+        self.nextPosition = nextPosition
+        self.wallMark = wallMark
+    }
+
+    /// Complexity: O(records), no I/O.
+    func append(_ append: SpoolAppend, wall: Timestamp) -> Position {
+        var messages: UInt64 = 0
+        for case .message in append.records { messages += 1 }
+        condition.lock()
+        defer { condition.unlock() }
+        let first = Position(nextPosition)
+        guard !isClosing else { return first }
+        nextPosition += messages
+        wallMark = max(wallMark, wall)
+        pending.append(append)
+        if isWriterWaiting {
+            isWriterWaiting = false
+            condition.signal()
+        }
+        return first
+    }
+
+    enum Drained {
+        /// Everything that waited, in order, and the latest wall time that was seen.
+        case work([SpoolAppend], Timestamp)
+        /// Nothing came for as long as the writer wanted to wait.
+        case idle
+        /// Nothing waits and nothing will come.
+        case finished
+    }
+
+    /// Waits until there is work, until the spool closes, or for `seconds` at most.
+    func take(waitingAtMost seconds: TimeInterval?) -> Drained {
+        let deadline = seconds.map { Date(timeIntervalSinceNow: $0) }
+        condition.lock()
+        defer { condition.unlock() }
+        while pending.isEmpty {
+            if isClosing { return .finished }
+            isWriterWaiting = true
+            if let deadline {
+                if !condition.wait(until: deadline), pending.isEmpty, !isClosing {
+                    isWriterWaiting = false
+                    return .idle
+                }
+            } else {
+                condition.wait()
+            }
+            isWriterWaiting = false
+        }
+        defer { pending = [] }
+        return .work(pending, wallMark)
+    }
+
+    /// Waits before the writer tries again. Returns at once when the spool closes.
+    /// - Returns: true when the spool is closing.
+    func pause(seconds: TimeInterval) -> Bool {
+        let deadline = Date(timeIntervalSinceNow: seconds)
+        condition.lock()
+        defer { condition.unlock() }
+        while !isClosing, condition.wait(until: deadline) {}
+        return isClosing
+    }
+
+    func close() {
+        condition.lock()
+        defer { condition.unlock() }
+        isClosing = true
+        condition.broadcast()
+    }
+}

@@ -1,0 +1,176 @@
+import BrokerCore
+import MQTTCodec
+
+/// Reads the whole spool at the start: what the node must know, and the queues. Payloads of waiting messages are not
+/// read.
+struct SpoolLoader {
+    private let connection: SQLConnection
+    private let status: SpoolStatus
+    private(set) var contents = SpoolContents()
+    private(set) var index: QueueIndex
+    private(set) var lastBatch: UInt64 = 0
+
+    /// After an end without `close` this many positions are skipped: some may have been given, and shown to somebody,
+    /// without being committed, and a position is never reused.
+    static let positionsSkipped: UInt64 = 1 << 20
+
+    init(_ connection: SQLConnection, options: SpoolOptions, now: Timestamp, status: SpoolStatus) throws(SpoolError) {
+        self.connection = connection
+        self.status = status
+        index = QueueIndex(queueMessagesMax: options.queueMessagesMax, lastPosition: 0, nextReceiver: 1)
+        try startNode(now)
+        index = QueueIndex(
+            queueMessagesMax: options.queueMessagesMax,
+            lastPosition: contents.lastPosition.number,
+            nextReceiver: contents.nextReceiver.number
+        )
+        try readReceivers()
+        try readQueues()
+        try readRetained()
+        for at in contents.receivers.indices {
+            contents.receivers[at].depth = index.depth(of: contents.receivers[at].record.receiver)
+        }
+    }
+
+    /// Reads the node row, made at the first start, and notes that the spool is open.
+    private mutating func startNode(_ now: Timestamp) throws(SpoolError) {
+        let number = UInt64.random(in: 1...0xFFFF_FFFF_FFFF)
+        try connection.run(
+            "INSERT OR IGNORE INTO node VALUES (1, \(number), 1, 1, 0, 0, 0, 0)",
+            while: "making the node row"
+        )
+        let read = try connection.prepare(
+            "SELECT number, next_position, next_receiver, batch, wall_mark, boot_count, is_open FROM node"
+        )
+        guard try read.step() else { throw .corrupt(detail: "the node row is missing") }
+        let skipped = read.integer(6) == 0 ? 0 : Self.positionsSkipped
+        let nextPosition = read.number(1) &+ skipped
+        guard nextPosition > 0, nextPosition < UInt64(Int64.max) else {
+            throw .corrupt(detail: "the next position is out of range")
+        }
+        contents.nodeNumber = read.number(0)
+        contents.lastPosition = Position(nextPosition - 1)
+        contents.nextReceiver = ReceiverID(read.number(2))
+        lastBatch = read.number(3)
+        contents.wallMark = Timestamp(microseconds: read.number(4))
+        contents.bootCount = read.number(5) &+ 1
+        read.reset()
+        let update = try connection.prepare(
+            "UPDATE node SET next_position = ?, wall_mark = ?, boot_count = ?, is_open = 1"
+        )
+        update.bind(nextPosition, at: 1)
+        update.bind(max(contents.wallMark, now), at: 2)
+        update.bind(contents.bootCount, at: 3)
+        try update.run()
+    }
+
+    private mutating func readReceivers() throws(SpoolError) {
+        var places: [ReceiverID: Int] = [:]
+        var queues: [ReceiverID: ReceiverQueue] = [:]
+        let rows = try connection.prepare(
+            """
+            SELECT number, kind, name, expiry, disconnected_at, low_water, exceptions FROM receiver ORDER BY number
+            """
+        )
+        while try rows.step() {
+            let receiver = ReceiverID(rows.number(0))
+            let name = MQTTString(rows.string(2))
+            let lowWater = rows.number(5)
+            guard let exceptions = PositionList.read(rows.buffer(6), above: lowWater) else {
+                throw .corrupt(detail: "receiver \(receiver.number) has an unreadable list of positions")
+            }
+            let isSession = rows.integer(1) == 0
+            let record = ReceiverRecord(
+                receiver: receiver,
+                kind: isSession ? .session(clientID: name) : .link(name: name),
+                expiryInterval: UInt32(truncatingIfNeeded: rows.integer(3)),
+                disconnectedAt: rows.timestamp(4)
+            )
+            places[receiver] = contents.receivers.count
+            contents.receivers.append(SpoolContents.Receiver(record: record))
+            queues[receiver] = ReceiverQueue(
+                receiver: receiver,
+                isSession: isSession,
+                lowWater: lowWater,
+                exceptions: exceptions
+            )
+        }
+        rows.reset()
+
+        let subscriptions = try connection.prepare("SELECT receiver, filter, options, identifier FROM subscription")
+        while try subscriptions.step() {
+            guard let place = places[ReceiverID(subscriptions.number(0))],
+                let options = SubscriptionOptions(rawValue: UInt8(truncatingIfNeeded: subscriptions.integer(2)))
+            else { continue }
+            contents.receivers[place].subscriptions.append(
+                SubscriptionRecord(
+                    filter: MQTTString(subscriptions.string(1)),
+                    options: options,
+                    identifier: subscriptions.isNull(3)
+                        ? nil : UInt32(truncatingIfNeeded: subscriptions.integer(3))
+                )
+            )
+        }
+        subscriptions.reset()
+
+        let inbound = try connection.prepare("SELECT receiver, packet_id FROM inbound")
+        while try inbound.step() {
+            let receiver = ReceiverID(inbound.number(0))
+            guard let place = places[receiver] else { continue }
+            let packetID = UInt16(truncatingIfNeeded: inbound.integer(1))
+            contents.receivers[place].inbound.append(packetID)
+            queues[receiver]?.inbound.insert(packetID)
+        }
+        inbound.reset()
+
+        let outbound = try connection.prepare("SELECT receiver, packet_id, position, is_released FROM outbound")
+        while try outbound.step() {
+            let receiver = ReceiverID(outbound.number(0))
+            guard let place = places[receiver] else { continue }
+            let exchange = SpoolContents.Outbound(
+                packetID: UInt16(truncatingIfNeeded: outbound.integer(1)),
+                position: Position(outbound.number(2)),
+                isReleased: outbound.integer(3) != 0
+            )
+            contents.receivers[place].outbound.append(exchange)
+            queues[receiver]?.outbound[exchange.packetID] = exchange
+        }
+        outbound.reset()
+        for queue in queues.values { index.restore(queue) }
+    }
+
+    /// Finds out who waits for what. Checksums are not looked at here: that would read every payload.
+    private mutating func readQueues() throws(SpoolError) {
+        var finished: [UInt64] = []
+        let rows = try connection.prepare("SELECT position, receivers FROM message ORDER BY position")
+        while try rows.step() {
+            let position = rows.number(0)
+            guard let deliveries = DeliveryList.read(rows.buffer(1)) else {
+                status.foundDamage(at: position)
+                continue
+            }
+            if !index.restore(position, deliveries: deliveries) { finished.append(position) }
+        }
+        rows.reset()
+        let delete = try connection.prepare("DELETE FROM message WHERE position = ?")
+        for position in finished {
+            delete.bind(position, at: 1)
+            try delete.run()
+        }
+    }
+
+    private mutating func readRetained() throws(SpoolError) {
+        let rows = try connection.prepare(
+            "SELECT topic, id, payload, qos, flags, properties, expiry, checksum FROM retained ORDER BY topic"
+        )
+        var row = MessageRow()
+        while try rows.step() {
+            if let message = row.decode(rows, from: .retained) {
+                contents.retained.append(message)
+            } else {
+                status.foundDamagedRetained()
+            }
+        }
+        rows.reset()
+    }
+}

@@ -1,0 +1,158 @@
+import BrokerCore
+import Foundation
+import NIOCore
+
+/// Reads pages of queues on a thread and a connection of its own, so that a long page never holds up a commit.
+///
+/// The writer says which positions a page consists of; the reader fetches their rows. A row that went in between was
+/// acknowledged by its receiver, or is discarded with it, and is skipped.
+///
+/// Unchecked: `jobs` and the flags are touched with `condition` locked; the rest belongs to the thread.
+final class SpoolReader: @unchecked Sendable {
+    struct Job {
+        var shard: Int
+        var request: LoadRequest
+        var positions: [UInt64]
+        var end: Position
+    }
+
+    private let path: String
+    private let shards: SpoolShards
+    private let status: SpoolStatus
+    private let condition = NSCondition()
+    private var jobs: [Job] = []
+    private var isClosing = false
+    private var hasEnded = false
+
+    init(path: String, shards: SpoolShards, status: SpoolStatus) {
+        self.path = path
+        self.shards = shards
+        self.status = status
+    }
+
+    func start() {
+        let thread = Thread { self.run() }
+        thread.name = "spool.reader"
+        thread.start()
+    }
+
+    func read(_ new: [Job]) {
+        condition.lock()
+        defer { condition.unlock() }
+        jobs += new
+        condition.broadcast()
+    }
+
+    /// Answers what waits, then ends the thread. Blocks until it has ended.
+    func close() {
+        condition.lock()
+        defer { condition.unlock() }
+        isClosing = true
+        condition.broadcast()
+        while !hasEnded { condition.wait() }
+    }
+
+    private func run() {
+        var source: PageSource?
+        while let work = take() {
+            for job in work {
+                while true {
+                    do throws(SpoolError) {
+                        let open: PageSource
+                        if let source { open = source } else { open = try PageSource(path: path) }
+                        source = open
+                        let page = try open.page(job, status: status)
+                        shards.deliver([.loaded(page)], to: job.shard)
+                        break
+                    } catch {
+                        source?.close()
+                        source = nil
+                        if pause() { break }
+                    }
+                }
+            }
+        }
+        source?.close()
+        condition.lock()
+        hasEnded = true
+        condition.broadcast()
+        condition.unlock()
+    }
+
+    /// Nil when nothing waits and nothing will come.
+    private func take() -> [Job]? {
+        condition.lock()
+        defer { condition.unlock() }
+        while jobs.isEmpty {
+            if isClosing { return nil }
+            condition.wait()
+        }
+        defer { jobs = [] }
+        return jobs
+    }
+
+    /// Waits before a page is tried again. True when the spool is closing: then nobody waits for the page.
+    private func pause() -> Bool {
+        let deadline = Date(timeIntervalSinceNow: 0.2)
+        condition.lock()
+        defer { condition.unlock() }
+        while !isClosing, condition.wait(until: deadline) {}
+        return isClosing
+    }
+}
+
+/// The read-only connection and its statement.
+private final class PageSource {
+    private let connection: SQLConnection
+    private let begin: SQLStatement
+    private let commit: SQLStatement
+    private let select: SQLStatement
+    private var row = MessageRow()
+
+    init(path: String) throws(SpoolError) {
+        connection = try SQLConnection(path: path, role: .reader)
+        begin = try connection.prepare("BEGIN")
+        commit = try connection.prepare("COMMIT")
+        select = try connection.prepare(
+            """
+            SELECT position, id, topic, payload, qos, flags, properties, expiry, receivers, checksum
+            FROM message WHERE position = ?
+            """
+        )
+    }
+
+    func close() { connection.close() }
+
+    func page(_ job: SpoolReader.Job, status: SpoolStatus) throws(SpoolError) -> Page {
+        var page = Page(receiver: job.request.receiver, entries: [], end: job.end, epoch: job.request.epoch)
+        page.entries.reserveCapacity(job.positions.count)
+        var bytes = 0
+        try begin.run()
+        for (index, position) in job.positions.enumerated() {
+            guard let entry = try entry(at: position, for: job.request.receiver, status) else { continue }
+            page.entries.append(entry)
+            bytes += entry.message.payload.readableBytes
+            if bytes >= job.request.bytesMax, index + 1 < job.positions.count {
+                page.end = Position(position)
+                break
+            }
+        }
+        try commit.run()
+        return page
+    }
+
+    private func entry(
+        at position: UInt64,
+        for receiver: ReceiverID,
+        _ status: SpoolStatus
+    ) throws(SpoolError) -> Page.Entry? {
+        select.bind(position, at: 1)
+        defer { select.reset() }
+        guard try select.step() else { return nil }
+        guard let message = row.decode(select, from: .message), let delivery = row.delivery(to: receiver) else {
+            status.foundDamage(at: position)
+            return nil
+        }
+        return Page.Entry(position: Position(position), message: message, delivery: delivery)
+    }
+}

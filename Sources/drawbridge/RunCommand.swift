@@ -1,0 +1,117 @@
+import ArgumentParser
+import BrokerServer
+import Dispatch
+import Foundation
+import Logging
+
+/// `drawbridge run`: one node, until SIGTERM or Ctrl-C.
+struct RunCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "run",
+        abstract: "Run the broker.",
+        discussion: """
+            With no file it serves loopback only: MQTT on 127.0.0.1:1883; WebSocket, HTTP publish and the chat page on \
+            127.0.0.1:8083; the spool in ./drawbridge-data.
+            """
+    )
+
+    @Option(name: [.short, .long], help: "The TOML file with the configuration.")
+    var config: String?
+
+    @Option(name: [.short, .long], help: "The directory of the spool; goes before node.data_dir of the file.")
+    var data: String?
+
+    func run() async throws {
+        // A peer that goes away while we write to it is an error of that connection, not of the process.
+        signal(SIGPIPE, SIG_IGN)
+        var settings = try loadConfiguration()
+        if let data { settings.node.dataDirectory = data }
+        FileLimit.raise()
+
+        let level = Logger.Level(rawValue: settings.log.level.rawValue) ?? .info
+        let format = settings.log.format
+        LoggingSystem.bootstrap { _ in LogLines(level: level, isJSON: format == .json) }
+        let logger = Logger(label: "drawbridge")
+
+        let stop = Signals.firstOf([SIGTERM, SIGINT])
+        let server: BrokerServer
+        do throws(StartError) {
+            server = try await BrokerServer.start(settings, logger: logger)
+        } catch {
+            Console.error("drawbridge: \(error)")
+            throw ExitCode(1)
+        }
+        announce(server, settings)
+        for await _ in stop { break }
+        await server.shutdown()
+    }
+
+    private func loadConfiguration() throws -> Configuration {
+        guard let config else { return .default }
+        do throws(ConfigurationProblems) {
+            let file = try ConfigurationFile.load(path: config, environment: ProcessInfo.processInfo.environment)
+            for warning in file.warnings { Console.error("warning: \(warning)") }
+            return file.configuration
+        } catch {
+            Console.error(error.description)
+            throw ExitCode(1)
+        }
+    }
+
+    /// Says where to go, for people; the last line for programs that wait.
+    private func announce(_ server: BrokerServer, _ settings: Configuration) {
+        Console.say("\(Version.text), node \(settings.node.id)")
+        for endpoint in server.endpoints {
+            let host = endpoint.host.contains(":") ? "[\(endpoint.host)]" : endpoint.host
+            switch endpoint.kind {
+            case .mqtt:
+                Console.say("  \(endpoint.name): mqtt://\(host):\(endpoint.port)")
+            case .web(let web):
+                let path = web.paths.first ?? "/mqtt"
+                Console.say("  \(endpoint.name): http://\(host):\(endpoint.port)/")
+                Console.say("       ws://\(host):\(endpoint.port)\(path)")
+                Console.say("       curl -d hello http://\(host):\(endpoint.port)/v1/publish/chat/lobby")
+            }
+        }
+        for link in settings.links {
+            let addresses = link.addresses.map(\.description).joined(separator: ", ")
+            Console.say("  link \(link.name): \(addresses)")
+        }
+        Console.say("  spool: \(settings.node.dataDirectory)")
+        Console.say("ready")
+    }
+}
+
+/// Signals as a sequence, so that the end of a process is something to wait for.
+enum Signals {
+    static func firstOf(_ numbers: [Int32]) -> AsyncStream<Int32> {
+        AsyncStream { continuation in
+            let sources = numbers.map { number in
+                // The default action would end the process before we hear of it.
+                signal(number, SIG_IGN)
+                let source = DispatchSource.makeSignalSource(signal: number, queue: .global())
+                source.setEventHandler { continuation.yield(number) }
+                source.resume()
+                return SignalSource(source)
+            }
+            continuation.onTermination = { _ in for source in sources { source.cancel() } }
+        }
+    }
+
+    /// Dispatch sources may be used from any thread, which their type does not say on every platform.
+    private struct SignalSource: @unchecked Sendable {
+        private let source: any DispatchSourceSignal
+        init(_ source: any DispatchSourceSignal) { self.source = source }
+        func cancel() { source.cancel() }
+    }
+}
+
+/// One descriptor a connection: take as many as the system lets us.
+enum FileLimit {
+    static func raise() {
+        var limit = rlimit()
+        guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return }
+        limit.rlim_cur = limit.rlim_max
+        _ = setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+    }
+}

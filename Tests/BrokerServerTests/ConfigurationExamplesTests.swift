@@ -1,0 +1,107 @@
+import BrokerServer
+import Foundation
+import MQTTCodec
+import Testing
+
+@Suite("The configuration files and the documentation that come with the program")
+struct ConfigurationExamplesTests {
+    /// The repository, from Tests/BrokerServerTests/<this file>.
+    private static let repository = URL(filePath: #filePath)
+        .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
+
+    private func load(_ path: String) throws -> ConfigurationFile {
+        try ConfigurationFile.load(path: Self.repository.appending(path: path).path(), environment: [:])
+    }
+
+    private func text(_ path: String) throws -> String {
+        try String(contentsOf: Self.repository.appending(path: path), encoding: .utf8)
+    }
+
+    @Test("the example and every bridge can be loaded as they are, without a warning")
+    func loadable() throws {
+        let bridges = try FileManager.default.contentsOfDirectory(
+            atPath: Self.repository.appending(path: "bridges").path()
+        ).filter { $0.hasSuffix(".toml") }.sorted()
+        #expect(bridges.contains("mosquitto-upstream.toml") && bridges.contains("site-to-hub.toml"))
+        for path in ["drawbridge.example.toml"] + bridges.map({ "bridges/\($0)" }) {
+            let file = try load(path)
+            #expect(file.warnings.isEmpty, "\(path)")
+            #expect(!file.configuration.links.isEmpty, "\(path)")
+        }
+    }
+
+    @Test("the values of the example are the defaults, save those marked as examples")
+    func exampleShowsDefaults() throws {
+        let example = try load("drawbridge.example.toml").configuration
+        var expected = Configuration(node: NodeConfiguration(id: "edge-1"), links: example.links)
+        if case .web(var web) = expected.listeners[1].kind {
+            web.origins = ["https://chat.example.com", "https://*.example.com"]
+            expected.listeners[1].kind = .web(web)
+        }
+        #expect(example == expected)
+        #expect(example.links.map(\.name) == ["hq", "lab-mosquitto", "hub"])
+        let hq = example.links[0]
+        var defaults = LinkConfiguration(name: "hq", addresses: hq.addresses, clientID: "edge-1.hq")
+        defaults.username = "edge-1"
+        defaults.password = Secret(bytes: Array("example".utf8))
+        defaults.outRules = hq.outRules
+        defaults.inRules = hq.inRules
+        #expect(hq == defaults)
+    }
+
+    @Test("the example and the documentation name every key that this version reads, and no other")
+    func complete() throws {
+        let tables: [KnownKeys] = [
+            .root, .node, .log, .limits, .queue, .retained, .authentication, .listener, .linkDefaults, .link, .backoff,
+            .rule,
+            .bothRule,
+        ]
+        let example = try text("drawbridge.example.toml")
+        let documentation = try text("docs/configuration.md")
+        for key in Set(tables.flatMap(\.available)) {
+            #expect(example.contains(try Regex("(?m)(^|[\\[{,. ])\(key)( *=|\\]|\\.)")), "\(key) in the example")
+            #expect(
+                documentation.contains("`\(key)`") || documentation.contains(".\(key)`")
+                    || documentation.contains("[\(key)")
+                    || documentation.contains(".\(key)]"),
+                "\(key) in the documentation"
+            )
+        }
+    }
+
+    @Test("a bridge as the only file brings its link and the listeners on loopback")
+    func bridges() throws {
+        let hub = try load("bridges/site-to-hub.toml").configuration
+        #expect(hub.listeners == ListenerConfiguration.defaults)
+        #expect(hub.links[0].outRules[0].target(of: "sensors/hall") == "site/site-1/sensors/hall")
+        #expect(hub.links[0].inRules[0].target(of: "site/site-1/cmd/open") == "cmd/open")
+        let mosquitto = try load("bridges/mosquitto-upstream.toml").configuration.links[0]
+        #expect(mosquitto.version == .v3_1_1 && mosquitto.usesBridgeBit)
+        #expect(mosquitto.addresses == [LinkAddress(host: "127.0.0.1", port: 1884)])
+    }
+
+    @Test("patterns and missing files mean on the disk what they mean elsewhere")
+    func disk() throws {
+        let folder = FileManager.default.temporaryDirectory.appending(path: "drawbridge-\(UUID().uuidString)").path()
+        try FileManager.default.createDirectory(atPath: folder + "/conf.d", withIntermediateDirectories: true)
+        defer { #expect(throws: Never.self) { try FileManager.default.removeItem(atPath: folder) } }
+        let link =
+            "[[link]]\nname = \"NAME\"\naddresses = [\"mqtt://NAME\"]\npassword = { file = \"p\" }\n"
+            + "[[link.out]]\nfilter = \"a\"\n"
+        for (path, text) in [
+            ("main.toml", "node.include = [\"conf.d/*.toml\"]"), ("conf.d/p", "x\n"), ("conf.d/skipped.txt", "?"),
+            ("conf.d/b.toml", link.replacing("NAME", with: "b")), ("conf.d/a.toml", link.replacing("NAME", with: "a")),
+        ] {
+            try text.write(toFile: "\(folder)/\(path)", atomically: false, encoding: .utf8)
+        }
+        try FileManager.default.setAttributes([.posixPermissions: 0o600], ofItemAtPath: folder + "/conf.d/p")
+        let file = try ConfigurationFile.load(path: folder + "/main.toml", environment: [:])
+        #expect(file.configuration.links.map(\.name) == ["a", "b"])
+        #expect(file.configuration.links.allSatisfy { $0.password == Secret(bytes: [0x78]) })
+        #expect(file.warnings.isEmpty)
+
+        try FileManager.default.setAttributes([.posixPermissions: 0o644], ofItemAtPath: folder + "/conf.d/p")
+        #expect(try ConfigurationFile.load(path: folder + "/main.toml", environment: [:]).warnings.count == 2)
+        #expect(throws: ConfigurationProblems.self) { try ConfigurationFile.load(path: folder, environment: [:]) }
+    }
+}

@@ -1,0 +1,324 @@
+import BrokerServer
+import MQTTCodec
+import Testing
+
+private let start = "[[link]]\nname = \"hub\"\naddresses = [\"mqtt://hub\"]\n"
+
+@Suite("Links in a configuration file")
+struct ConfigurationLinkTests {
+    private func link(_ text: String, _ others: [String: String] = [:]) throws -> LinkConfiguration {
+        try #require(try read(start + text, others).configuration.links.first)
+    }
+
+    @Test("a link that says only what it must has the documented defaults")
+    func defaults() throws {
+        let link = try link("")
+        var expected = LinkConfiguration(
+            name: "hub", addresses: [LinkAddress(host: "hub", port: 1883)], clientID: "host.hub")
+        #expect(link == expected)
+        expected.version = .v5
+        expected.keepAlive = .seconds(30)
+        expected.sessionExpiry = .seconds(30 * 86_400)
+        expected.maxInflight = 64
+        expected.acknowledgementTimeout = .seconds(30)
+        expected.backoff.base = .seconds(1)
+        expected.backoff.cap = .seconds(120)
+        expected.backoff.stable = .seconds(30)
+        #expect(link == expected)
+    }
+
+    @Test("a link overrides what defaults.link says, and keeps the rest")
+    func overrides() throws {
+        let text = """
+            [[link]]
+            name = "hub"
+            addresses = ["mqtt://hub:1884", "mqtt://[::1]:1885", "mqtt://10.0.0.1"]
+            client_id = "me"
+            username = "u"
+            password = "p"
+            keepalive = "5s"
+            session_expiry = "0s"
+            max_inflight = 1
+            backoff = { base = "2s" }
+            [defaults.link]
+            protocol = "3.1.1"
+            keepalive = "6s"
+            ack_timeout = "7s"
+            backoff = { base = "3s", cap = "4s", jitter = "decorrelated", stable = "5s" }
+            """
+        let link = try #require(try read(text).configuration.links.first)
+        #expect(link.addresses.map(\.description) == ["mqtt://hub:1884", "mqtt://[::1]:1885", "mqtt://10.0.0.1:1883"])
+        #expect(link.clientID == "me")
+        #expect(link.username == "u")
+        #expect(link.password == Secret(bytes: Array("p".utf8)))
+        #expect(link.version == .v3_1_1)
+        #expect(link.keepAlive == .seconds(5))
+        #expect(link.sessionExpiry == .zero)
+        #expect(link.maxInflight == 1)
+        #expect(link.acknowledgementTimeout == .seconds(7))
+        #expect(link.backoff.base == .seconds(2))
+        #expect(link.backoff.cap == .seconds(4))
+        #expect(link.backoff.stable == .seconds(5))
+    }
+
+    @Test("a password file is read beside the configuration, without its line end")
+    func passwordFile() throws {
+        let link = try link("password = { file = \"hub.password\" }", ["hub.password": "s3cret\r\n"])
+        #expect(link.password == Secret(bytes: Array("s3cret".utf8)))
+    }
+
+    @Test("a password appears in no description of the configuration")
+    func secretsAreSilent() throws {
+        let link = try link("password = \"s3cret\"")
+        var dumped = ""
+        dump(link, to: &dumped)
+        for text in ["\(link)", String(reflecting: link), dumped] {
+            #expect(text.contains("(secret)"))
+            #expect(!text.contains("s3cret") && !text.contains("115, 51") && !text.contains("- 115\n"))
+        }
+    }
+
+    @Test("out and in replace {topic} in their template")
+    func templates() throws {
+        let link = try link(
+            """
+            [[link.out]]
+            filter = "sensors/#"
+            to = "site/{topic}/x"
+            qos = 1
+            retain = "clear"
+            [[link.in]]
+            filter = "cmd/+"
+            qos = "keep"
+            """
+        )
+        let out = try #require(link.outRules.first)
+        #expect(out.filter == "sensors/#")
+        #expect(out.target(of: "sensors/a") == "site/sensors/a/x")
+        #expect(out.qosCap == .atLeastOnce)
+        #expect(out.qos(for: .exactlyOnce) == .atLeastOnce)
+        #expect(out.qos(for: .atMostOnce) == .atMostOnce)
+        #expect(out.retain == .clear)
+        #expect(out.targetFilter == "site/sensors/#")
+        let `in` = try #require(link.inRules.first)
+        #expect(`in` == LinkRule(filter: "cmd/+"))
+        #expect(`in`.target(of: "cmd/a") == "cmd/a")
+        #expect(`in`.qos(for: .exactlyOnce) == .exactlyOnce)
+    }
+
+    @Test("both becomes one rule out and one rule in, which undo each other")
+    func both() throws {
+        let link = try link(
+            "[[link.both]]\nfilter = \"chat/#\"\nqos = 2\nlocal_prefix = \"l/\"\nremote_prefix = \"site/é/\""
+        )
+        let out = try #require(link.outRules.first)
+        let `in` = try #require(link.inRules.first)
+        #expect(link.outRules.count == 1 && link.inRules.count == 1)
+        #expect(out.filter == "l/chat/#")
+        #expect(`in`.filter == "site/é/chat/#")
+        #expect(out.target(of: "l/chat/1") == "site/é/chat/1")
+        #expect(`in`.target(of: "site/é/chat/1") == "l/chat/1")
+        #expect(out.targetFilter == `in`.filter)
+        #expect(`in`.targetFilter == out.filter)
+        #expect(out.qosCap == .exactlyOnce && `in`.qosCap == .exactlyOnce)
+    }
+
+    @Test("a topic without the prefix does not travel, although the filter matches it")
+    func parentOfPrefix() throws {
+        let link = try link("[[link.both]]\nfilter = \"#\"\nlocal_prefix = \"lab/\"")
+        #expect(link.outRules[0].filter == "lab/#")
+        #expect(link.outRules[0].target(of: "lab") == nil)
+        #expect(link.outRules[0].target(of: "lab/") == nil)
+        #expect(link.outRules[0].target(of: "lab/x") == "x")
+    }
+
+    @Test(
+        "what a link cannot be is reported",
+        arguments: [
+            ("name = \"x\"", 1, "link[0]: a link needs addresses, as in addresses = [\"mqtt://hub.example.com\"]"),
+            ("addresses = [\"mqtt://x\"]", 1, "link[0]: a link needs a name, as in name = \"hub\""),
+        ]
+    )
+    func required(text: String, line: Int, message: String) {
+        #expect(complaints("[[link]]\n" + text).first == "drawbridge.toml:\(line): \(message)")
+    }
+
+    @Test(
+        "each setting of a link is checked",
+        arguments: [
+            ("tls = {}", 4, "tls: not available in this version"),
+            ("protocol = 4", 4, "protocol: must be 5 or \"3.1.1\", found 4"),
+            ("protocol = \"3.1\"", 4, "protocol: must be 5 or \"3.1.1\", found \"3.1\""),
+            ("keepalive = \"0s\"", 4, "keepalive: must be 1s to 65535s, found \"0s\""),
+            ("max_inflight = 65536", 4, "max_inflight: must be 1 to 65535, found 65536"),
+            (
+                "bridge_bit = true", 4,
+                "bridge_bit: is only for protocol \"3.1.1\"; version 5 asks for No Local by itself"
+            ),
+            ("backoff = { base = \"3m\" }", 4, "backoff: base (3m) must be at most cap (2m)"),
+            ("backoff = { jitter = \"full\" }", 4, "backoff.jitter: must be \"decorrelated\", found \"full\""),
+            ("password = 5", 4, "password: must be text or { file = \"path\" }"),
+            ("password = \"\"", 4, "password: the password is empty"),
+            ("password = { file = \"x\" }", 4, "password.file: x cannot be read: No such file or directory"),
+            (
+                "protocol = \"3.1.1\"\npassword = \"s\"", 5,
+                "password: protocol \"3.1.1\" has no password without a username"
+            ),
+            ("[[link.out]]\nto = \"x/{topic}\"", 4, "out[0]: a rule needs a filter, as in filter = \"sensors/#\""),
+            (
+                "[[link.out]]\nfilter = \"a/#/b\"", 5,
+                "out[0].filter: `#` must be the whole last level, as in a/b/#; found `a/#/b`"
+            ),
+            ("[[link.in]]\nfilter = \"a+\"", 5, "in[0].filter: `+` must be a whole level, as in a/+/b; found `a+`"),
+            ("[[link.in]]\nfilter = \"\"", 5, "in[0].filter: a topic filter must not be empty"),
+            (
+                "[[link.in]]\nfilter = \"$share/g/a\"", 5,
+                "in[0].filter: shared subscriptions on links are not available in this version"
+            ),
+            ("[[link.out]]\nfilter = \"a\"\nto = \"b\"", 6, "out[0].to: `{topic}` must stand once; found `b`"),
+            (
+                "[[link.out]]\nfilter = \"a\"\nto = \"{topic}{topic}\"", 6,
+                "out[0].to: `{topic}` must stand once; found `{topic}{topic}`"
+            ),
+            (
+                "[[link.out]]\nfilter = \"a\"\nto = \"{topik}\"", 6,
+                "out[0].to: unknown placeholder `{topik}`; this version knows {topic}"
+            ),
+            (
+                "[[link.out]]\nfilter = \"a\"\nto = \"{node}/{topic}\"", 6,
+                "out[0].to: the placeholder `{node}` is not available in this version"
+            ),
+            (
+                "[[link.out]]\nfilter = \"a\"\nto = \"{topic\"", 6,
+                "out[0].to: `{` and `}` must come in pairs; found `{topic`"
+            ),
+            (
+                "[[link.out]]\nfilter = \"a\"\nto = \"+/{topic}\"", 6,
+                "out[0].to: a topic has no wildcards; found `+/{topic}`"
+            ),
+            ("[[link.out]]\nfilter = \"a\"\nqos = 3", 6, "out[0].qos: must be 0, 1, 2 or \"keep\", found 3"),
+            (
+                "[[link.out]]\nfilter = \"a\"\nretain = \"no\"", 6,
+                "out[0].retain: must be \"keep\" or \"set\" or \"clear\", found \"no\""
+            ),
+            ("[[link.out]]\nfilter = \"a\"\nexclude = []", 6, "out[0].exclude: not available in this version"),
+            (
+                "[[link.both]]\nfilter = \"#\"\nlocal_prefix = \"lab\"", 5,
+                "both[0].filter: `#` must be the whole last level, as in a/b/#; found `lab#` (the prefix \"lab\" does not end "
+                    + "with `/`)"
+            ),
+            (
+                "[[link.both]]\nfilter = \"a\"\nremote_prefix = \"+/\"", 6,
+                "both[0].remote_prefix: a prefix has no wildcards, found \"+/\""
+            ),
+        ]
+    )
+    func settings(text: String, line: Int, message: String) {
+        let separator = message.hasPrefix("link") ? "" : "link[0]."
+        let problems = complaints(start + text).filter { !$0.hasPrefix("warning") }
+        #expect(problems == ["drawbridge.toml:\(line): \(separator)\(message)"])
+    }
+
+    @Test(
+        "an address is mqtt://host[:port] and nothing else",
+        arguments: [
+            ("hub:1883", "must be mqtt://host[:port], found \"hub:1883\""),
+            ("mqtts://hub", "mqtts:// is not available in this version, only mqtt://host[:port]"),
+            ("mqtt://", "must be mqtt://host[:port]: there is no host; found \"mqtt://\""),
+            (
+                "mqtt://hub:0",
+                "must be mqtt://host[:port]: the port must be 1 to 65535, found `0`; found \"mqtt://hub:0\""
+            ),
+            ("mqtt://hub/x", "must be mqtt://host[:port]: `hub/x` is no host name; found \"mqtt://hub/x\""),
+            ("mqtt://u:secret@hub", "an address has no user: say username = and password = instead"),
+        ]
+    )
+    func addresses(address: String, message: String) {
+        let text = "[[link]]\nname = \"hub\"\naddresses = [\n\"\(address)\"]"
+        #expect(complaints(text).first == "drawbridge.toml:4: link[0].addresses[0]: \(message)")
+    }
+
+    @Test("two links must not share a name, nor a client id at the same upstream")
+    func pairs() {
+        let rules = "[[link.out]]\nfilter = \"a\"\n"
+        let again = "[[link]]\nname = \"other\"\naddresses = [\"mqtt://hub:1883\"]\nclient_id = \"host.hub\"\n"
+        #expect(
+            complaints(start + rules + start + rules + again + rules) == [
+                "drawbridge.toml:7: link[1].name: \"hub\" is already the name of the link at drawbridge.toml:1",
+                "drawbridge.toml:14: link[2].client_id: mqtt://hub:1883 would take \"host.hub\" for the link at "
+                    + "drawbridge.toml:1, and each would throw the other out: give them different client ids",
+            ]
+        )
+    }
+
+    @Test("a link without rules carries nothing, and a password that all may read is none: both are warned about")
+    func warnings() throws {
+        let written = WrittenFiles(
+            texts: ["d.toml": start + "password = { file = \"/run/p\" }", "/run/p": "x"], readableByAll: ["/run/p"]
+        )
+        let file = try ConfigurationFile.load(path: "d.toml", environment: [:], files: written.files)
+        #expect(
+            file.warnings.map(\.description) == [
+                "d.toml:1: link[0]: carries nothing: add [[link.out]], [[link.in]] or [[link.both]]",
+                "d.toml:4: link[0].password.file: /run/p can be read by every user: chmod o-r",
+            ]
+        )
+    }
+}
+
+@Suite("The least check against loops")
+struct ConfigurationLoopTests {
+    private let old = start + "protocol = \"3.1.1\"\n"
+
+    @Test("a 3.1.1 link whose messages come back and would go out again is refused")
+    func loop() {
+        #expect(
+            complaints(old + "[[link.both]]\nfilter = \"chat/#\"") == [
+                "drawbridge.toml:1: link[0]: what goes out from \"chat/#\" comes back in through \"chat/#\" and would go out "
+                    + "again: use protocol = 5, or bridge_bit = true if the upstream is mosquitto, or different topics for "
+                    + "the two directions"
+            ]
+        )
+    }
+
+    @Test("prefixes of both shift the two directions alike, so they do not help")
+    func shifted() {
+        let both = "[[link.both]]\nfilter = \"chat/#\"\nlocal_prefix = \"l/\"\nremote_prefix = \"r/\""
+        #expect(complaints(old + both).count == 1)
+    }
+
+    @Test(
+        "the bridge bit, version 5 and separate topics are fine",
+        arguments: [
+            "protocol = \"3.1.1\"\nbridge_bit = true\n[[link.both]]\nfilter = \"#\"",
+            "protocol = 5\n[[link.both]]\nfilter = \"#\"",
+            "protocol = \"3.1.1\"\n[[link.out]]\nfilter = \"up/#\"\n[[link.in]]\nfilter = \"down/#\"",
+            "protocol = \"3.1.1\"\n[[link.out]]\nfilter = \"#\"\nto = \"up/{topic}\"\n[[link.in]]\nfilter = \"down/#\"",
+        ]
+    )
+    func fine(text: String) { #expect(complaints(start + text).isEmpty) }
+
+    @Test("what only comes back under another topic is warned about")
+    func echo() {
+        let rules = "[[link.out]]\nfilter = \"up/#\"\n[[link.in]]\nfilter = \"up/#\"\nto = \"mirror/{topic}\""
+        #expect(
+            complaints(old + rules) == [
+                "warning: drawbridge.toml:1: link[0]: what goes out from \"up/#\" comes back in through \"up/#\" as "
+                    + "\"mirror/up/#\": protocol \"3.1.1\" has no No Local"
+            ]
+        )
+    }
+
+    @Test(
+        "two filters overlap when some topic matches both",
+        arguments: [
+            ("a/b", "a/b", true), ("a/b", "a/c", false), ("a/#", "a", true), ("a/+", "a", false), ("#", "a/b", true),
+            ("#", "$SYS/x", false), ("+/x", "$SYS/x", false), ("$SYS/#", "$SYS/+", true), ("+/b", "a/+", true),
+            ("a/+/c", "+/b/#", true), ("a/b/#", "a/+", true), ("a/b/c/#", "a/+", false), ("/a", "a", false),
+        ]
+    )
+    func overlap(a: String, b: String, isOverlap: Bool) {
+        #expect(FilterText.overlap(a, b) == isOverlap)
+        #expect(FilterText.overlap(b, a) == isOverlap)
+    }
+}

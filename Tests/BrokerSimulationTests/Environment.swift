@@ -1,0 +1,5 @@
+import Foundation
+
+enum Environment {
+    static func number(_ name: String) -> UInt64? { ProcessInfo.processInfo.environment[name].flatMap { UInt64($0) } }
+}

@@ -1,0 +1,135 @@
+import BrokerCore
+import Foundation
+import MQTTCodec
+import NIOCore
+import Spool
+import Synchronization
+import Testing
+
+@Suite("A disk that fails")
+struct FailureTests {
+    /// Fails the first `count` calls.
+    private final class Trouble: Sendable {
+        private let left = Mutex(0)
+        let seen = Mutex<[UInt64]>([])
+
+        func begin(_ count: Int) { left.withLock { $0 = count } }
+
+        func strike(_ batch: UInt64) throws(SpoolError) {
+            let strikes = left.withLock { left in
+                if left > 0 { left -= 1 }
+                return left > 0
+            }
+            seen.withLock { $0.append(batch) }
+            if strikes { throw .io(code: 10, context: "writing") }
+        }
+    }
+
+    @Test("a batch that fails before the commit is written again and announced once, when it is on disk")
+    func failsBefore() throws {
+        let trouble = Trouble()
+        var hooks = SpoolHooks()
+        hooks.willCommit = { (batch) throws(SpoolError) in try trouble.strike(batch) }
+        let fixture = try SpoolFixture(hooks: hooks)
+        try fixture.commit(.session(alice))
+        trouble.begin(3)
+        let (position, ticket) = fixture.append(.message("kept", to: alice), .retain(.sample("r")))
+        try fixture.shard.wait("the commit") { $0.committed == ticket }
+        #expect(fixture.spool.state == .ok)
+        #expect(fixture.spool.statistics.failures == 2)
+        #expect(fixture.shard.now.tickets == [Ticket(1), Ticket(2)])
+        #expect(try fixture.positions(alice) == [position])
+        #expect(trouble.seen.withLock { $0 } == [1, 2, 2, 2], "the same batch each time")
+    }
+
+    @Test("a commit that took effect although it said that it failed is not written twice")
+    func failsAfter() throws {
+        let trouble = Trouble()
+        var hooks = SpoolHooks()
+        hooks.didCommit = { (batch) throws(SpoolError) in try trouble.strike(batch) }
+        let fixture = try SpoolFixture(hooks: hooks)
+        try fixture.commit(.session(alice))
+        trouble.begin(2)
+        let position = try fixture.commit(.message(to: alice))
+        #expect(trouble.seen.withLock { $0 } == [1, 2], "found by its number, not written again")
+        #expect(fixture.shard.now.tickets == [Ticket(1), Ticket(2)])
+        #expect(try fixture.positions(alice) == [position])
+        try fixture.reopen()
+        #expect(fixture.contents.receivers.map(\.depth) == [1])
+    }
+
+    @Test("while commits fail the state says since when and why, and nothing is announced")
+    func state() throws {
+        let trouble = Trouble()
+        var hooks = SpoolHooks()
+        hooks.willCommit = { (batch) throws(SpoolError) in try trouble.strike(batch) }
+        let fixture = try SpoolFixture(hooks: hooks)
+        try fixture.commit(.session(alice))
+        trouble.begin(.max)
+        fixture.append(.message(to: alice))
+        while fixture.spool.state == .ok { sched_yield() }
+        #expect(
+            fixture.spool.state
+                == .failing(since: fixture.wall, reason: SpoolError.io(code: 10, context: "writing").description)
+        )
+        #expect(fixture.shard.now.committed == Ticket(1))
+        #expect(fixture.spool.depth(of: alice) == 0)
+        fixture.spool.close()
+        #expect(fixture.shard.now.committed == Ticket(1), "closing on a sick disk gives up, unannounced")
+        trouble.begin(0)
+        try fixture.reopen()
+        #expect(fixture.contents.receivers.map(\.depth) == [0])
+    }
+
+    @Test("a file locked by somebody else holds commits back, and loses nothing")
+    func busy() throws {
+        let fixture = try SpoolFixture()
+        try fixture.commit(.session(alice))
+        let process = Process()
+        process.executableURL = URL(filePath: "/usr/bin/sqlite3")
+        process.arguments = ["\(fixture.folder)/spool.sqlite"]
+        let (input, output) = (Pipe(), Pipe())
+        process.standardInput = input
+        process.standardOutput = output
+        try process.run()
+        try input.fileHandleForWriting.write(contentsOf: Data("BEGIN IMMEDIATE; SELECT 'held';\n".utf8))
+        #expect(output.fileHandleForReading.availableData == Data("held\n".utf8))
+        let (position, ticket) = fixture.append(.message(to: alice))
+        #expect(fixture.shard.now.committed < ticket)
+        try input.fileHandleForWriting.close()
+        process.waitUntilExit()
+        try fixture.shard.wait("the commit") { $0.committed == ticket }
+        #expect(try fixture.positions(alice) == [position])
+    }
+
+    @Test(
+        "a row whose bytes changed is skipped, counted, and never delivered",
+        arguments: [
+            "topic = 'room/2'", "payload = 'jello'", "qos = 2", "flags = 1", "properties = x'0101'", "expiry = 5",
+            "checksum = checksum + 1", "id = zeroblob(16)", "id = x''",
+        ])
+    func damagedRow(change: String) throws {
+        let fixture = try SpoolFixture()
+        try fixture.commit(.session(alice), .message(to: alice), .message(to: alice), .message(to: alice))
+        fixture.spool.close()
+        _ = try fixture.sql("UPDATE message SET \(change) WHERE position = 2")
+        try fixture.reopen()
+        for _ in 0..<2 {
+            let page = try fixture.page(alice)
+            #expect(page.entries.map(\.position.number) == [1, 3])
+            #expect(page.end == Position(3))
+        }
+        #expect(fixture.spool.statistics.damagedRows == 1)
+    }
+
+    @Test("a damaged retained message is skipped and counted")
+    func damagedRetained() throws {
+        let fixture = try SpoolFixture()
+        try fixture.commit(.retain(.sample("1", topic: "a")), .retain(.sample("2", topic: "b")))
+        fixture.spool.close()
+        _ = try fixture.sql("UPDATE retained SET payload = 'x' WHERE topic = 'a'")
+        try fixture.reopen()
+        #expect(fixture.contents.retained.map(\.topic) == ["b"])
+        #expect(fixture.spool.statistics.damagedRows == 1)
+    }
+}

@@ -1,0 +1,245 @@
+import BrokerCore
+import Foundation
+import MQTTCodec
+import NIOCore
+import Spool
+import Synchronization
+import Testing
+
+/// A spool in a fresh folder, with shard 0 attached. The folder goes with it.
+final class SpoolFixture {
+    let folder: String
+    private(set) var spool: Spool
+    private(set) var contents: SpoolContents
+    private(set) var shard = ShardRecorder()
+    private var ticket: UInt64 = 0
+    private let options: SpoolOptions
+    var wall = Timestamp(microseconds: 1_000_000)
+
+    init(queueMessagesMax: Int = 10_000, hooks: SpoolHooks = SpoolHooks(), folder: String? = nil) throws {
+        self.folder = folder ?? Self.freshFolder()
+        var options = SpoolOptions(directory: self.folder, queueMessagesMax: queueMessagesMax)
+        options.hooks = hooks
+        self.options = options
+        (spool, contents) = try Spool.open(options, now: wall)
+        attach()
+    }
+
+    deinit {
+        spool.close()
+        do { try FileManager.default.removeItem(atPath: folder) } catch { print("left behind: \(folder)") }
+    }
+
+    static func freshFolder() -> String { NSTemporaryDirectory() + "spool-test-" + UUID().uuidString }
+
+    private func attach() {
+        let shard = ShardRecorder()
+        self.shard = shard
+        spool.attach(shard: 0) { shard.received($0) }
+    }
+
+    /// Closes and opens again.
+    func reopen() throws {
+        spool.close()
+        (spool, contents) = try Spool.open(options, now: wall)
+        attach()
+    }
+
+    /// What another process would find if this one were killed now: the files, copied as they are.
+    ///
+    /// The log is copied first: should it be moved into the file meanwhile, it is only replayed once more. `cp` copies,
+    /// because closing the file in this process would drop SQLite's locks on it.
+    func copyAsIfKilled() throws -> SpoolFixture {
+        let copy = Self.freshFolder()
+        try FileManager.default.createDirectory(atPath: copy, withIntermediateDirectories: true)
+        for name in ["spool.sqlite-wal", "spool.sqlite"] {
+            let process = try Process.run(
+                URL(filePath: "/bin/cp"), arguments: ["\(folder)/\(name)", "\(copy)/\(name)"])
+            process.waitUntilExit()
+            try #require(process.terminationStatus == 0)
+        }
+        return try SpoolFixture(queueMessagesMax: options.queueMessagesMax, hooks: options.hooks, folder: copy)
+    }
+
+    /// Appends with the next ticket, without waiting.
+    @discardableResult
+    func append(_ records: SpoolRecord..., loads: [LoadRequest] = []) -> (position: Position, ticket: Ticket) {
+        append(records, loads: loads)
+    }
+
+    @discardableResult
+    func append(_ records: [SpoolRecord], loads: [LoadRequest] = []) -> (position: Position, ticket: Ticket) {
+        ticket += 1
+        let position = spool.append(records, loads: loads, shard: 0, ticket: Ticket(ticket), wall: wall)
+        return (position, Ticket(ticket))
+    }
+
+    /// Appends and waits for the commit.
+    @discardableResult
+    func commit(_ records: SpoolRecord...) throws -> Position { try commit(records) }
+
+    @discardableResult
+    func commit(_ records: [SpoolRecord]) throws -> Position {
+        let (position, ticket) = append(records)
+        try shard.wait("commit of \(ticket)") { $0.committed >= ticket }
+        return position
+    }
+
+    /// Asks for a page and waits for it.
+    func page(
+        _ receiver: ReceiverID,
+        after: Position = .zero,
+        messagesMax: Int = 1_000_000,
+        bytesMax: Int = .max
+    ) throws -> Page {
+        let seen = shard.pages.count
+        append(loads: [.init(receiver: receiver, after: after, messagesMax: messagesMax, bytesMax: bytesMax)])
+        try shard.wait("a page") { $0.pages.count > seen }
+        return try #require(shard.pages.last)
+    }
+
+    func positions(_ receiver: ReceiverID) throws -> [Position] { try page(receiver).entries.map(\.position) }
+
+    /// What `sqlite3` says on another connection of another process.
+    func sql(_ statement: String) throws -> String {
+        let process = Process()
+        process.executableURL = URL(filePath: "/usr/bin/sqlite3")
+        process.arguments = ["-cmd", ".timeout 5000", "\(folder)/spool.sqlite", statement]
+        let output = Pipe()
+        process.standardOutput = output
+        try process.run()
+        let data = output.fileHandleForReading.readDataToEndOfFile()
+        process.waitUntilExit()
+        try #require(process.terminationStatus == 0)
+        return String(decoding: data, as: UTF8.self).trimmingCharacters(in: .whitespacesAndNewlines)
+    }
+}
+
+/// What one shard was told.
+final class ShardRecorder: @unchecked Sendable {
+    struct Told {
+        var calls: [[SpoolEvent]] = []
+        var tickets: [Ticket] = []
+        var pages: [Page] = []
+        var dropped: [ReceiverID: Int] = [:]
+        var committed: Ticket { tickets.last ?? .none }
+    }
+
+    /// Guarded by `condition`.
+    private var told = Told()
+    private let condition = NSCondition()
+
+    func received(_ events: [SpoolEvent]) {
+        condition.lock()
+        defer { condition.unlock() }
+        told.calls.append(events)
+        for event in events {
+            switch event {
+            case .committed(let ticket): told.tickets.append(ticket)
+            case .loaded(let page): told.pages.append(page)
+            case .dropped(let receiver, let messages): told.dropped[receiver, default: 0] += messages
+            }
+        }
+        condition.broadcast()
+    }
+
+    func wait(_ what: String, until isTrue: (Told) -> Bool) throws {
+        let deadline = Date(timeIntervalSinceNow: 30)
+        condition.lock()
+        defer { condition.unlock() }
+        while !isTrue(told) {
+            guard condition.wait(until: deadline) else { throw Late(what: what) }
+        }
+    }
+
+    var now: Told {
+        condition.lock()
+        defer { condition.unlock() }
+        return told
+    }
+    var pages: [Page] { now.pages }
+
+    struct Late: Error { var what: String }
+}
+
+/// A door that test code holds shut while the writer thread stands before it.
+final class Door: @unchecked Sendable {
+    private let condition = NSCondition()
+    private var isOpen = true
+    private var waiting = 0
+
+    func shut() { set(open: false) }
+    func open() { set(open: true) }
+
+    private func set(open: Bool) {
+        condition.lock()
+        isOpen = open
+        condition.broadcast()
+        condition.unlock()
+    }
+
+    /// Called by whoever must pass.
+    func pass() {
+        condition.lock()
+        waiting += 1
+        condition.broadcast()
+        while !isOpen { condition.wait() }
+        waiting -= 1
+        condition.unlock()
+    }
+
+    func waitUntilSomebodyStandsThere() throws {
+        let deadline = Date(timeIntervalSinceNow: 30)
+        condition.lock()
+        defer { condition.unlock() }
+        while waiting == 0 {
+            guard condition.wait(until: deadline) else { throw ShardRecorder.Late(what: "the writer") }
+        }
+    }
+}
+
+extension Message {
+    static func sample(
+        _ payload: String = "hello",
+        topic: MQTTString = "room/1",
+        qos: QoS = .atLeastOnce,
+        properties: Properties = Properties(),
+        expiry: Timestamp? = nil
+    ) -> Message {
+        Message(
+            id: MessageID(high: 7, low: 9),
+            topic: topic,
+            payload: ByteBuffer(string: payload),
+            qos: qos,
+            isRetained: false,
+            properties: properties,
+            expiry: expiry
+        )
+    }
+}
+
+extension SpoolRecord {
+    static func session(_ receiver: ReceiverID, _ clientID: MQTTString = "client") -> SpoolRecord {
+        .receiver(
+            ReceiverRecord(
+                receiver: receiver,
+                kind: .session(clientID: clientID),
+                expiryInterval: 3600,
+                disconnectedAt: nil
+            )
+        )
+    }
+
+    static func link(_ receiver: ReceiverID) -> SpoolRecord {
+        .receiver(
+            ReceiverRecord(receiver: receiver, kind: .link(name: "hub"), expiryInterval: .max, disconnectedAt: nil)
+        )
+    }
+
+    static func message(_ payload: String = "hello", to receivers: ReceiverID...) -> SpoolRecord {
+        .message(.sample(payload), deliveries: receivers.map { Delivery(receiver: $0, qos: .atLeastOnce) })
+    }
+}
+
+let alice = ReceiverID(1)
+let bob = ReceiverID(2)

@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# All tests in one go: `make test`. One debug build serves the Swift tests and the tests with real programs.
+# Each stage says when it starts and how long it took; the first that fails ends the run and is named last.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+swift=${SWIFT:-swift}
+export PATH=$PATH:/usr/sbin:/sbin # mosquitto lives there, and not everybody's PATH does
+began=$SECONDS
+
+elapsed() {
+    printf '%02d:%02d' $((($1) / 60)) $((($1) % 60))
+}
+
+stage() {
+    local name=$1 start=$SECONDS status=0
+    shift
+    echo "==> [$(elapsed $((SECONDS - began)))] $name"
+    "$@" || status=$?
+    if [ "$status" -ne 0 ]; then
+        echo "==> [$(elapsed $((SECONDS - began)))] FAILED in $name after $(elapsed $((SECONDS - start)))" >&2
+        exit "$status"
+    fi
+    echo "==> [$(elapsed $((SECONDS - began)))] $name: ok, took $(elapsed $((SECONDS - start)))"
+}
+
+lint() {
+    local script
+    "$swift" format lint --strict --recursive Sources Tests
+    for script in scripts/*.sh .ci/run; do bash -n "$script"; done
+}
+
+javascript() {
+    local -a files
+    mapfile -t files < <(find web -name '*.test.js' -o -name '*.test.mjs' 2>/dev/null | sort)
+    if [ "${#files[@]}" -eq 0 ]; then
+        echo "no JavaScript tests in web/"
+        return
+    fi
+    # Node 18 has the runner but finds no `.test.js` by itself in a folder that it is given, so files are named.
+    NODE_PATH=/usr/share/nodejs node --test "${files[@]}"
+}
+
+stage "set-up" scripts/setup.sh test
+stage "lint" lint
+stage "build" "$swift" build --build-tests
+stage "Swift tests" "$swift" test --skip-build --no-parallel
+stage "JavaScript tests" javascript
+stage "tests with real programs" scripts/interop.sh
+echo "==> [$(elapsed $((SECONDS - began)))] all tests passed"
