@@ -241,7 +241,8 @@ extension Shard {
     /// A CONNECT that cannot be accepted: CONNACK with the reason, then close [5:MQTT-3.2.2-7] [311:MQTT-3.2.2-5].
     func refuse(_ connection: Connection, _ reason: ReasonCode) {
         outbox.notices.append(Notice(.info, "connection refused", detail: "\(reason), from \(connection.peer)"))
-        // [5:MQTT-3.2.2-6] session present stays 0.
+        // [5:MQTT-3.2.2-6] session present stays 0; [5:MQTT-3.2.2-8] not every reason is one of CONNACK.
+        let reason = reason.isAllowed(in: .connAck) ? reason : .unspecifiedError
         send(.connAck(ConnAck(reason: reason)), on: connection)
         connection.hasFarewell = true
         close(connection, reason: nil)
@@ -269,6 +270,8 @@ extension Shard {
     func close(_ connection: Connection, reason: ReasonCode?) {
         guard connection.state != .closing else { return }
         if let reason, connection.version == .v5, connection.isOpen {
+            // [5:MQTT-3.14.2-1]
+            let reason = reason.isAllowed(in: .disconnect) ? reason : .unspecifiedError
             send(.disconnect(Disconnect(reason: reason)), on: connection)
             connection.hasFarewell = true
         }

@@ -66,7 +66,8 @@ extension Shard {
         )
     }
 
-    private func fits(_ encoder: inout PublishEncoder, _ delivery: TransientDelivery, _ connection: Connection) -> Bool {
+    private func fits(_ encoder: inout PublishEncoder, _ delivery: TransientDelivery, _ connection: Connection) -> Bool
+    {
         guard connection.packetBytesMax != .max else { return true }
         let size = encoder.size(
             version: connection.version,
@@ -226,12 +227,14 @@ extension Shard {
         _ now: Now
     ) -> Bool {
         guard connection.packetBytesMax != .max else { return true }
-        return PublishEncoder(topic: name(of: message, for: session), payload: message.payload, properties: properties(of: message, now))
-            .size(
-                version: connection.version,
-                qos: delivery.qos,
-                subscriptionIdentifiers: delivery.subscriptionIdentifiers
-            ) <= connection.packetBytesMax
+        return PublishEncoder(
+            topic: name(of: message, for: session), payload: message.payload, properties: properties(of: message, now)
+        )
+        .size(
+            version: connection.version,
+            qos: delivery.qos,
+            subscriptionIdentifiers: delivery.subscriptionIdentifiers
+        ) <= connection.packetBytesMax
     }
 
     func sendUpstream(

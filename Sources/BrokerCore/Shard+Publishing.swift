@@ -145,21 +145,20 @@ extension Shard {
     func pubRelReceived(_ ack: PublishAck, _ session: Session, on connection: Connection) {
         // [5:MQTT-4.3.3-11] [311:MQTT-4.3.3-2]
         guard session.inbound.removeValue(forKey: ack.packetID) != nil else {
-            // The release was taken while its PUBCOMP was lost: answered all the same, in its turn. It may not be on
-            // disk yet, and a PUBCOMP before that would free an identifier that a restart brings back.
+            // It may have been released over an earlier connection: answered all the same, but not before that is on
+            // disk. A client that hears PUBCOMP takes the identifier for another message.
             let reason: ReasonCode = connection.version == .v5 ? .packetIdentifierNotFound : .success
             return answer(
                 .pubComp(PublishAck(packetID: ack.packetID, reason: reason)),
                 on: connection,
-                after: session.receiver == nil ? .none : lastTicket
+                after: session.released
             )
         }
-        if let receiver = session.receiver { store(.inboundRelease(receiver, packetID: ack.packetID)) }
-        answer(
-            .pubComp(PublishAck(packetID: ack.packetID)),
-            on: connection,
-            after: session.receiver == nil ? .none : ticket
-        )
+        if let receiver = session.receiver {
+            store(.inboundRelease(receiver, packetID: ack.packetID))
+            session.released = ticket
+        }
+        answer(.pubComp(PublishAck(packetID: ack.packetID)), on: connection, after: session.released)
     }
 
     // MARK: - Publishing

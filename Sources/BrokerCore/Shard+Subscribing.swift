@@ -49,11 +49,8 @@ extension Shard {
             }
         }
         // [5:MQTT-3.8.4-1] [5:MQTT-3.8.4-6] [311:MQTT-3.8.4-1] [311:MQTT-3.8.4-5]
-        answer(
-            .subAck(SubAck(packetID: packet.packetID, reasons: reasons)),
-            on: connection,
-            after: isStored ? ticket : .none
-        )
+        if isStored { session.changed = ticket }
+        answer(.subAck(SubAck(packetID: packet.packetID, reasons: reasons)), on: connection, after: session.changed)
         feed(session, now)
     }
 
@@ -83,11 +80,13 @@ extension Shard {
             }
             reasons.append(.success)
         }
-        // [5:MQTT-3.10.4-4] [5:MQTT-3.10.4-5] [311:MQTT-3.10.4-5]
+        if isStored { session.changed = ticket }
+        // [5:MQTT-3.10.4-4] [5:MQTT-3.10.4-5] [311:MQTT-3.10.4-5] what was not there may be a change that is not on
+        // disk yet, made over an earlier connection.
         answer(
             .unsubAck(UnsubAck(packetID: packet.packetID, reasons: connection.version == .v5 ? reasons : [])),
             on: connection,
-            after: isStored ? ticket : .none
+            after: session.changed
         )
     }
 }

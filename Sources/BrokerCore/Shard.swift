@@ -145,7 +145,9 @@ package final class Shard {
         guard connection.state != .closing else { return }
         if connection.packetBytesMax != .max,
             PacketEncoder.size(of: packet, version: connection.version) > connection.packetBytesMax
-        { return }
+        {
+            return
+        }
         touch(connection)
         PacketEncoder.write(packet, version: connection.version, into: &connection.out)
     }

@@ -88,6 +88,22 @@ struct CommitTests {
         #expect(broker.spool.identifiers == 0)
     }
 
+    @Test("a PUBREL that is repeated over a new connection is not answered before the release is on disk")
+    func repeatedRelease() {
+        let broker = ShardHarness()
+        let publisher = broker.connectsDurably("publisher")
+        publisher.sends(.publish(topic: "t", payload: "x", qos: .exactlyOnce, id: 1))
+        broker.commitsAtOnce = false
+        publisher.sends(.pubRel(id: 1))
+        publisher.vanishes()
+        let back = broker.connectsDurably("publisher")
+        _ = back.takes()
+        back.sends(.pubRel(id: 1))
+        back.receivesNothing()
+        broker.commit()
+        back.receives(.pubComp(id: 1, reason: .packetIdentifierNotFound))
+    }
+
     @Test("SUBACK and UNSUBACK of a durable session wait for the change of subscription")
     func subscriptions() {
         let (broker, _, subscriber) = Self.pair(.atLeastOnce)
@@ -99,6 +115,19 @@ struct CommitTests {
         subscriber.receivesNothing()
         broker.commit()
         subscriber.receives(.unsubAck(id: 3, reasons: .success))
+    }
+
+    @Test("an UNSUBSCRIBE that is repeated over a new connection is not answered before the change is on disk")
+    func repeatedUnsubscribe() {
+        let (broker, _, subscriber) = Self.pair(.atLeastOnce)
+        subscriber.sends(.unsubscribe(id: 2, filters: "t"))
+        subscriber.vanishes()
+        let back = broker.connectsDurably("subscriber")
+        _ = back.takes()
+        back.sends(.unsubscribe(id: 3, filters: "t"))
+        back.receivesNothing()
+        broker.commit()
+        back.receives(.unsubAck(id: 3, reasons: .noSubscriptionExisted))
     }
 
     @Test("nothing waits for QoS 0 and for receivers that are not durable")

@@ -240,6 +240,42 @@ struct ConnectTests {
         #expect(broker.shard.timerCount < 100)
     }
 
+    @Test("bytes that are not MQTT end their own connection, with a reason that its answer may carry")
+    func malformed() {
+        for reason in ReasonCode.allCases where reason.isFailure {
+            let error = DecodeError(reason: reason, statement: "[5:§4.13]", explanation: "test", offset: 0)
+            let broker = ShardHarness()
+            let stranger = broker.opens()
+            let client = broker.connects("a", will: Connect.Will(topic: "will", payload: ByteBuffer(string: "x")))
+            let neighbour = broker.connects("b")
+            neighbour.sends(.subscribe(id: 1, filters: "will"))
+            _ = neighbour.takes()
+            for peer in [stranger, client] {
+                broker.perform { shard, now in
+                    shard.decodeFailed(error, version: .v5, on: peer.connection, now: now)
+                }
+                #expect(peer.isClosed)
+                #expect(peer.failure == nil, "\(reason)")
+                #expect(peer.takes().count == 1)
+            }
+            #expect(neighbour.takesMessages().count == 1)
+            #expect(!neighbour.isClosed)
+        }
+    }
+
+    @Test("a version 3 CONNECT that does not conform gets no CONNACK [311:MQTT-3.1.4-1]")
+    func malformedVersion3() {
+        let broker = ShardHarness()
+        let client = broker.opens(.v3_1_1)
+        let error = DecodeError(
+            reason: .malformedPacket, statement: "[311:MQTT-3.1.2-3]", explanation: "test", offset: 0)
+        broker.perform { shard, now in
+            shard.decodeFailed(error, version: .v3_1_1, on: client.connection, now: now)
+        }
+        client.receivesNothing()
+        #expect(client.isClosed)
+    }
+
     @Test("everyone is told when the node shuts down")
     func drain() {
         let broker = ShardHarness()

@@ -40,7 +40,9 @@ struct CrashTests {
         }
     }
 
-    private static func run(_ qos: QoS, crashesAfter crash: Int) -> (seen: [String], didCrash: Bool, rows: Int, left: Int) {
+    private static func run(_ qos: QoS, crashesAfter crash: Int) -> (
+        seen: [String], didCrash: Bool, rows: Int, left: Int
+    ) {
         let broker = ShardHarness()
         var subscriber = AutomaticClient(broker.connectsDurably("subscriber"))
         subscriber.peer.sends(.subscribe(id: 1, filters: "t", qos: qos))

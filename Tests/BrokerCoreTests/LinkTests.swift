@@ -141,7 +141,9 @@ struct LinkTests {
         again.sends(.pubComp(id: first[1].packetID))
         for publish in resent {
             if publish.qos == .atLeastOnce { again.sends(.pubAck(id: publish.packetID)) }
-            if publish.qos == .exactlyOnce { again.sends(.pubRec(id: publish.packetID), .pubComp(id: publish.packetID)) }
+            if publish.qos == .exactlyOnce {
+                again.sends(.pubRec(id: publish.packetID), .pubComp(id: publish.packetID))
+            }
         }
         #expect(broker.spool.rows == 0)
         #expect(broker.spool.identifiers == 0)
@@ -372,7 +374,8 @@ struct LinkTests {
                 if isReleasing {
                     link.peer.sends(.pubRel(id: 9))
                 } else {
-                    link.peer.sends(.publish(topic: "in/1", payload: "down", qos: .exactlyOnce, id: 9, isDuplicate: true))
+                    link.peer.sends(
+                        .publish(topic: "in/1", payload: "down", qos: .exactlyOnce, id: 9, isDuplicate: true))
                     broker.commit()
                     guard !broker.hasCrashed else { return }
                     isReleasing = true

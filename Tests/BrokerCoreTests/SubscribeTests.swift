@@ -10,7 +10,8 @@ struct SubscribeTests {
     func replaced(_ version: ProtocolVersion) {
         let broker = ShardHarness()
         let client = broker.connects("a", version)
-        client.sends(.subscribe(id: 1, filters: "t", qos: .atMostOnce), .subscribe(id: 2, filters: "t", qos: .atLeastOnce))
+        client.sends(
+            .subscribe(id: 1, filters: "t", qos: .atMostOnce), .subscribe(id: 2, filters: "t", qos: .atLeastOnce))
         client.receives(.subAck(id: 1, reasons: .success), .subAck(id: 2, reasons: .grantedQoS1))
         client.sends(.publish(topic: "t", payload: "x", qos: .exactlyOnce, id: 5))
         let messages = client.takesMessages()
@@ -285,7 +286,9 @@ struct ReceiverBoundsTests {
         b.sends(.subscribe(id: 1, filters: "t", qos: .exactlyOnce))
         _ = b.takes()
         for qos in QoS.allCases {
-            a.sends(.publish(topic: "t", payload: String(repeating: "x", count: 60), qos: qos, id: qos == .atMostOnce ? 0 : 1))
+            a.sends(
+                .publish(
+                    topic: "t", payload: String(repeating: "x", count: 60), qos: qos, id: qos == .atMostOnce ? 0 : 1))
             if qos == .exactlyOnce { a.sends(.pubRel(id: 1)) }
         }
         b.receivesNothing()

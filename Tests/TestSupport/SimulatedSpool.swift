@@ -45,6 +45,12 @@ package final class SimulatedSpool {
         disk.receivers.values.reduce(0) { $0 + $1.inbound.count + $1.outbound.count }
     }
 
+    /// Unfinished exchanges as text, for the message of a test that fails.
+    package var openExchanges: String {
+        disk.receivers.values.filter { !$0.inbound.isEmpty || !$0.outbound.isEmpty }
+            .map { "\($0.record.kind): in \($0.inbound) out \($0.outbound)" }.sorted().joined(separator: "; ")
+    }
+
     /// - Returns: the position of the first message record.
     package func append(_ records: [SpoolRecord], _ loads: [LoadRequest], ticket: Ticket) -> Position {
         let first = next

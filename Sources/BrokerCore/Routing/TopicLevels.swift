@@ -4,7 +4,9 @@ extension MQTTString {
     /// The levels between slashes, empty ones included (§4.7.1.1). O(bytes); for subscribing and for the first message
     /// of a topic only, since routes are cached.
     var levels: [MQTTString] {
-        utf8.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false).map { MQTTString(String(Substring($0))) }
+        utf8.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false).map {
+            MQTTString(String(Substring($0)))
+        }
     }
 
     /// Topics that begin with `$` belong to the server: wildcards at the first level do not match them

@@ -27,8 +27,12 @@ package final class Session {
     var isEnded = false
 
     var subscriptions: [MQTTString: Subscription] = [:]
+    /// The ticket of the last change of its subscriptions.
+    var changed = Ticket.none
     /// QoS 2 identifiers of the peer that wait for PUBREL, each with the ticket of its PUBREC (§4.3.3).
     var inbound: [UInt16: Ticket] = [:]
+    /// The ticket of the last PUBREL of the peer.
+    var released = Ticket.none
     package internal(set) var window: PacketWindow
     var will: PendingWill?
 
