@@ -131,6 +131,12 @@ final class SimulatedClient: LineEnd {
         disconnected(closing: true)
     }
 
+    /// Comes back over a new line while the broker still believes in the old one.
+    func abandon() {
+        guard line != nil else { return }
+        disconnected(closing: false)
+    }
+
     private func disconnected(closing: Bool) {
         simulation.trace("\(name) is disconnected")
         if closing { line?.close(from: .dialer) }
@@ -146,7 +152,9 @@ final class SimulatedClient: LineEnd {
             simulation.fail("\(name) was refused: \(ack.reason)")
             return disconnected(closing: true)
         }
-        if !ack.isSessionPresent {
+        // Version 3.1 does not say; its clients believe in what they know.
+        let isPresent = habits.version == .v3_1 ? hasSession : ack.isSessionPresent
+        if !isPresent {
             if hasSession { simulation.fail("\(name): the session that was acknowledged is gone") }
             // [5:MQTT-3.2.2-5] what we knew of it is gone too.
             forgetSession()
