@@ -299,7 +299,7 @@ final class SimulatedNode {
     }
 
     private func planTimer(_ shard: Shard) {
-        guard let next = shard.nextTimer?.nanoseconds else { return }
+        guard shard === self.shard, let next = shard.nextTimer?.nanoseconds else { return }
         if let wakeAt, wakeAt <= next { return }
         wakeAt = next
         let life = life
