@@ -5,6 +5,8 @@ package struct FaultPlan: Sendable, CustomStringConvertible {
     enum Fault: Sendable {
         /// The process ends at once; what was not committed is forgotten.
         case crash(node: Int, down: Duration)
+        /// The same, in the middle of a turn: so many steps of the runner later.
+        case crashWithin(node: Int, steps: Int, down: Duration)
         /// The client's network connection ends in the middle of whatever is under way.
         case cut(client: Int)
         /// Bytes vanish in both directions and nobody is told.
@@ -39,7 +41,8 @@ package struct FaultPlan: Sendable, CustomStringConvertible {
             let short = random.duration(milliseconds: 100...8_000)
             let fault: Fault =
                 switch Int.random(in: 0..<20, using: &random) {
-                case 0...6: .crash(node: node, down: short)
+                case 0...2: .crash(node: node, down: short)
+                case 3...6: .crashWithin(node: node, steps: Int.random(in: 1...60, using: &random), down: short)
                 case 7...9: .cut(client: client)
                 case 10: .halfOpen(client: client)
                 case 11...12: .stall(client: client, lasting: short)

@@ -48,6 +48,14 @@ struct Ledger {
         return published.count - 1
     }
 
+    /// A publisher of its own, numbered below the clients.
+    mutating func publish(byGatewayOf node: Int, _ topic: MQTTString, _ qos: QoS, at now: UInt64) -> Int {
+        published.append(
+            Published(publisher: -1 - node, node: node, topic: topic, qos: qos, isRetained: false, sentAt: now)
+        )
+        return published.count - 1
+    }
+
     mutating func subscribe(_ client: Int, _ filter: TopicFilter, _ qos: QoS, at now: UInt64) {
         endSubscription(client, filter, at: now)
         subscribed.append(Subscribed(client: client, filter: filter, qos: qos, from: now))

@@ -24,6 +24,8 @@ final class SimulatedClient: LineEnd {
     /// Counts connections: what was planned over one does not happen over the next.
     private var epoch = 0
     private var hasSession = false
+    /// Who forgot its state asks for a clean start until one is confirmed.
+    private var wantsCleanStart = false
     private var nextPacketID: UInt16 = 1
 
     private(set) var waiting: Deque<Int> = []
@@ -85,7 +87,8 @@ final class SimulatedClient: LineEnd {
             cleanStart: !habits.isDurable,
             keepAlive: 6
         )
-        if habits.isDurable, simulation.phase == .chaos, simulation.random.once(in: 25) { connect.cleanStart = true }
+        if habits.isDurable, simulation.phase == .chaos, simulation.random.once(in: 25) { wantsCleanStart = true }
+        if wantsCleanStart { connect.cleanStart = true }
         if habits.version == .v5 {
             if habits.isDurable { connect.properties.sessionExpiryInterval = 86_400 * 5 }
             if let maximum = habits.receiveMaximum { connect.properties.receiveMaximum = maximum }
@@ -93,6 +96,7 @@ final class SimulatedClient: LineEnd {
             // In version 3 this would make a session that ends with its connection.
             connect.cleanStart = false
         }
+        wantsCleanStart = connect.cleanStart
         if connect.cleanStart { forgetSession() }
         simulation.trace("\(name) connects on line \(line.id)\(connect.cleanStart ? ", clean" : "")")
         send(.connect(connect))
@@ -131,6 +135,12 @@ final class SimulatedClient: LineEnd {
         disconnected(closing: true)
     }
 
+    /// Comes back over a new line while the broker still believes in the old one.
+    func abandon() {
+        guard line != nil else { return }
+        disconnected(closing: false)
+    }
+
     private func disconnected(closing: Bool) {
         simulation.trace("\(name) is disconnected")
         if closing { line?.close(from: .dialer) }
@@ -146,7 +156,9 @@ final class SimulatedClient: LineEnd {
             simulation.fail("\(name) was refused: \(ack.reason)")
             return disconnected(closing: true)
         }
-        if !ack.isSessionPresent {
+        // Version 3.1 does not say; its clients believe in what they know.
+        let isPresent = habits.version == .v3_1 ? hasSession : ack.isSessionPresent
+        if !isPresent {
             if hasSession { simulation.fail("\(name): the session that was acknowledged is gone") }
             // [5:MQTT-3.2.2-5] what we knew of it is gone too.
             forgetSession()
@@ -155,6 +167,7 @@ final class SimulatedClient: LineEnd {
         }
         simulation.trace("\(name) is connected, session present \(ack.isSessionPresent)")
         isConnected = true
+        wantsCleanStart = false
         hasSession = habits.isDurable
         sendMaximum = Int(ack.properties.receiveMaximum ?? .max)
         planPing()

@@ -46,6 +46,9 @@ final class SimulatedNode {
     private var life = 0
     private var wakeAt: UInt64?
     private var isPerforming = false
+    /// Set when this life is to end in the middle of a turn; then what is planned for afterwards.
+    private var stepsToLive: Int?
+    private var afterDeath: () -> Void = {}
     /// Bytes under way above which a connection is not writable.
     private static let writeBufferBytes = 400
 
@@ -100,6 +103,8 @@ final class SimulatedNode {
         life += 1
         shard = nil
         wakeAt = nil
+        isPerforming = false
+        stepsToLive = nil
         spool.crash(loses: simulation.random.once(in: 2))
         let lines = ports.values.map(\.line).sorted { $0.id < $1.id }
         ports.removeAll()
@@ -107,7 +112,37 @@ final class SimulatedNode {
         for line in lines { line.cut() }
     }
 
-    /// A client or a node dials; nil while this node is down.
+    /// Dies after so many steps of the runner: between appending and sending, or after it.
+    func crash(within steps: Int, then body: @escaping () -> Void) {
+        guard shard != nil else { return }
+        stepsToLive = steps
+        afterDeath = body
+    }
+
+    private func diesNow() -> Bool {
+        guard let steps = stepsToLive else { return false }
+        stepsToLive = steps - 1
+        guard steps <= 1 else { return false }
+        crash()
+        afterDeath()
+        return true
+    }
+
+    /// A message by HTTP; `number` comes back with the receipt.
+    func publish(_ number: Int, _ message: Ledger.Published) {
+        guard let shard else { return }
+        let request = GatewayPublish(
+            topic: message.topic,
+            payload: ByteBuffer(string: "\(number)"),
+            qos: message.qos,
+            isRetained: message.isRetained
+        )
+        simulation.trace("node \(index): m\(number) by HTTP to \(message.topic) \(message.qos)")
+        shard.publish(request, token: UInt64(number), now: simulation.now)
+        perform()
+    }
+
+    /// A client or a node dials; false while this node is down.
     func accept(_ line: Line) -> Bool {
         guard let shard else { return false }
         let connection = shard.opened(peer: "line-\(line.id)", now: simulation.now)
@@ -145,9 +180,15 @@ final class SimulatedNode {
         isPerforming = true
         while !shard.outbox.isEmpty {
             append(shard)
+            if diesNow() { return }
             send(shard)
+            if diesNow() { return }
             close(shard)
             resume(shard)
+            for receipt in shard.outbox.receipts {
+                simulation.trace("node \(index): receipt for m\(receipt.token)")
+                simulation.ledger.published[Int(receipt.token)].takenAt = simulation.clock
+            }
             shard.outbox.receipts.removeAll()
             dial(shard)
             for notice in shard.outbox.notices {
@@ -256,7 +297,7 @@ final class SimulatedNode {
     }
 
     private func planTimer(_ shard: Shard) {
-        guard let next = shard.nextTimer?.nanoseconds else { return }
+        guard shard === self.shard, let next = shard.nextTimer?.nanoseconds else { return }
         if let wakeAt, wakeAt <= next { return }
         wakeAt = next
         let life = life

@@ -54,6 +54,7 @@ package final class Simulation {
             if client.habits.leavesEvery != nil { leaveLater(client) }
             if client.habits.churns { churnLater(client) }
         }
+        publishByGateway()
         for entry in plan.entries { schedule(after: entry.at) { self.perform(entry.fault) } }
         let chaosEnds = Duration.milliseconds(options.chaosMilliseconds)
         let calmEnds = chaosEnds + .milliseconds(options.calmMilliseconds)
@@ -138,11 +139,27 @@ package final class Simulation {
         }
     }
 
+    /// Somebody publishes by HTTP, now and then.
+    private func publishByGateway() {
+        schedule(after: random.duration(milliseconds: 50...2_000)) {
+            guard self.phase != .drain else { return }
+            let node = Int.random(in: 0..<self.nodes.count, using: &self.random)
+            let topic = MQTTString("a/\(Int.random(in: 0..<3, using: &self.random))")
+            let number = self.ledger.publish(byGatewayOf: node, topic, .atLeastOnce, at: self.clock)
+            self.nodes[node].publish(number, self.ledger.published[number])
+            self.publishByGateway()
+        }
+    }
+
     private func leaveLater(_ client: SimulatedClient) {
         let interval = client.habits.leavesEvery ?? 1_000
         schedule(after: random.duration(milliseconds: interval / 2...interval * 2)) {
             guard self.phase == .chaos else { return }
-            client.leave(politely: self.random.once(in: 2))
+            switch Int.random(in: 0..<4, using: &self.random) {
+            case 0...1: client.leave(politely: true)
+            case 2: client.leave(politely: false)
+            default: client.abandon()
+            }
             self.leaveLater(client)
         }
     }
@@ -162,6 +179,8 @@ package final class Simulation {
         case .crash(let node, let down):
             nodes[node].crash()
             schedule(after: down) { self.nodes[node].start() }
+        case .crashWithin(let node, let steps, let down):
+            nodes[node].crash(within: steps) { self.schedule(after: down) { self.nodes[node].start() } }
         case .cut(let client): clients[client].currentLine?.cut()
         case .halfOpen(let client): clients[client].currentLine?.goHalfOpen()
         case .stall(let client, let lasting): stall(clients[client].currentLine, from: .listener, lasting)

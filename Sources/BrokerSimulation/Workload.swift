@@ -23,7 +23,7 @@ struct Habits: CustomStringConvertible {
     var churns: Bool
 
     init(_ options: SimulationOptions, _ random: inout RandomSource) {
-        version = random.once(in: 2) ? .v5 : .v3_1_1
+        version = random.once(in: 2) ? .v5 : random.once(in: 6) ? .v3_1 : .v3_1_1
         isDurable = !random.once(in: 3)
         window = Int.random(in: 1...10, using: &random)
         receiveMaximum = version == .v5 && random.once(in: 2) ? UInt16.random(in: 1...10, using: &random) : nil

@@ -1,12 +1,14 @@
 import MQTTCodec
 
-/// §4.6: what one client publishes to one topic with one QoS arrives in that order, first arrivals counted. Judged for
-/// messages that the receiver had to get: what it caught by luck, before it was subscribed for certain, may be late.
+/// §4.6: what one client publishes to one topic with one QoS arrives in that order, first arrivals counted; messages
+/// that a change of subscription made arrive with another QoS are a stream of their own. Judged for messages that the
+/// receiver had to get: what it caught by luck, before it was subscribed for certain, may be late.
 enum OrderPerTopic {
     private struct Stream: Hashable {
         let publisher: Int
         let topic: MQTTString
         let qos: QoS
+        let granted: QoS
     }
 
     static func check(_ ledger: Ledger, _ expectations: Expectations) -> [String] {
@@ -18,7 +20,12 @@ enum OrderPerTopic {
             guard !message.isRetained, seen[arrival.client].insert(arrival.message).inserted,
                 expectations.expectedQoS(message, at: arrival.client) != nil
             else { continue }
-            let stream = Stream(publisher: message.publisher, topic: message.topic, qos: message.qos)
+            let stream = Stream(
+                publisher: message.publisher,
+                topic: message.topic,
+                qos: message.qos,
+                granted: arrival.qos
+            )
             let before = highest[arrival.client][stream] ?? -1
             if arrival.message < before {
                 problems.append(
