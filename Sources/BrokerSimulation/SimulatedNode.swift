@@ -15,7 +15,8 @@ final class SimulatedNode {
         var isClosed = false
         var isWritable = true
 
-        init(_ node: SimulatedNode, _ line: Line, _ side: Line.Side, _ connection: Connection, _ decoder: PacketDecoder) {
+        init(_ node: SimulatedNode, _ line: Line, _ side: Line.Side, _ connection: Connection, _ decoder: PacketDecoder)
+        {
             self.node = node
             self.line = line
             self.side = side

@@ -218,7 +218,9 @@ final class ShardRunner {
     }
 
     private func finishDrain() {
-        guard isDraining, handlers.isEmpty, receipts.isEmpty, shard.outbox.isEmpty, let promise = drained else { return }
+        guard isDraining, handlers.isEmpty, receipts.isEmpty, shard.outbox.isEmpty, let promise = drained else {
+            return
+        }
         drained = nil
         timer?.cancel()
         promise.succeed()
