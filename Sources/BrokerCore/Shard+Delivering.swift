@@ -17,8 +17,7 @@ extension Shard {
         message: () -> Message
     ) {
         guard delivery.qos > .atMostOnce else {
-            guard let connection = session.connection, connection.isOpen, connection.isWritable,
-                connection.out.readableBytes < settings.writeBufferBytesMax
+            guard let connection = session.connection, connection.isOpen, connection.isWritable, !isFull(connection)
             else {
                 counters.qos0Dropped &+= 1
                 return
@@ -64,6 +63,11 @@ extension Shard {
             ),
             for: session
         )
+    }
+
+    /// Above this the channel stops being writable when the bytes of the turn reach it, and says so when they are out.
+    private func isFull(_ connection: Connection) -> Bool {
+        connection.out.readableBytes > settings.writeBufferBytesMax
     }
 
     private func fits(_ encoder: inout PublishEncoder, _ delivery: TransientDelivery, _ connection: Connection) -> Bool
@@ -370,7 +374,7 @@ extension Shard {
         var room = session.room
         // A durable receiver takes part in the order of its queue: replay waits until it is live.
         guard session.receiver == nil || session.flow == .live else { return }
-        while connection.isWritable, let (next, topic) = nextReplay(session) {
+        while connection.isWritable, !isFull(connection), let (next, topic) = nextReplay(session) {
             guard let message = retained[topic: topic] else {
                 session.replay[0].done += 1
                 continue

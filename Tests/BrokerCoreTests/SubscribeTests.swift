@@ -205,6 +205,31 @@ struct RetainedTests {
         #expect(b.takesMessages().count == 150)
     }
 
+    @Test("a replay larger than the write buffer waits for the peer, and nothing of it is dropped")
+    func writeBuffer() {
+        var settings = BrokerSettings()
+        settings.writeBufferBytesMax = 200
+        let broker = ShardHarness(settings)
+        let (a, b) = (broker.connects("a"), broker.connects("b"))
+        for number in 0..<50 {
+            let topic = MQTTString("t/\(number)")
+            a.sends(.publish(topic: topic, payload: String(repeating: "x", count: 90), isRetained: true))
+        }
+        b.sends(.subscribe(id: 1, filters: "t/#"))
+        var count = b.takesMessages().count
+        #expect(count == 2)
+        while count < 50 {
+            // What a channel says when so many bytes were written to it, and then when they are out.
+            b.becomesWritable(false)
+            b.becomesWritable(true)
+            let more = b.takesMessages().count
+            guard more > 0 else { break }
+            count += more
+        }
+        #expect(count == 50)
+        #expect(broker.shard.counters.qos0Dropped == 0)
+    }
+
     @Test("a durable session's replay goes on after a return")
     func resumes() {
         let broker = ShardHarness()
