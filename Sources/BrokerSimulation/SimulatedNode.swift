@@ -15,7 +15,8 @@ final class SimulatedNode {
         var isClosed = false
         var isWritable = true
 
-        init(_ node: SimulatedNode, _ line: Line, _ side: Line.Side, _ connection: Connection, _ decoder: PacketDecoder) {
+        init(_ node: SimulatedNode, _ line: Line, _ side: Line.Side, _ connection: Connection, _ decoder: PacketDecoder)
+        {
             self.node = node
             self.line = line
             self.side = side
@@ -193,6 +194,7 @@ final class SimulatedNode {
             dial(shard)
             for notice in shard.outbox.notices {
                 let subject = (notice.clientID ?? notice.link).map { " \($0)" } ?? ""
+                if notice.text == "link down" { simulation.lineWasLost("node \(index) \(notice.detail ?? "")") }
                 simulation.trace("node \(index):\(subject) \(notice.text) \(notice.detail ?? "")")
             }
             shard.outbox.notices.removeAll()

@@ -19,11 +19,13 @@ enum RetainedAgree {
             for node in simulation.nodes where node.index >= home {
                 let kept = node.spool.store.retained(topic: topic).map { String(buffer: $0.payload) }
                 if kept != "\(number)" {
-                    problems.append("retained: node \(node.index) keeps \(kept ?? "nothing") for \(topic), not m\(number)")
+                    problems.append(
+                        "retained: node \(node.index) keeps \(kept ?? "nothing") for \(topic), not m\(number)")
                 }
                 let held = node.shard?.retained[topic: topic].map { String(buffer: $0.payload) }
                 if held != "\(number)" {
-                    problems.append("retained: node \(node.index) holds \(held ?? "nothing") for \(topic), not m\(number)")
+                    problems.append(
+                        "retained: node \(node.index) holds \(held ?? "nothing") for \(topic), not m\(number)")
                 }
             }
         }
