@@ -143,6 +143,7 @@ final class SimulatedClient: LineEnd {
 
     private func disconnected(closing: Bool) {
         simulation.trace("\(name) is disconnected")
+        simulation.lineWasLost(name)
         if closing { line?.close(from: .dialer) }
         line = nil
         isConnected = false

@@ -194,6 +194,7 @@ final class SimulatedNode {
             dial(shard)
             for notice in shard.outbox.notices {
                 let subject = (notice.clientID ?? notice.link).map { " \($0)" } ?? ""
+                if notice.text == "link down" { simulation.lineWasLost("node \(index) \(notice.detail ?? "")") }
                 simulation.trace("node \(index):\(subject) \(notice.text) \(notice.detail ?? "")")
             }
             shard.outbox.notices.removeAll()

@@ -7,7 +7,6 @@ final class SimulatedSpool {
         var records: [SpoolRecord] = []
         var ticket = Ticket.none
         var loads: [LoadRequest] = []
-        var lastPosition: UInt64 = 0
         var isEmpty: Bool { records.isEmpty && loads.isEmpty }
     }
 
@@ -35,7 +34,6 @@ final class SimulatedSpool {
         waiting.records += records
         waiting.loads += loads
         waiting.ticket = ticket
-        waiting.lastPosition = nextPosition - 1
         if writing == nil { write() }
         return first
     }
@@ -60,6 +58,7 @@ final class SimulatedSpool {
         writing = batch
         let delay = simulation.random.duration(milliseconds: isSlow ? 200...3_000 : 0...15)
         let life = life
+        if simulation.options.liesAboutCommits { tell(.committed(batch.ticket), after: .zero) }
         simulation.schedule(after: delay) { [weak self] in
             guard let self, self.life == life, self.writing != nil else { return }
             self.writing = nil

@@ -75,7 +75,7 @@ package final class Simulation {
             arrived = self.ledger.arrivals.count
             let since = quietSince ?? self.clock
             quietSince = since
-            return self.clock - since >= 1_500_000_000
+            return self.clock - since >= UInt64(self.options.quietMilliseconds) * 1_000_000
         }
         judge()
         let report = SimulationReport(
@@ -121,6 +121,11 @@ package final class Simulation {
         guard failures.count < Self.failuresMax else { return }
         failures.append("at \(clock / 1_000) µs: \(text)")
         trace("FAILURE: \(text)")
+    }
+
+    /// Long after the last fault every line has to hold: whoever loses one now cut it without need.
+    func lineWasLost(_ text: String) {
+        if clock > UInt64(options.chaosMilliseconds + 20_000) * 1_000_000 { fail("without need: \(text)") }
     }
 
     func newLine() -> Line {

@@ -14,6 +14,10 @@ package struct SimulationOptions: Sendable {
     package var calmMilliseconds = 3_000
     /// Virtual time in which everything has to drain once nobody publishes any more.
     package var drainMilliseconds = 180_000
+    /// How long all has to stay quiet before a run is over.
+    package var quietMilliseconds = 1_500
+    /// A disk that says "committed" too early: with it a run has to fail, or the checkers are asleep.
+    package var liesAboutCommits = false
     package var settings = BrokerSettings()
 
     package init() { settings.inflightMax = 8 }
@@ -23,6 +27,9 @@ package struct SimulationOptions: Sendable {
         var random = RandomSource(seed: seed ^ 0x5EED)
         nodes = Int.random(in: 1...3, using: &random)
         clients = Int.random(in: 2...6, using: &random)
+        chaosMilliseconds = Int.random(in: 4_000...14_000, using: &random)
+        calmMilliseconds = 1_500
+        if random.once(in: 5) { quietMilliseconds = 45_000 }
         if random.once(in: 4) { maximumQoS = .atLeastOnce }
         settings.inflightMax = Int.random(in: 1...16, using: &random)
         settings.receiveMaximum = UInt16.random(in: 2...20, using: &random)

@@ -2,22 +2,30 @@ import BrokerSimulation
 import Testing
 
 /// Whole runs from seeds. `DRAWBRIDGE_SEED=n` runs that seed alone, `DRAWBRIDGE_SEEDS=count` that many, from
-/// `DRAWBRIDGE_FIRST_SEED` on; `DRAWBRIDGE_TRACE=1` prints what happened in a run that failed.
+/// `DRAWBRIDGE_FIRST_SEED` on; `DRAWBRIDGE_TRACE=1` prints all that happened in a run that failed.
 @Suite struct FixedSeedsTests {
-    static var seeds: Range<UInt64> {
-        if let seed = Environment.number("DRAWBRIDGE_SEED") { return seed..<seed + 1 }
+    /// In a few portions, so that the cores share them.
+    static var portions: [Range<UInt64>] {
+        if let seed = Environment.number("DRAWBRIDGE_SEED") { return [seed..<seed + 1] }
         let first = Environment.number("DRAWBRIDGE_FIRST_SEED") ?? 1
-        return first..<first + (Environment.number("DRAWBRIDGE_SEEDS") ?? 200)
+        let count = Environment.number("DRAWBRIDGE_SEEDS") ?? 120
+        return stride(from: first, to: first + count, by: 20).map { $0..<min($0 + 20, first + count) }
     }
 
-    @Test("no seed breaks a promise")
-    func promisesHold() {
-        for seed in Self.seeds {
-            let report = Simulation(seed: seed).run()
-            if Environment.number("DRAWBRIDGE_TRACE") != nil, !report.failures.isEmpty {
-                for line in report.trace.lines { print(line) }
-            }
-            if !report.failures.isEmpty { Issue.record("\(report)") }
-        }
+    @Test("no seed breaks a promise", arguments: portions)
+    func promisesHold(seeds: Range<UInt64>) {
+        for seed in seeds { Self.expectPromisesHold(seed) }
+    }
+
+    @Test("no seed that once failed fails again", arguments: RegressionSeeds.all)
+    func failsNoMore(regression: RegressionSeeds.Seed) {
+        Self.expectPromisesHold(regression.seed)
+    }
+
+    private static func expectPromisesHold(_ seed: UInt64) {
+        let report = Simulation(seed: seed).run()
+        guard !report.failures.isEmpty else { return }
+        if Environment.number("DRAWBRIDGE_TRACE") != nil { for line in report.trace.lines { print(line) } }
+        Issue.record("\(report)")
     }
 }

@@ -1,0 +1,14 @@
+/// Every seed that once failed, with its story. A change of the workload gives a seed another run: then look for one that
+/// fails without the fix, and put it in the place of the old one.
+enum RegressionSeeds {
+    struct Seed: Sendable, CustomStringConvertible {
+        let seed: UInt64
+        let story: String
+        var description: String { "\(seed): \(story)" }
+    }
+
+    static let all: [Seed] = [
+        Seed(seed: 5, story: "the timer of a link's handshake started a second row of pings and cut healthy links"),
+        Seed(seed: 111, story: "a repeated PUBREL was answered before the release that it repeats was on disk"),
+    ]
+}
