@@ -164,6 +164,7 @@ extension Shard {
             store(.receiver(ReceiverRecord(session, receiver, disconnectedAt: nil)))
         }
         session.connection = connection
+        session.isBridge = connect.isBridge
         session.expiresAt = nil
         session.epoch &+= 1
         // [5:MQTT-3.1.3-9] a return within the will delay cancels the will; [5:MQTT-3.1.2-7] the new one is kept.

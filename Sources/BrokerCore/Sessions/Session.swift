@@ -21,6 +21,8 @@ package final class Session {
     /// When the expiry of this absence ends; nil while connected or when it never does.
     var expiresAt: Instant?
     var isEnded = false
+    /// The client is a broker of version 3 that said so: it does not want its own messages back.
+    var isBridge = false
 
     var subscriptions: [MQTTString: Subscription] = [:]
     /// QoS 2 identifiers of the peer that wait for PUBREL, each with the ticket of its PUBREC (§4.3.3).
