@@ -175,6 +175,7 @@ extension Shard {
             store(.receiver(ReceiverRecord(session, receiver, disconnectedAt: nil)))
         }
         session.connection = connection
+        session.isBridge = connect.isBridge
         session.expiresAt = nil
         timers.cancel(session.timer)
         session.timer = nil

@@ -18,12 +18,21 @@ extension Shard {
                 reasons.append(connection.version == .v5 ? .quotaExceeded : .unspecifiedError)
                 continue
             }
-            subscribe(session, filter, entry.options, identifier: identifier)
+            // What version 3 cannot say, the bridge bit says for all subscriptions: no echo, RETAIN as it was, and
+            // retained messages only once, since an old one that is replayed at every reconnect would replace a newer
+            // one that is still on its way here.
+            var options = entry.options
+            if session.isBridge {
+                options.noLocal = true
+                options.retainAsPublished = true
+                options.retainHandling = .sendOnNewSubscription
+            }
+            subscribe(session, filter, options, identifier: identifier)
             if let receiver = session.receiver {
                 store(
                     .subscribe(
                         receiver,
-                        SubscriptionRecord(filter: filter, options: entry.options, identifier: identifier)
+                        SubscriptionRecord(filter: filter, options: options, identifier: identifier)
                     )
                 )
                 isStored = true
@@ -31,7 +40,7 @@ extension Shard {
             reasons.append(entry.options.maximumQoS.grantedReason)
             // [5:MQTT-3.3.1-9] [5:MQTT-3.3.1-10] [5:MQTT-3.3.1-11] the index first, then the store.
             let replaysRetained =
-                switch entry.options.retainHandling {
+                switch options.retainHandling {
                 case .sendOnSubscribe: true
                 case .sendOnNewSubscription: isNew
                 case .doNotSend: false

@@ -67,6 +67,8 @@ final class SimulatedNode {
     /// Everything crosses in both directions.
     private static func link(from index: Int, _ options: SimulationOptions) -> LinkSettings {
         var link = LinkSettings(name: "next", clientID: MQTTString("link-\(index)"))
+        link.version = options.linkVersion
+        link.usesBridgeBit = true
         link.backoff.base = .milliseconds(200)
         link.backoff.cap = .seconds(5)
         link.keepAlive = .seconds(4)

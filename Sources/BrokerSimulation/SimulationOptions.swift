@@ -18,6 +18,8 @@ package struct SimulationOptions: Sendable {
     package var quietMilliseconds = 1_500
     /// A disk that says "committed" too early: with it a run has to fail, or the checkers are asleep.
     package var liesAboutCommits = false
+    /// What links speak; version 3.1.1 with the bridge bit.
+    package var linkVersion = ProtocolVersion.v5
     package var settings = BrokerSettings()
 
     package init() { settings.inflightMax = 8 }
@@ -31,6 +33,8 @@ package struct SimulationOptions: Sendable {
         calmMilliseconds = 1_500
         if random.once(in: 5) { quietMilliseconds = 45_000 }
         if random.once(in: 4) { maximumQoS = .atLeastOnce }
+        if random.once(in: 4) { linkVersion = .v3_1_1 }
+        settings.heldAnswersMax = Int.random(in: 1...40, using: &random)
         settings.inflightMax = Int.random(in: 1...16, using: &random)
         settings.receiveMaximum = UInt16.random(in: 2...20, using: &random)
         settings.pageMessagesMax = Int.random(in: 1...20, using: &random)

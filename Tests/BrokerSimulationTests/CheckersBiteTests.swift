@@ -6,9 +6,10 @@ import Testing
     @Test("a disk that says committed too early is found out")
     func lyingDisk() {
         var failures: [String] = []
-        for seed in 1...40 as ClosedRange<UInt64> {
+        for seed in 1...60 as ClosedRange<UInt64> {
             var options = SimulationOptions(seed: seed)
             options.liesAboutCommits = true
+            options.faults = 20...40
             failures += Simulation(seed: seed, options: options).run().failures
         }
         #expect(failures.contains { $0.contains("lost:") })

@@ -9,6 +9,7 @@ enum RegressionSeeds {
 
     static let all: [Seed] = [
         Seed(seed: 5, story: "the timer of a link's handshake started a second row of pings and cut healthy links"),
-        Seed(seed: 111, story: "a repeated PUBREL was answered before the release that it repeats was on disk"),
+        Seed(seed: 89, story: "a repeated PUBREL was answered before the release that it repeats was on disk"),
+        Seed(seed: 11, story: "a link of version 3.1.1 heard its own messages again, and old retained messages"),
     ]
 }

@@ -25,6 +25,8 @@ package final class Session {
     /// Fires when the will is due or the absence ends, whichever is first.
     var timer: TimerQueue.Token?
     var isEnded = false
+    /// The client is a broker of version 3 that said so: it does not want its own messages back.
+    var isBridge = false
 
     var subscriptions: [MQTTString: Subscription] = [:]
     /// The ticket of the last change of its subscriptions.
