@@ -180,7 +180,7 @@ extension Shard {
         session.timer = nil
         session.epoch &+= 1
         // [5:MQTT-3.1.3-9] a return within the will delay cancels the will; [5:MQTT-3.1.2-7] the new one is kept.
-        session.will = connect.will.map { Session.PendingWill(will: $0) }
+        session.will = connect.will.map { Session.PendingWill(will: $0.owned) }
         connection.session = session
         connection.state = .accepted
         connection.keepAlive = .seconds(Int64(connect.keepAlive))
@@ -202,7 +202,7 @@ extension Shard {
 
     private func will(of connect: Connect, isTooLargeToRetain limit: Int) -> Bool {
         guard let will = connect.will, will.isRetained else { return false }
-        return will.payload.readableBytes > limit
+        return will.payload.readableBytes + will.properties.publishBytes > limit
     }
 
     /// Seconds that the session outlives its connection, within the limit of this node.

@@ -126,7 +126,10 @@ extension Shard {
     /// Why a message is not accepted, or nil. Topics that begin with `$` belong to the server.
     func refusal(of publication: Publication) -> ReasonCode? {
         if publication.topic.isReserved { return .notAuthorized }
-        if publication.isRetained, publication.payload.readableBytes > settings.retainedPayloadMax {
+        // Properties are kept as long as the payload is, so they count as much.
+        if publication.isRetained,
+            publication.payload.readableBytes + publication.properties.publishBytes > settings.retainedPayloadMax
+        {
             return .quotaExceeded
         }
         if publication.isRetained, publication.payload.readableBytes > 0,
@@ -183,13 +186,11 @@ extension Shard {
             if let kept { return kept }
             var properties = publication.properties
             if properties.messageExpiryInterval != nil { properties.messageExpiryInterval = nil }
-            // A slice of the read buffer would hold all of it.
-            var payload = ByteBuffer()
-            payload.writeImmutableBuffer(publication.payload)
+            properties.ownBytes()
             let message = Message(
                 id: result.id ?? ids.next(now.wall),
                 topic: publication.topic,
-                payload: payload,
+                payload: publication.payload.owned,
                 qos: publication.qos,
                 isRetained: publication.isRetained,
                 properties: properties,

@@ -83,7 +83,7 @@ package final class Session {
         var qos: QoS
         var isRetained: Bool
         var subscriptionIdentifiers: [UInt32]
-        var bytes: Int { message.topic.count + message.payload.readableBytes }
+        var bytes: Int { message.bytes }
     }
 
     struct Replay {
