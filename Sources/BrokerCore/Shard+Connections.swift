@@ -25,10 +25,15 @@ extension Shard {
             linkHandshake(packet, on: connection, now)
         case .open:
             guard let session = connection.session else { return }
+            let before = backlog.bytes
             if session.link != nil {
                 receivedFromUpstream(packet, session, on: connection, now)
             } else {
                 receivedFromClient(packet, session, on: connection, now)
+            }
+            switch packet {
+            case .publish, .subscribe, .unsubscribe: if backlog.bytes > before { holdForSpool(connection) }
+            default: break
             }
         case .accepted, .closing:
             // [5:MQTT-3.1.4-6] [311:MQTT-3.1.4-5] after a refused CONNECT nothing is processed.
@@ -157,6 +162,7 @@ extension Shard {
             session = old
             session.expiryInterval = expiry
         } else {
+            if expiry > 0, receivers.count >= settings.sessionsMax { return refuse(connection, .quotaExceeded) }
             session = Session(
                 clientID: clientID,
                 slot: takeSlot(),
@@ -350,6 +356,8 @@ extension Shard {
         session.isEnded = true
         timers.cancel(session.timer)
         session.timer = nil
+        timers.cancel(session.replayTimer)
+        session.replayTimer = nil
         for filter in session.subscriptions.keys { router.tree.remove(filter, slot: session.slot) }
         session.subscriptions.removeAll()
         session.queue.removeAll()

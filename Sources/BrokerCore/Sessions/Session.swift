@@ -32,9 +32,12 @@ package final class Session {
     var window: PacketWindow
     var will: PendingWill?
 
-    /// Filters whose retained messages are still to be replayed, each once: a cursor that feeds the window, never the
-    /// queue.
+    /// Filters whose retained messages are still to be replayed: a cursor that feeds the window, never the queue. One
+    /// whose number is no longer that of its subscription was replaced or unsubscribed and is skipped.
     var replay: Deque<Replay> = []
+    private var lastReplay: UInt64 = 0
+    /// While it is set replay rests: the session made the shard look through many retained messages.
+    var replayTimer: TimerQueue.Token?
     /// What waits in memory; only of a session that is not durable.
     var queue: Deque<Queued> = []
     var queueBytes = 0
@@ -76,6 +79,8 @@ package final class Session {
     struct Subscription {
         var options: SubscriptionOptions
         var identifier: UInt32?
+        /// The number of its latest replay; 0 when there was none.
+        var replay: UInt64 = 0
     }
 
     struct Queued {
@@ -88,6 +93,7 @@ package final class Session {
 
     struct Replay {
         var filter: MQTTString
+        var number: UInt64
         /// What it matches; nil until it comes to the front.
         var topics: [MQTTString]?
         /// How many of them were replayed.
@@ -101,6 +107,26 @@ package final class Session {
         /// Nil while the connection that brought it is there.
         var due: Instant?
     }
+
+    /// A replay starts anew under the new options of its subscription, in the place of the one that may go on.
+    ///
+    /// - Complexity: O(1) amortised: what was replaced is skipped when it comes to the front, and cleared away before
+    ///   it is more than what is wanted.
+    func startReplay(of filter: MQTTString, maximumQoS: QoS, subscriptionIdentifiers: [UInt32]) {
+        lastReplay &+= 1
+        subscriptions[filter]?.replay = lastReplay
+        if replay.count > 2 * subscriptions.count { replay.removeAll { !isWanted($0) } }
+        replay.append(
+            Replay(
+                filter: filter,
+                number: lastReplay,
+                maximumQoS: maximumQoS,
+                subscriptionIdentifiers: subscriptionIdentifiers
+            )
+        )
+    }
+
+    func isWanted(_ replay: Replay) -> Bool { subscriptions[replay.filter]?.replay == replay.number }
 
     /// Entries that count against the peer's Receive Maximum.
     var inflight: Int { window.count - window.resendCount }
