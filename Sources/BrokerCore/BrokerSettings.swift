@@ -18,6 +18,10 @@ package struct BrokerSettings: Sendable {
     package var awaitingReleaseMax = 1000
     /// Answers of one connection that may wait for the disk before reading from it pauses.
     package var heldAnswersMax = 4096
+    /// Bytes of all connections together that may wait for the disk before publishers are not read from.
+    package var spoolBacklogBytesMax = 64 << 20
+    /// Sessions that outlive their connection; a new one beyond them is refused.
+    package var sessionsMax = 100_000
     package var clientIDBytesMax = 256
     package var subscriptionsMax = 1000
     /// Upper bound of a version 5 session's expiry and the value for version 3 with Clean Session 0; seconds.

@@ -85,4 +85,7 @@ package final class Message: Sendable {
         self.properties = properties
         self.expiry = expiry
     }
+
+    /// What the message holds in memory and on disk, apart from constants: limits in bytes count this.
+    package var bytes: Int { topic.count + payload.readableBytes + properties.publishBytes }
 }

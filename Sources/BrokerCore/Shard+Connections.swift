@@ -25,10 +25,15 @@ extension Shard {
             linkHandshake(packet, on: connection, now)
         case .open:
             guard let session = connection.session else { return }
+            let before = backlog.bytes
             if session.link != nil {
                 receivedFromUpstream(packet, session, on: connection, now)
             } else {
                 receivedFromClient(packet, session, on: connection, now)
+            }
+            switch packet {
+            case .publish, .subscribe, .unsubscribe: if backlog.bytes > before { holdForSpool(connection) }
+            default: break
             }
         case .accepted, .closing:
             // [5:MQTT-3.1.4-6] [311:MQTT-3.1.4-5] after a refused CONNECT nothing is processed.
@@ -157,6 +162,7 @@ extension Shard {
             session = old
             session.expiryInterval = expiry
         } else {
+            if expiry > 0, receivers.count >= settings.sessionsMax { return refuse(connection, .quotaExceeded) }
             session = Session(
                 clientID: clientID,
                 slot: takeSlot(),
@@ -181,7 +187,7 @@ extension Shard {
         session.timer = nil
         session.epoch &+= 1
         // [5:MQTT-3.1.3-9] a return within the will delay cancels the will; [5:MQTT-3.1.2-7] the new one is kept.
-        session.will = connect.will.map { Session.PendingWill(will: $0) }
+        session.will = connect.will.map { Session.PendingWill(will: $0.owned) }
         connection.session = session
         connection.state = .accepted
         connection.keepAlive = .seconds(Int64(connect.keepAlive))
@@ -203,7 +209,7 @@ extension Shard {
 
     private func will(of connect: Connect, isTooLargeToRetain limit: Int) -> Bool {
         guard let will = connect.will, will.isRetained else { return false }
-        return will.payload.readableBytes > limit
+        return will.payload.readableBytes + will.properties.publishBytes > limit
     }
 
     /// Seconds that the session outlives its connection, within the limit of this node.
@@ -354,6 +360,8 @@ extension Shard {
         session.isEnded = true
         timers.cancel(session.timer)
         session.timer = nil
+        timers.cancel(session.replayTimer)
+        session.replayTimer = nil
         for filter in session.subscriptions.keys { router.tree.remove(filter, slot: session.slot) }
         session.subscriptions.removeAll()
         session.queue.removeAll()

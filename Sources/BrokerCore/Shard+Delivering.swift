@@ -370,11 +370,14 @@ extension Shard {
 
     /// Retained messages of new subscriptions, as the window has room [5:MQTT-3.3.1-9] [311:MQTT-3.3.1-6].
     private func feedReplay(_ session: Session, _ now: Now) {
-        guard let connection = session.connection else { return }
+        guard let connection = session.connection, session.replayTimer == nil else { return }
         var room = session.room
+        var steps = 0
+        defer { if steps > Self.replayStepsMax { restReplay(of: session, steps, now) } }
         // A durable receiver takes part in the order of its queue: replay waits until it is live.
         guard session.receiver == nil || session.flow == .live else { return }
-        while connection.isWritable, !isFull(connection), let (next, topic) = nextReplay(session) {
+        // What would be above the write buffer's limit waits until the peer has taken the rest: it is not dropped.
+        while connection.isWritable, !isFull(connection), let (next, topic) = nextReplay(session, &steps) {
             guard let message = retained[topic: topic] else {
                 session.replay[0].done += 1
                 continue
@@ -418,16 +421,37 @@ extension Shard {
         }
     }
 
+    /// Retained messages that a session may have looked through before others get their turn.
+    private static let replayStepsMax = 1_000
+
     /// The next topic of the first replay. Topics are looked up when a replay comes to the front, so that a session
     /// holds those of one filter at most.
-    private func nextReplay(_ session: Session) -> (Session.Replay, MQTTString)? {
+    private func nextReplay(_ session: Session, _ steps: inout Int) -> (Session.Replay, MQTTString)? {
         while let first = session.replay.first {
-            let topics = first.topics ?? retained.topics(matching: first.filter)
-            if first.topics == nil { session.replay[0].topics = topics }
+            guard session.isWanted(first) else {
+                session.replay.removeFirst()
+                continue
+            }
+            let topics: [MQTTString]
+            if let known = first.topics {
+                topics = known
+            } else {
+                guard steps <= Self.replayStepsMax else { return nil }
+                let search = retained.search(first.filter)
+                steps += search.steps
+                topics = search.topics
+                session.replay[0].topics = topics
+            }
             if first.done < topics.count { return (first, topics[first.done]) }
             session.replay.removeFirst()
         }
         return nil
+    }
+
+    /// A thousand filters like `+/+/x` fit one packet, and each looks at every retained message. Who asks for much
+    /// rests a microsecond for each step, about as long as the step took, so that neighbours get half of the loop.
+    private func restReplay(of session: Session, _ steps: Int, _ now: Now) {
+        session.replayTimer = timers.add(.replay(session), at: now.instant.advanced(by: .microseconds(steps)))
     }
 }
 

@@ -287,6 +287,12 @@ extension Shard {
             link.backoff.reset()
         }
         if session.inflight == 0 { link.progressedAt = now.instant }
+        if connection.isHeld || connection.wasHeld {
+            // We are the ones who did not read: what the upstream answered has to be seen first.
+            connection.wasHeld = false
+            link.pingSentAt = nil
+            link.progressedAt = now.instant
+        }
         if let ping = link.pingSentAt, connection.lastReceived < ping {
             close(connection, reason: nil)
             return lost(link, "the upstream does not answer", now)

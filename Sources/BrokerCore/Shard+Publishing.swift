@@ -126,7 +126,10 @@ extension Shard {
     /// Why a message is not accepted, or nil. Topics that begin with `$` belong to the server.
     func refusal(of publication: Publication) -> ReasonCode? {
         if publication.topic.isReserved { return .notAuthorized }
-        if publication.isRetained, publication.payload.readableBytes > settings.retainedPayloadMax {
+        // Properties are kept as long as the payload is, so they count as much.
+        if publication.isRetained,
+            publication.payload.readableBytes + publication.properties.publishBytes > settings.retainedPayloadMax
+        {
             return .quotaExceeded
         }
         if publication.isRetained, publication.payload.readableBytes > 0,
@@ -183,13 +186,11 @@ extension Shard {
             if let kept { return kept }
             var properties = publication.properties
             if properties.messageExpiryInterval != nil { properties.messageExpiryInterval = nil }
-            // A slice of the read buffer would hold all of it.
-            var payload = ByteBuffer()
-            payload.writeImmutableBuffer(publication.payload)
+            properties.ownBytes()
             let message = Message(
                 id: result.id ?? ids.next(now.wall),
                 topic: publication.topic,
-                payload: payload,
+                payload: publication.payload.owned,
                 qos: publication.qos,
                 isRetained: publication.isRetained,
                 properties: properties,
@@ -204,6 +205,7 @@ extension Shard {
             // The store first, then the routes: who subscribes in between gets the message one way or the other.
             if publication.payload.readableBytes == 0 {
                 // [5:MQTT-3.3.1-6] [5:MQTT-3.3.1-7] [311:MQTT-3.3.1-10] [311:MQTT-3.3.1-11]
+                // The last removal may still be on its way to the disk: a repeated one waits for it all the same.
                 retained.remove(publication.topic)
                 store(.retainGone(topic: publication.topic))
             } else {
@@ -309,7 +311,13 @@ extension Shard {
 
     /// Whether the gateway may publish this; nil when it may.
     package func refusal(of request: GatewayPublish) -> ReasonCode? {
-        refusal(
+        // The path of a URL has not seen the decoder.
+        guard TopicName.isValid(request.topic, maximumLevels: settings.topicLevelsMax) else {
+            return .topicNameInvalid
+        }
+        // A program that posts can be told to come back, which a publisher of MQTT cannot: it is not read from.
+        if backlog.isBehind, request.qos > .atMostOnce || request.isRetained { return .quotaExceeded }
+        return refusal(
             of: Publication(
                 topic: request.topic,
                 payload: request.payload,

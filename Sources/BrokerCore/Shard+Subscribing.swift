@@ -45,15 +45,11 @@ extension Shard {
                 case .sendOnNewSubscription: isNew
                 case .doNotSend: false
                 }
-            // A replay that goes on starts anew under the new options; it never stands there twice.
             if replaysRetained {
-                session.replay.removeAll { $0.filter == filter }
-                session.replay.append(
-                    Session.Replay(
-                        filter: filter,
-                        maximumQoS: entry.options.maximumQoS,
-                        subscriptionIdentifiers: identifier.map { [$0] } ?? []
-                    )
+                session.startReplay(
+                    of: filter,
+                    maximumQoS: entry.options.maximumQoS,
+                    subscriptionIdentifiers: identifier.map { [$0] } ?? []
                 )
             }
         }
@@ -65,7 +61,9 @@ extension Shard {
 
     /// Adds or replaces a subscription [5:MQTT-3.8.4-3] [311:MQTT-3.8.4-3].
     func subscribe(_ session: Session, _ filter: MQTTString, _ options: SubscriptionOptions, identifier: UInt32?) {
-        session.subscriptions[filter] = Session.Subscription(options: options, identifier: identifier)
+        // A replay that was begun goes on, unless it is started anew.
+        let replay = session.subscriptions[filter]?.replay ?? 0
+        session.subscriptions[filter] = Session.Subscription(options: options, identifier: identifier, replay: replay)
         router.tree.insert(
             filter,
             SubscriptionTree.Subscriber(slot: session.slot, options: options, identifier: identifier)
@@ -82,7 +80,6 @@ extension Shard {
                 continue
             }
             router.tree.remove(filter.text, slot: session.slot)
-            session.replay.removeAll { $0.filter == filter.text }
             if let receiver = session.receiver {
                 store(.unsubscribe(receiver, filter: filter.text))
                 isStored = true

@@ -16,6 +16,9 @@ package final class Shard {
     package private(set) var ticket = Ticket(1)
 
     var gate = AckGate()
+    private(set) var backlog: SpoolBacklog
+    /// Connections that are not read from until the spool has caught up.
+    private var waitingForSpool: [Connection] = []
     /// Messages of this turn's records, in their order.
     var stored: [StoredMessage] = []
     /// True when one of them is of QoS 2.
@@ -45,6 +48,7 @@ package final class Shard {
     ///   - seed: for everything that looks random.
     package init(settings: BrokerSettings, contents: SpoolContents, seed: UInt64, now: Now) {
         self.settings = settings
+        self.backlog = SpoolBacklog(bytesMax: settings.spoolBacklogBytesMax)
         self.random = RandomSource(seed: seed)
         self.ids = MessageIDSource(node: contents.nodeNumber, mark: contents.wallMark)
         self.nextReceiver = contents.nextReceiver.number
@@ -58,6 +62,7 @@ package final class Shard {
     package func appended(first: Position, now: Now) {
         let appendedTicket = ticket
         ticket = Ticket(ticket.number &+ 1)
+        backlog.appended(appendedTicket)
         let batch = stored
         stored.removeAll(keepingCapacity: true)
         storesExactlyOnce = false
@@ -86,6 +91,9 @@ package final class Shard {
             case .connection(let connection): checkDeadline(of: connection, now)
             case .absence(let session): absenceEnded(session, now)
             case .link(let link): linkTimer(link, now)
+            case .replay(let session):
+                session.replayTimer = nil
+                feed(session, now)
             }
         }
     }
@@ -114,7 +122,18 @@ package final class Shard {
 
     func firstPacketID() -> UInt16 { UInt16.random(in: 1...UInt16.max, using: &random) }
 
-    func store(_ record: SpoolRecord) { outbox.records.append(record) }
+    func store(_ record: SpoolRecord) {
+        backlog.stored(record)
+        outbox.records.append(record)
+    }
+
+    /// A packet made the shard store something while the spool is behind: its sender is read from again when that has
+    /// caught up. Whoever only acknowledges or publishes nothing durable goes on.
+    func holdForSpool(_ connection: Connection) {
+        guard backlog.isBehind, connection.isOpen, !connection.isHeld else { return }
+        connection.isHeld = true
+        waitingForSpool.append(connection)
+    }
 
     func touch(_ connection: Connection) {
         guard !connection.isTouched else { return }
@@ -187,7 +206,9 @@ package final class Shard {
             switch event {
             case .committed(let ticket):
                 gate.commit(ticket)
+                backlog.committed(ticket)
                 releaseHeld(now)
+                if !backlog.isBehind { releaseWaitingForSpool() }
             case .loaded(let page):
                 if let session = receivers[page.receiver] { loaded(page, for: session, now) }
             case .dropped(let receiver, let messages):
@@ -210,9 +231,7 @@ package final class Shard {
             case .answer(let connection):
                 guard let answer = connection.answers.popFirst() else { continue }
                 answerNow(answer.packet, on: connection)
-                if connection.isHeld, connection.isOpen, connection.answers.count <= settings.heldAnswersMax / 2 {
-                    release(connection)
-                }
+                if !backlog.isBehind { releaseIfReady(connection) }
             case .deliver(let message):
                 deliver(message, now)
             case .publish(let session, let packetID, let message, let delivery, let epoch):
@@ -221,6 +240,19 @@ package final class Shard {
                 outbox.receipts.append(receipt)
             }
         }
+    }
+
+    private func releaseWaitingForSpool() {
+        let waiting = waitingForSpool
+        waitingForSpool.removeAll()
+        for connection in waiting { releaseIfReady(connection) }
+    }
+
+    private func releaseIfReady(_ connection: Connection) {
+        guard connection.isHeld, connection.isOpen, connection.answers.count <= settings.heldAnswersMax / 2 else {
+            return
+        }
+        release(connection)
     }
 
     /// Reading from the connection goes on.

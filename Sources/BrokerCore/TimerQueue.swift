@@ -8,6 +8,8 @@ enum TimerEvent {
     /// The will delay or the expiry of a session whose client is away.
     case absence(Session)
     case link(Link)
+    /// The replay of retained messages goes on.
+    case replay(Session)
 }
 
 /// The timers of one shard, earliest first. Whoever sets a timer holds its token and cancels it, so that the queue

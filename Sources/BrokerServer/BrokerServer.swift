@@ -159,6 +159,7 @@ package final class BrokerServer: Sendable {
                 options.allowMissingOrigin = web.allowsMissingOrigin
                 options.servesPages = web.staticContent == .builtin
                 options.bodyBytesMax = web.bodyBytesMax
+                options.connectionsMax = connectionsMax
                 let gateway = Gateway(
                     publish: { request in
                         try await withCheckedThrowingContinuation { inbox.post(.publish(request, $0)) }

@@ -154,6 +154,19 @@ extension PacketReader {
     }
 }
 
+extension Properties {
+    /// Bytes that these properties take in a PUBLISH, without their length: what a message holds besides its topic and
+    /// payload. 64 user properties may weigh more than any payload, so limits count them too.
+    ///
+    /// - Complexity: O(properties), nothing for the many messages that have none.
+    package var publishBytes: Int {
+        guard !isEmpty else { return 0 }
+        var size = SizeCounter()
+        size.propertyFields(values, of: .publish)
+        return size.count
+    }
+}
+
 extension WireSink {
     /// Length and properties (§2.2.2); nothing for version 3. Only those that `place` may carry are written, so
     /// that no packet of ours is malformed because a value was left over.

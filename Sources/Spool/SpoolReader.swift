@@ -132,7 +132,7 @@ private final class PageSource {
         for (index, position) in job.positions.enumerated() {
             guard let entry = try entry(at: position, for: job.request.receiver, status) else { continue }
             page.entries.append(entry)
-            bytes += entry.message.payload.readableBytes
+            bytes += entry.message.bytes
             if bytes >= job.request.bytesMax, index + 1 < job.positions.count {
                 page.end = Position(position)
                 break

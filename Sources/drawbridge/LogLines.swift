@@ -26,13 +26,22 @@ struct LogLines: LogHandler {
             for (key, value) in all { fields[key] = "\(value)" }
             let encoder = JSONEncoder()
             encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-            guard let data = try? encoder.encode(fields) else { return }
-            line = String(decoding: data, as: UTF8.self)
+            do {
+                line = String(decoding: try encoder.encode(fields), as: UTF8.self)
+            } catch {
+                // Strings under strings can always be encoded; a line that says less is better than none.
+                line = #"{"message":"a log line that is not JSON"}"#
+            }
         } else {
             line = "\(time) \(event.level.rawValue) \(event.message)"
-            for (key, value) in all { line += " \(key)=\"\(value)\"" }
+            for (key, value) in all { line += " \(key)=\"\(Self.quoted("\(value)"))\"" }
         }
         line += "\n"
         FileHandle.standardError.write(Data(line.utf8))
+    }
+
+    /// A client id may hold quotation marks, and must not end its field with them.
+    private static func quoted(_ value: String) -> String {
+        value.replacing("\\", with: "\\\\").replacing("\"", with: "\\\"")
     }
 }

@@ -200,7 +200,8 @@ struct RetainedTests {
         let b = broker.connects("b")
         b.becomesWritable(false)
         for _ in 0..<100 { b.sends(.subscribe(id: 1, filters: "#", "t/#", "+/+")) }
-        #expect(b.connection.session?.waitingReplays == 3)
+        // Replaced ones are cleared away before they are more than twice what is wanted.
+        #expect((3...7).contains(b.connection.session?.waitingReplays ?? 0))
         b.becomesWritable(true)
         #expect(b.takesMessages().count == 150)
     }

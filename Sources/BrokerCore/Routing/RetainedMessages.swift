@@ -43,11 +43,16 @@ package struct RetainedMessages {
     }
 
     /// Topics that match the filter, in the order of their levels. O(nodes below the fixed part of the filter).
-    package func topics(matching filter: MQTTString) -> [MQTTString] {
+    package func topics(matching filter: MQTTString) -> [MQTTString] { search(filter).topics }
+
+    /// As `topics(matching:)`, with the number of nodes that were looked at: what the answer cost.
+    func search(_ filter: MQTTString) -> (topics: [MQTTString], steps: Int) {
         let levels = filter.levels
         var found: [MQTTString] = []
         var stack: [(node: Int32, depth: Int)] = [(0, 0)]
+        var steps = 0
         while let (number, depth) = stack.popLast() {
+            steps += 1
             let node = nodes[Int(number)]
             guard depth < levels.count else {
                 if let message = node.message { found.append(message.topic) }
@@ -60,6 +65,7 @@ package struct RetainedMessages {
                 if let message = node.message { found.append(message.topic) }
                 for child in sortedChildren(number, node) { stack.append((child, depth)) }
             case "+":
+                steps += node.children.count
                 for child in sortedChildren(number, node) { stack.append((child, depth + 1)) }
             default:
                 if let child = edges[TopicEdge(parent: number, level: levels[depth])] {
@@ -67,7 +73,7 @@ package struct RetainedMessages {
                 }
             }
         }
-        return found
+        return (found, steps)
     }
 
     /// Children in falling order, so that the stack gives them in rising order; `$` topics hide from wildcards at the

@@ -22,20 +22,25 @@ struct Router {
     /// Nor must a thousand receivers of every topic: targets of all cached topics together.
     private static let cachedTargetsMax = 1 << 20
     private var cachedTargets = 0
+    /// Topics may have 65,535 bytes each.
+    private static let cachedTopicBytesMax = 16 << 20
+    private var cachedTopicBytes = 0
 
     /// Complexity: one hash and one comparison when the topic was seen in this generation.
     mutating func route(_ topic: MQTTString) -> [RouteTarget] {
         if cachedGeneration != tree.generation || cache.count >= Self.cachedTopicsMax
-            || cachedTargets >= Self.cachedTargetsMax
+            || cachedTargets >= Self.cachedTargetsMax || cachedTopicBytes >= Self.cachedTopicBytesMax
         {
             cache.removeAll(keepingCapacity: true)
             cachedTargets = 0
+            cachedTopicBytes = 0
             cachedGeneration = tree.generation
         }
         if let targets = cache[topic] { return targets }
         let targets = match(topic)
         cache[topic] = targets
         cachedTargets += targets.count
+        cachedTopicBytes += topic.count
         return targets
     }
 

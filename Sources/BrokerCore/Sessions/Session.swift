@@ -38,10 +38,13 @@ package final class Session {
     package internal(set) var window: PacketWindow
     var will: PendingWill?
 
-    /// Filters whose retained messages are still to be replayed, each once: a cursor that feeds the window, never the
-    /// queue.
+    /// Filters whose retained messages are still to be replayed: a cursor that feeds the window, never the queue. One
+    /// whose number is no longer that of its subscription was replaced or unsubscribed and is skipped.
     var replay: Deque<Replay> = []
     package var waitingReplays: Int { replay.count }
+    private var lastReplay: UInt64 = 0
+    /// While it is set replay rests: the session made the shard look through many retained messages.
+    var replayTimer: TimerQueue.Token?
     /// What waits in memory; only of a session that is not durable.
     var queue: Deque<Queued> = []
     var queueBytes = 0
@@ -83,6 +86,8 @@ package final class Session {
     struct Subscription {
         var options: SubscriptionOptions
         var identifier: UInt32?
+        /// The number of its latest replay; 0 when there was none.
+        var replay: UInt64 = 0
     }
 
     struct Queued {
@@ -90,11 +95,12 @@ package final class Session {
         var qos: QoS
         var isRetained: Bool
         var subscriptionIdentifiers: [UInt32]
-        var bytes: Int { message.topic.count + message.payload.readableBytes }
+        var bytes: Int { message.bytes }
     }
 
     struct Replay {
         var filter: MQTTString
+        var number: UInt64
         /// What it matches; nil until it comes to the front.
         var topics: [MQTTString]?
         /// How many of them were replayed.
@@ -108,6 +114,26 @@ package final class Session {
         /// Nil while the connection that brought it is there.
         var due: Instant?
     }
+
+    /// A replay starts anew under the new options of its subscription, in the place of the one that may go on.
+    ///
+    /// - Complexity: O(1) amortised: what was replaced is skipped when it comes to the front, and cleared away before
+    ///   it is more than what is wanted.
+    func startReplay(of filter: MQTTString, maximumQoS: QoS, subscriptionIdentifiers: [UInt32]) {
+        lastReplay &+= 1
+        subscriptions[filter]?.replay = lastReplay
+        if replay.count > 2 * subscriptions.count { replay.removeAll { !isWanted($0) } }
+        replay.append(
+            Replay(
+                filter: filter,
+                number: lastReplay,
+                maximumQoS: maximumQoS,
+                subscriptionIdentifiers: subscriptionIdentifiers
+            )
+        )
+    }
+
+    func isWanted(_ replay: Replay) -> Bool { subscriptions[replay.filter]?.replay == replay.number }
 
     /// Entries that count against the peer's Receive Maximum.
     var inflight: Int { window.count - window.resendCount }

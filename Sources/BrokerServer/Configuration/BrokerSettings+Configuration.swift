@@ -8,6 +8,8 @@ extension BrokerSettings {
         self.init()
         let limits = configuration.limits
         inflightMax = limits.inflightMax
+        // Most sessions of a site are connected; some more wait for clients that are away.
+        sessionsMax = max(sessionsMax, 5 * limits.connectionsMax)
         receiveMaximum = UInt16(clamping: limits.receiveMaximum)
         packetBytesMax = limits.packetBytesMax
         connectBytesMax = limits.connectBytesMax

@@ -168,7 +168,7 @@ extension ConfigurationReader {
             table.report("bridge_bit", "is only for protocol \"3.1.1\"; version 5 asks for No Local by itself")
         }
         if link.version == .v3_1_1, table.has("password"), !table.has("username") {
-            // [3.1.1:MQTT-3.1.2-22] no password without a user name.
+            // [311:MQTT-3.1.2-22] no password without a user name.
             table.report("password", "protocol \"3.1.1\" has no password without a username")
         }
         if link.outRules.isEmpty, link.inRules.isEmpty, !["out", "in", "both"].contains(where: table.has) {

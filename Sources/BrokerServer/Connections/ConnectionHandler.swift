@@ -19,6 +19,10 @@ final class ConnectionHandler: ChannelInboundHandler {
     private var pending = ByteBuffer()
     private var context: ChannelHandlerContext?
     private var isReading = true
+    /// Bytes of answers written while the peer took none. Messages wait for a slow reader, but its own pings and
+    /// publishes are answered: whoever sends without reading is not read from either, or its answers fill the memory.
+    private var untakenAnswerBytes = 0
+    private let untakenAnswerBytesMax: Int
     private var isClosing = false
 
     /// How long a peer that was told why has time to read it.
@@ -34,6 +38,7 @@ final class ConnectionHandler: ChannelInboundHandler {
         self.decoder = decoder
         self.connection = connection
         self.framing = framing
+        self.untakenAnswerBytesMax = runner.shard.settings.writeBufferBytesMax
     }
 
     func handlerAdded(context: ChannelHandlerContext) {
@@ -98,7 +103,11 @@ final class ConnectionHandler: ChannelInboundHandler {
             // A small rest would hold the whole read buffer.
             pending = ByteBuffer(bytes: pending.readableBytesView)
         }
-        setReading(!connection.isHeld)
+        setReading(wantsToRead(connection))
+    }
+
+    private func wantsToRead(_ connection: Connection) -> Bool {
+        !connection.isHeld && untakenAnswerBytes <= untakenAnswerBytesMax
     }
 
     /// - Returns: false when the peer broke the framing and is being closed.
@@ -113,7 +122,10 @@ final class ConnectionHandler: ChannelInboundHandler {
             close(lingering: true)
             return false
         }
-        if replies.readableBytes > 0 { context.writeAndFlush(Self.wrapOutboundOut(replies), promise: nil) }
+        if replies.readableBytes > 0 {
+            willWrite(replies, context)
+            context.writeAndFlush(Self.wrapOutboundOut(replies), promise: nil)
+        }
         if framing?.isClosed == true {
             decode()
             runner.turn()
@@ -139,9 +151,10 @@ final class ConnectionHandler: ChannelInboundHandler {
     }
 
     func channelWritabilityChanged(context: ChannelHandlerContext) {
+        if context.channel.isWritable { untakenAnswerBytes = 0 }
         if let connection {
             runner.shard.writabilityChanged(connection, isWritable: context.channel.isWritable, now: runner.now)
-            setReading(!connection.isHeld)
+            setReading(wantsToRead(connection))
             runner.turn()
         }
         context.fireChannelWritabilityChanged()
@@ -158,12 +171,21 @@ final class ConnectionHandler: ChannelInboundHandler {
     /// Writes what a turn has for this peer: one write, one flush.
     func send(_ bytes: ByteBuffer) {
         guard let context, !isClosing, bytes.readableBytes > 0 else { return }
+        willWrite(bytes, context)
         if framing != nil {
             var header = ByteBuffer()
             WebSocketFraming.writeHeader(payloadBytes: bytes.readableBytes, into: &header)
             context.write(Self.wrapOutboundOut(header), promise: nil)
         }
         context.writeAndFlush(Self.wrapOutboundOut(bytes), promise: nil)
+    }
+
+    /// What is written while the channel is not writable are answers: deliveries wait until it is. A small write costs
+    /// more than its bytes.
+    private func willWrite(_ bytes: ByteBuffer, _ context: ChannelHandlerContext) {
+        guard !context.channel.isWritable else { return }
+        untakenAnswerBytes += bytes.readableBytes + 128
+        if untakenAnswerBytes > untakenAnswerBytesMax { setReading(false) }
     }
 
     /// - Parameter lingering: the peer was told why and gets the time to read it: what it still sends is read and

@@ -10,12 +10,14 @@ package final class AcceptedConnections: ChannelInboundHandler {
 
     private var connections: [ObjectIdentifier: any Channel] = [:]
     private var isQuiescing = false
+    private let connectionsMax: Int
 
-    package init() {}
+    /// - Parameter connectionsMax: one more is closed as it comes, before anything is allocated for it.
+    package init(connectionsMax: Int = .max) { self.connectionsMax = connectionsMax }
 
     package func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         let connection = Self.unwrapInboundIn(data)
-        guard !isQuiescing else {
+        guard !isQuiescing, connections.count < connectionsMax else {
             connection.close(promise: nil)
             return
         }

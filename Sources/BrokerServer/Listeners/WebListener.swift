@@ -42,7 +42,9 @@ package enum WebListener {
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
             .serverChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
-                    try channel.pipeline.syncOperations.addHandler(AcceptedConnections())
+                    try channel.pipeline.syncOperations.addHandler(
+                        AcceptedConnections(connectionsMax: options.connectionsMax)
+                    )
                 }
             }
             .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)

@@ -18,6 +18,8 @@ package struct WebListenerOptions: Sendable {
     package var allowMissingOrigin = true
     package var servesPages = true
     package var bodyBytesMax = 1 << 20
+    /// Connections of this port, those that became WebSockets included.
+    package var connectionsMax = 20_000
     /// Bytes of all header fields of a request together, and of its target.
     package var headerBytesMax = 16 << 10
     package var headerFieldsMax = 100

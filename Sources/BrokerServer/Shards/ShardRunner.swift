@@ -249,8 +249,15 @@ final class ShardRunner {
         logger.log(level: level, "\(notice.text)", metadata: metadata)
     }
 
-    /// Client ids come from the network: control characters would write lines of their own.
+    /// Client ids come from the network: control characters would write lines of their own or speak to a terminal.
     private func escaped(_ text: String) -> String {
-        String(text.unicodeScalars.map { $0.value < 0x20 || $0.value == 0x7F ? "\u{FFFD}" : Character($0) })
+        String(
+            text.unicodeScalars.map { scalar in
+                switch scalar.value {
+                case 0..<0x20, 0x7F..<0xA0, 0x2028, 0x2029: "\u{FFFD}"
+                default: Character(scalar)
+                }
+            }
+        )
     }
 }
