@@ -39,6 +39,8 @@ package final class Shard {
     package internal(set) var connectionCount = 0
     package internal(set) var counters = Counters()
     var isDraining = false
+    /// Why the spool takes no new messages; nil when it does.
+    var spoolRefusal: SpoolRefusal?
     private var spares: [ByteBuffer] = []
     private static let sparesMax = 256
     private static let spareBytesMax = 128 << 10
@@ -221,6 +223,8 @@ package final class Shard {
                         detail: "\(messages) messages"
                     )
                 )
+            case .refusing(let refusal): spoolRefusal = refusal
+            case .full(let receiver, let isFull): receivers[receiver]?.isFull = isFull
             }
         }
     }

@@ -69,6 +69,8 @@ struct SpoolStore {
             retained[message.topic] = message
         case .retainGone(let topic):
             retained[topic] = nil
+        case .will, .willGone, .demandsSync:
+            break
         }
         return nil
     }

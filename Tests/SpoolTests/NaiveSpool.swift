@@ -62,6 +62,8 @@ struct NaiveSpool {
             retained[message.topic] = message.payload
         case .retainGone(let topic):
             retained[topic] = nil
+        case .will, .willGone, .demandsSync:
+            break
         }
     }
 

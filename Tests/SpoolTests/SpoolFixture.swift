@@ -138,6 +138,7 @@ final class ShardRecorder: @unchecked Sendable {
             case .committed(let ticket): told.tickets.append(ticket)
             case .loaded(let page): told.pages.append(page)
             case .dropped(let receiver, let messages): told.dropped[receiver, default: 0] += messages
+            case .refusing, .full: break
             }
         }
         condition.broadcast()

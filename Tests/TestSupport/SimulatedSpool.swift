@@ -151,6 +151,7 @@ package final class SimulatedSpool {
             disk.receivers[receiver]?.subscriptions.removeAll { $0.filter == filter }
         case .retain(let message): disk.retained[message.topic] = message
         case .retainGone(let topic): disk.retained[topic] = nil
+        case .will, .willGone, .demandsSync: break
         }
     }
 

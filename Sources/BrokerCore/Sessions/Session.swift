@@ -25,6 +25,8 @@ package final class Session {
     /// Fires when the will is due or the absence ends, whichever is first.
     var timer: TimerQueue.Token?
     var isEnded = false
+    /// Its queue is full and its policy is to refuse: nothing more is taken for it.
+    var isFull = false
     /// The client is a broker of version 3 that said so: it does not want its own messages back.
     var isBridge = false
 

@@ -45,8 +45,10 @@ extension SpoolRecord {
         case .subscribe(_, let record): 256 + record.filter.count
         case .unsubscribe(_, let filter): 256 + filter.count
         case .retainGone(let topic): 256 + topic.count
+        case .will(let record): 256 + record.message.bytes
+        case .willGone(let clientID): 256 + clientID.count
         case .acknowledged, .outboundPublish, .outboundRelease, .outboundComplete, .inboundPublish, .inboundRelease,
-            .receiver, .receiverGone:
+            .receiver, .receiverGone, .demandsSync:
             256
         }
     }

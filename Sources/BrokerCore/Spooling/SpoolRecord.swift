@@ -117,6 +117,41 @@ package enum SpoolRecord: Sendable {
     case retain(Message)
     /// The topic's retained message goes [5:MQTT-3.3.1-6].
     case retainGone(topic: MQTTString)
+
+    /// A client's will message, kept while its connection is open or its delay runs [5:MQTT-3.1.2-7]. Replaces the one
+    /// of the same client id.
+    case will(WillRecord)
+    /// The will was published or deleted [5:MQTT-3.1.2-10].
+    case willGone(clientID: MQTTString)
+
+    /// The batch with this record is committed with fsync although the spool's mode is a weaker one.
+    case demandsSync
+}
+
+/// A will message that survives the process.
+package struct WillRecord: Sendable {
+    package var clientID: MQTTString
+    /// As it will be published; its id is replaced then.
+    package var message: Message
+    /// Will Delay Interval, seconds (§3.1.3.2.2).
+    package var delay: UInt32
+
+    package init(clientID: MQTTString, message: Message, delay: UInt32) {
+        self.clientID = clientID
+        self.message = message
+        self.delay = delay
+    }
+}
+
+/// Why the spool takes nothing more, as shards know it when they route a message: refused then, before anything is
+/// delivered.
+package enum SpoolRefusal: Sendable, Hashable {
+    /// `durability.max_bytes` is reached.
+    case full
+    /// The file system has less than `durability.min_free_disk` left.
+    case diskFull
+    /// Commits fail; the spool tries again by itself.
+    case sick
 }
 
 /// Asks for a page of a durable receiver's queue. The spool answers after the commit of all that was appended before.
@@ -176,6 +211,11 @@ package enum SpoolEvent: Sendable {
     case loaded(Page)
     /// Messages that a full queue gave up, oldest first (`queue.on_full = "drop-oldest"`).
     case dropped(ReceiverID, messages: Int)
+    /// The spool as a whole refuses new messages, or (nil) takes them again. Told when it changes.
+    case refusing(SpoolRefusal?)
+    /// A receiver whose queue is full and whose policy is `reject`: who publishes to it is refused. Told when it
+    /// changes.
+    case full(ReceiverID, Bool)
 }
 
 /// What a node finds in its spool when it starts.
@@ -209,6 +249,8 @@ package struct SpoolContents: Sendable {
     /// In the order of their numbers.
     package var receivers: [Receiver] = []
     package var retained: [Message] = []
+    /// Wills of clients that were connected, or whose delay ran, when the process ended.
+    package var wills: [WillRecord] = []
     /// Higher than every number ever given to a receiver.
     package var nextReceiver: ReceiverID = ReceiverID(1)
     /// Highest position ever given.

@@ -103,6 +103,8 @@ struct QueueIndex {
             changes.retained.set(message.topic, message)
         case .retainGone(let topic):
             changes.retained.set(topic, nil)
+        case .will, .willGone, .demandsSync:
+            break
         }
     }
 
