@@ -235,6 +235,8 @@ extension Shard {
         case .pubRel(let ack): pubRelReceived(ack, session, on: connection)
         case .pubComp(let ack): pubCompReceived(ack, session, now)
         case .subAck(let ack):
+            // One is awaited; an upstream that sends more would fill the log.
+            guard link.phase == .catchingUp, ack.packetID == link.subscribePacketID else { break }
             for (reason, rule) in zip(ack.reasons, link.settings.inRules) where reason.isFailure {
                 outbox.notices.append(
                     Notice(
