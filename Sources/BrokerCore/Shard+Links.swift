@@ -18,6 +18,7 @@ extension Shard {
             let known = linkReceivers.removeValue(forKey: linkSettings.name)
             startLink(linkSettings, known, contents.lastPosition, now)
         }
+        for record in contents.wills { restoreWill(record, now) }
         // A link that is no longer configured keeps its queue: it is the operator's to drop, and naming the link again
         // brings it back.
         for name in linkReceivers.keys.sorted(by: { $0.string < $1.string }) {
