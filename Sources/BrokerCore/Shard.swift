@@ -263,7 +263,9 @@ package final class Shard {
     }
 
     func releaseIfReady(_ connection: Connection) {
-        guard connection.isHeld, connection.isOpen, connection.stalled == nil, connection.answers.count <= settings.heldAnswersMax / 2 else {
+        guard connection.isHeld, connection.isOpen, connection.stalled == nil,
+            connection.answers.count <= settings.heldAnswersMax / 2
+        else {
             return
         }
         release(connection)
