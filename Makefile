@@ -2,7 +2,7 @@
 # `make` alone lists them: a line is a target with a `##` comment.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format release bench interop clean
+.PHONY: help run test lint format release bench interop chaos clean
 
 SWIFT ?= swift
 
@@ -36,6 +36,11 @@ interop: ## Only the tests with real programs, on a debug build (ARGS="-k story"
 	@scripts/setup.sh test
 	@$(SWIFT) build --product drawbridge
 	@scripts/interop.sh $(ARGS)
+
+chaos: ## Crash tests: kill -9 and power cuts, 200 rounds at QoS 1 and 200 at QoS 2 (ARGS="--seed 7 --rounds 50")
+	@scripts/setup.sh test
+	@$(SWIFT) build --product drawbridge
+	@scripts/chaos.sh $(ARGS)
 
 clean: ## Remove everything that was built, the Python tools included
 	@rm -rf .build .build-venv

@@ -24,11 +24,19 @@ MAGIC = 0x43777250
 WRITE, TRUNCATE, SYNC, SYNC_FAILED, CREATE, UNLINK, RENAME, DIRECTORY_SYNC = range(1, 9)
 SECTOR, PAGE = 512, 4096
 CONTROL = (
-    "space write_fails_in write_fails_for sync_fails_in sync_fails_for sync_delay_us read_only dies_in"
+    "space write_fails_in write_fails_for sync_fails_in sync_fails_for sync_delay_us read_only lies dies_in"
     " writes syncs failures"
 ).split()
 HEALTHY = dict(
-    space=-1, write_fails_in=-1, write_fails_for=0, sync_fails_in=-1, sync_fails_for=0, sync_delay_us=0, read_only=0, dies_in=-1
+    space=-1,
+    write_fails_in=-1,
+    write_fails_for=0,
+    sync_fails_in=-1,
+    sync_fails_for=0,
+    sync_delay_us=0,
+    read_only=0,
+    lies=0,
+    dies_in=-1,
 )
 
 Record = collections.namedtuple("Record", "kind sequence inode offset written old_size new_size old")
