@@ -77,9 +77,9 @@ package final class SpoolFile {
     /// - Returns: bytes of file and log before and after.
     package func compact() throws(SpoolToolError) -> (before: Int, after: Int) {
         let before = bytesOnDisk
+        // What is damaged stays as it is: rewriting it would lose what a specialist may still read.
+        try connect(as: .reader) { (connection) throws(SpoolError) in try SpoolSchema.check(connection) }
         try connect(as: .writer) { (connection) throws(SpoolError) in
-            // What is damaged is looked at and saved first: rewriting it would lose what a specialist may still read.
-            try SpoolSchema.check(connection)
             try connection.run("VACUUM", while: "compacting")
             try connection.checkpoint(.truncate)
         }

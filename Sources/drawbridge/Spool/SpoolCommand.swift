@@ -143,7 +143,7 @@ enum DumpLine {
 
     private static func time(_ microseconds: UInt64) -> String {
         Date(timeIntervalSince1970: Double(microseconds) / 1_000_000)
-            .formatted(.iso8601.time(includingFractionalSeconds: true))
+            .formatted(Date.ISO8601FormatStyle(includingFractionalSeconds: true))
     }
 }
 
