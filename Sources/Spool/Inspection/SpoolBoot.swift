@@ -32,26 +32,23 @@ struct SpoolBoot: Equatable {
                 ? [] : ["the spool that ran here last is gone; this one is new: what waited in the old one is not here"]
         }
         let found = SpoolBoot(spool: row.number(0), starts: row.number(1), batch: row.number(2))
-        var notices: [String] = []
         if row.integer(3) == copyMark {
-            notices.append("this spool is a copy that `drawbridge spool backup` made; \(consequence)")
+            return ["this spool is a copy that `drawbridge spool backup` made; \(consequence)"]
         }
-        guard let noted else { return notices }
+        guard let noted else { return [] }
         if noted.spool != found.spool {
-            notices.append("this is not the spool that ran here last")
-        } else if noted.starts > found.starts {
-            let count = noted.starts - found.starts
-            notices.append(
-                "this spool is older than the one that ran here last, by \(count) start\(count == 1 ? "" : "s"): "
-                    + consequence
-            )
-        } else if noted.starts == found.starts, noted.batch > found.batch {
-            notices.append(
-                "this spool is older than the one that ran here last, by \(noted.batch - found.batch) batches: "
-                    + consequence
-            )
+            return ["this is not the spool that ran here last"]
         }
-        return notices
+        let older = "this spool is older than the one that ran here last, by"
+        if noted.starts > found.starts {
+            let starts = noted.starts - found.starts
+            return ["\(older) \(starts) start\(starts == 1 ? "" : "s"): \(consequence)"]
+        }
+        if noted.starts == found.starts, noted.batch > found.batch {
+            let batches = noted.batch - found.batch
+            return ["\(older) \(batches) batch\(batches == 1 ? "" : "es"): \(consequence)"]
+        }
+        return []
     }
 
     private static let consequence =

@@ -51,7 +51,7 @@ struct SpoolCheckCommand: ParsableCommand {
             print(name + String(repeating: " ", count: width - name.count + 2) + String(count))
         }
         print(
-            "schema \(check.schema), opened \(check.starts) time\(check.starts == 1 ? "" : "s"); "
+            "schema \(check.schema), opened \(Plain.count(Int(clamping: check.starts), "time")); "
                 + "file \(Plain.size(check.fileBytes)), \(Plain.size(check.freeBytes)) of it free; "
                 + "log \(Plain.size(check.logBytes))"
         )
@@ -99,7 +99,7 @@ struct SpoolDumpCommand: ParsableCommand {
         }
         if damaged > 0 {
             Console.error(
-                "drawbridge: \(damaged) damaged row\(damaged == 1 ? "" : "s"); `drawbridge spool check` says more")
+                "drawbridge: \(Plain.count(damaged, "damaged row")); `drawbridge spool check` says more")
             throw ExitCode(1)
         }
     }
@@ -199,6 +199,6 @@ struct SpoolBackupCommand: ParsableCommand {
             }
             copy = (made.bytes, made.messages)
         }
-        print("\(target): \(copy.messages) message\(copy.messages == 1 ? "" : "s"), \(Plain.size(copy.bytes))")
+        print("\(target): \(Plain.count(copy.messages, "message")), \(Plain.size(copy.bytes))")
     }
 }

@@ -13,7 +13,7 @@ enum SpoolTable {
         lines.append("durability  \(spool.durability)")
         lines.append(
             "file        \(Plain.size(spool.fileBytes)), \(Plain.size(spool.freeBytes)) of it free; "
-                + "log \(Plain.size(spool.logBytes)); opened \(spool.starts) time\(spool.starts == 1 ? "" : "s")"
+                + "log \(Plain.size(spool.logBytes)); opened \(Plain.count(Int(clamping: spool.starts), "time"))"
         )
         let totals = spool.totals
         lines.append(
@@ -21,7 +21,7 @@ enum SpoolTable {
                 + (totals.oldestSeconds.map { ", oldest \(Plain.age($0))" } ?? "")
         )
         lines.append(
-            "waiting     \(totals.waiting) for \(totals.sessions) sessions and \(totals.links) links; "
+            "waiting     \(totals.waiting) for \(Plain.count(totals.sessions, "session")) and \(Plain.count(totals.links, "link")); "
                 + "retained \(totals.retained)"
         )
         let counted = spool.sinceStart
@@ -75,6 +75,8 @@ enum Plain {
         }
         return String(format: "%.1f TiB", value)
     }
+
+    static func count(_ number: Int, _ noun: String) -> String { "\(number) \(noun)\(number == 1 ? "" : "s")" }
 
     /// The two largest units.
     static func age(_ seconds: Int) -> String {
