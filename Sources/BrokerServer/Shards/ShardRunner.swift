@@ -177,6 +177,7 @@ final class ShardRunner {
             case .spool(let events): shard.spoolReported(events, now: now)
             case .publish(let request, let continuation): publish(request, continuation)
             case .health(let continuation): continuation.resume(returning: health)
+            case .presences(let continuation): continuation.resume(returning: presences)
             }
         }
         turn()
@@ -205,6 +206,18 @@ final class ShardRunner {
                 )
             }
         )
+    }
+
+    /// Who of the durable receivers is there.
+    private var presences: [ReceiverPresence] {
+        shard.connectedReceivers.map { ReceiverPresence(receiver: $0, isConnected: true) }
+            + shard.links.map { link in
+                ReceiverPresence(
+                    receiver: link.receiver,
+                    isConnected: link.state == .live || link.state == .catchingUp,
+                    state: link.state.rawValue
+                )
+            }
     }
 
     // MARK: - Shutdown
