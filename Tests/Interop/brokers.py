@@ -4,9 +4,11 @@ Each runs on free ports in a folder of its own, keeps ports and data over a rest
 that a failing test can show.
 """
 
+import itertools
 import json
 import os
 import pathlib
+import random
 import shutil
 import signal
 import socket
@@ -16,12 +18,20 @@ import urllib.request
 from eventually import eventually
 
 
+_ports = itertools.count(random.randrange(20_000, 28_000))
+
+
 def free_port():
-    """A port that nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port that nobody listens on, and that no test of this run was given before. Below the ports that the system
+    gives to outgoing connections, one of which could take it before its broker does."""
+    for port in _ports:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                continue
 
 
 def accepts(port):
