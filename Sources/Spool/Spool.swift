@@ -18,7 +18,7 @@ package final class Spool: Sendable {
     /// - Throws: what is wrong, with advice for the operator in `description`.
     package static func open(_ options: SpoolOptions, now: Timestamp) throws(SpoolError) -> (Spool, SpoolContents) {
         let directory = try SpoolDirectory(options.directory)
-        let store = try BatchStore(path: directory.databasePath)
+        let store = try BatchStore(path: directory.databasePath, mode: options.mode)
         do throws(SpoolError) {
             try SpoolSchema.check(store.connection)
             let status = SpoolStatus()
@@ -41,19 +41,22 @@ package final class Spool: Sendable {
     ) {
         self.status = status
         durability = store.durability
-        status.committed(depths: loader.index.depths()) { _ in }
+        var found = Batch()
+        found.depths = loader.index.depths()
+        status.changed(found)
         shards = SpoolShards()
+        shards.fullness(loader.index.full().map { ($0, true) })
         intake = SpoolIntake(
             nextPosition: loader.contents.lastPosition.number + 1,
             wallMark: max(loader.contents.wallMark, now)
         )
-        let reader = SpoolReader(path: directory.databasePath, shards: shards, status: status)
+        let reader = SpoolReader(path: directory.databasePath, shards: shards, status: status, intake: intake)
         writer = SpoolWriter(
             store: store,
             index: loader.index,
             lastBatch: loader.lastBatch,
             directory: directory,
-            hooks: options.hooks,
+            options: options,
             intake: intake,
             shards: shards,
             status: status,
@@ -66,7 +69,8 @@ package final class Spool: Sendable {
     deinit { close() }
 
     /// Says who gets the events of a shard. Called once per shard, before its first append. `deliver` is called on the
-    /// threads of the spool and must neither block nor close the spool.
+    /// threads of the spool, and from here if there is something that every shard must know: the spool refuses, a
+    /// receiver is full. It must neither block nor close the spool nor attach a shard.
     package func attach(shard: Int, deliver: @escaping @Sendable ([SpoolEvent]) -> Void) {
         shards.attach(shard, deliver)
     }
@@ -96,6 +100,12 @@ package final class Spool: Sendable {
 
     /// How many committed messages wait for a receiver.
     package func depth(of receiver: ReceiverID) -> Int { status.depth(of: receiver) }
+
+    /// Messages that a receiver will not get, by reason, since the spool was opened.
+    package func drops(of receiver: ReceiverID) -> [DropReason: UInt64] { status.drops(of: receiver) }
+
+    /// Why new messages are refused; nil when they are taken.
+    package var refusal: SpoolRefusal? { status.refusal }
 
     /// Whether commits succeed: for the health of the node.
     package var state: SpoolState { status.state }

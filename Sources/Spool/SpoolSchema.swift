@@ -75,7 +75,32 @@ enum SpoolSchema {
             expiry INTEGER,
             checksum INTEGER NOT NULL
         ) WITHOUT ROWID;
+        """,
         """
+        -- Wills of clients that are connected, or whose delay runs.
+        CREATE TABLE will (
+            client_id TEXT PRIMARY KEY,
+            id BLOB NOT NULL,
+            topic TEXT NOT NULL,
+            payload BLOB NOT NULL,
+            qos INTEGER NOT NULL,
+            flags INTEGER NOT NULL,
+            properties BLOB NOT NULL,
+            expiry INTEGER,
+            delay INTEGER NOT NULL,
+            checksum INTEGER NOT NULL
+        ) WITHOUT ROWID;
+        -- What could not be stored, or was found damaged: kept for people, never read again by this program.
+        CREATE TABLE aside (
+            number INTEGER PRIMARY KEY,
+            wall INTEGER NOT NULL,
+            reason TEXT NOT NULL,
+            kind TEXT NOT NULL,
+            position INTEGER,
+            name TEXT,
+            payload BLOB
+        );
+        """,
     ]
 
     /// Brings the file to the schema of this program, one transaction a step.
@@ -104,9 +129,10 @@ enum SpoolSchema {
     }
 
     /// Reads back what the promises rest on; a setting that SQLite silently ignored is an error.
-    static func verify(_ connection: SQLConnection) throws(SpoolError) -> [String: String] {
+    static func verify(_ connection: SQLConnection, mode: DurabilityMode) throws(SpoolError) -> [String: String] {
         var settings: [String: String] = [:]
-        for (name, wanted) in [("journal_mode", "wal"), ("synchronous", "2"), ("auto_vacuum", "2")] {
+        let synchronous = String(mode.synchronous)
+        for (name, wanted) in [("journal_mode", "wal"), ("synchronous", synchronous), ("auto_vacuum", "2")] {
             let found = try connection.text("PRAGMA \(name)") ?? "nothing"
             guard found == wanted else { throw .pragma(name: name, found: found, wanted: wanted) }
             settings[name] = found

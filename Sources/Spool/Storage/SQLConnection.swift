@@ -26,7 +26,7 @@ final class SQLConnection {
         var pages = 0
     }
 
-    init(path: String, role: Role) throws(SpoolError) {
+    init(path: String, role: Role, mode: DurabilityMode = .sync) throws(SpoolError) {
         do {
             var configuration = Configuration()
             configuration.label = role == .writer ? "spool.writer" : "spool.reader"
@@ -63,8 +63,12 @@ final class SQLConnection {
         sqlite3_rollback_hook(handle, nil, nil)
         sqlite3_update_hook(handle, nil, nil)
         if role == .writer {
-            // GRDB sets NORMAL when it turns WAL on, after `prepareDatabase`: FULL must be set here, and is read back.
-            try run("PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0", while: "setting pragmas")
+            // GRDB sets NORMAL when it turns WAL on, after `prepareDatabase`: what is wanted must be set here, and is
+            // read back.
+            try run(
+                "PRAGMA synchronous = \(mode.synchronous); PRAGMA wal_autocheckpoint = 0",
+                while: "setting pragmas"
+            )
             sqlite3_wal_hook(
                 handle,
                 { context, _, _, pages in
@@ -104,6 +108,16 @@ final class SQLConnection {
         defer { statement.reset() }
         guard try statement.step() else { return nil }
         return statement.integer(0)
+    }
+
+    /// A setting as it is now. Not with a statement that is kept: SQLite puts the answer into it when it is prepared.
+    func setting(_ pragma: String) throws(SpoolError) -> Int64 {
+        var pointer: OpaquePointer?
+        let code = sqlite3_prepare_v2(handle, pragma, -1, &pointer, nil)
+        defer { sqlite3_finalize(pointer) }
+        guard code == SQLITE_OK, let pointer else { throw error(code, while: "reading a setting") }
+        guard sqlite3_step(pointer) == SQLITE_ROW else { throw error(SQLITE_ERROR, while: "reading a setting") }
+        return sqlite3_column_int64(pointer, 0)
     }
 
     /// Ends an open transaction, if any. What it says about errors is of no use: the connection is closed next.
