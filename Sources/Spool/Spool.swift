@@ -12,18 +12,51 @@ package final class Spool: Sendable {
     /// The settings that the promises rest on, as the writer's connection read them back when it was opened.
     package let durability: [String: String]
 
+    /// What was set aside when the spool was opened; nil when its file was sound.
+    package let quarantine: QuarantineReport?
+
     /// Opens or creates the spool of a directory, checks it and reads what it holds. Blocking.
     ///
     /// - Parameter now: the wall clock; the latest time that the spool has seen never goes back.
     /// - Throws: what is wrong, with advice for the operator in `description`.
     package static func open(_ options: SpoolOptions, now: Timestamp) throws(SpoolError) -> (Spool, SpoolContents) {
         let directory = try SpoolDirectory(options.directory)
+        let quarantine = Quarantine(directory)
+        do throws(SpoolError) {
+            if quarantine.isUnfinished { throw .corrupt(detail: "its salvage was cut off") }
+            if directory.isDatabaseLost { throw .corrupt(detail: "spool.sqlite is missing or empty") }
+            return try open(directory, options, nil, now: now)
+        } catch .corrupt(let detail) {
+            guard options.whenCorrupt == .quarantine else { throw .corrupt(detail: detail) }
+            let report = try quarantine.run(reason: detail, now: now)
+            return try open(directory, options, report, now: now)
+        } catch {
+            throw error
+        }
+    }
+
+    /// Looks at the file before anything is written to it, so that one that is refused stays as it is.
+    private static func check(_ directory: SpoolDirectory) throws(SpoolError) {
+        guard SpoolDirectory.size(of: directory.databasePath) > 0 else { return }
+        let connection = try SQLConnection(path: directory.databasePath, role: .reader)
+        defer { connection.close() }
+        try SpoolSchema.identify(connection)
+        try SpoolSchema.check(connection)
+    }
+
+    private static func open(
+        _ directory: SpoolDirectory,
+        _ options: SpoolOptions,
+        _ report: QuarantineReport?,
+        now: Timestamp
+    ) throws(SpoolError) -> (Spool, SpoolContents) {
+        try check(directory)
         let store = try BatchStore(path: directory.databasePath, mode: options.mode)
         do throws(SpoolError) {
-            try SpoolSchema.check(store.connection)
             let status = SpoolStatus()
             let loader = try SpoolLoader(store.connection, options: options, now: now, status: status)
-            let spool = Spool(store, loader, directory, options, status, now: now)
+            directory.rememberDatabase()
+            let spool = Spool(store, loader, directory, options, status, report, now: now)
             return (spool, loader.contents)
         } catch {
             store.close()
@@ -37,8 +70,10 @@ package final class Spool: Sendable {
         _ directory: SpoolDirectory,
         _ options: SpoolOptions,
         _ status: SpoolStatus,
+        _ quarantine: QuarantineReport?,
         now: Timestamp
     ) {
+        self.quarantine = quarantine
         self.status = status
         durability = store.durability
         var found = Batch()

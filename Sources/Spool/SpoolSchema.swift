@@ -103,17 +103,23 @@ enum SpoolSchema {
         """,
     ]
 
+    /// Looks whether the file is a spool that this program knows, without changing it.
+    /// - Returns: the schema of the file; 0 when it is new.
+    @discardableResult
+    static func identify(_ connection: SQLConnection) throws(SpoolError) -> Int {
+        let found = Int(try connection.integer("PRAGMA user_version") ?? 0)
+        let mark = try connection.integer("PRAGMA application_id") ?? 0
+        if mark == applicationID, found > version { throw .newerSchema(found: found, known: version) }
+        let tables = try connection.integer("SELECT count(*) FROM sqlite_schema") ?? 0
+        guard found > 0 ? mark == applicationID : tables == 0 else {
+            throw .corrupt(detail: "spool.sqlite belongs to another program")
+        }
+        return found
+    }
+
     /// Brings the file to the schema of this program, one transaction a step.
     static func migrate(_ connection: SQLConnection) throws(SpoolError) {
-        let found = Int(try connection.integer("PRAGMA user_version") ?? 0)
-        guard found <= version else { throw .newerSchema(found: found, known: version) }
-        let mark = try connection.integer("PRAGMA application_id") ?? 0
-        if found > 0 {
-            guard mark == applicationID else { throw .corrupt(detail: "spool.sqlite belongs to another program") }
-        } else {
-            let tables = try connection.integer("SELECT count(*) FROM sqlite_schema") ?? 0
-            guard tables == 0 else { throw .corrupt(detail: "spool.sqlite belongs to another program") }
-        }
+        let found = try identify(connection)
         for (index, step) in steps.enumerated().dropFirst(found) {
             try connection.run(
                 """

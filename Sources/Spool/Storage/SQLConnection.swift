@@ -11,6 +11,8 @@ final class SQLConnection {
         case writer
         /// Reads only.
         case reader
+        /// Reads what can be read of a file that is damaged.
+        case salvager
     }
 
     let handle: OpaquePointer
@@ -36,13 +38,19 @@ final class SQLConnection {
             switch role {
             case .writer:
                 configuration.journalMode = .wal
-                // Both are ignored once the file is in WAL mode or has a table, so they must come first.
+                // Both are ignored once the file is in WAL mode or has a table, so they must come first; a file that is
+                // there they would write to.
+                guard SpoolDirectory.size(of: path) <= 0 else { break }
                 configuration.prepareDatabase { db in
                     try db.execute(sql: "PRAGMA page_size = 4096; PRAGMA auto_vacuum = INCREMENTAL")
                 }
             case .reader:
                 configuration.readonly = true
                 configuration.prepareDatabase { db in try db.execute(sql: "PRAGMA query_only = 1") }
+            case .salvager:
+                configuration.readonly = true
+                // The only way to make SQLite read a file that is shorter than it says.
+                configuration.prepareDatabase { db in try db.execute(sql: "PRAGMA writable_schema = 1") }
             }
             let queue = try DatabaseQueue(path: path, configuration: configuration)
             guard let handle = queue.inDatabase({ $0.sqliteConnection }) else {
