@@ -56,7 +56,7 @@ final class SpoolFixture {
     ///
     /// The log is copied first: should it be moved into the file meanwhile, it is only replayed once more. `cp` copies,
     /// because closing the file in this process would drop SQLite's locks on it.
-    func copyAsIfKilled() throws -> SpoolFixture {
+    func copyAsIfKilled(_ timed: (Duration) -> Void = { _ in }) throws -> SpoolFixture {
         let copy = Self.freshFolder()
         try FileManager.default.createDirectory(atPath: copy, withIntermediateDirectories: true)
         for name in ["spool.sqlite-wal", "spool.sqlite"] {
@@ -66,10 +66,13 @@ final class SpoolFixture {
             try #require(process.terminationStatus == 0)
         }
         let options = options
-        return try SpoolFixture(folder: copy) { adjusted in
+        let start = ContinuousClock.now
+        let killed = try SpoolFixture(folder: copy) { adjusted in
             adjusted = options
             adjusted.directory = copy
         }
+        timed(ContinuousClock.now - start)
+        return killed
     }
 
     /// Appends with the next ticket, without waiting.

@@ -37,9 +37,6 @@ struct QueueIndex {
 
     mutating func restore(will clientID: MQTTString) { wills.insert(clientID) }
 
-    /// Makes room for so many positions.
-    mutating func reserve(_ positions: Int) { open.reserveCapacity(positions) }
-
     /// The receivers that are full and refuse, once all is restored.
     func full() -> [ReceiverID] {
         queues.values.filter { $0.updateFullness() }.map(\.receiver).sorted()
