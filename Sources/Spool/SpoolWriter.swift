@@ -37,6 +37,8 @@ final class SpoolWriter: @unchecked Sendable {
     private static let stepSeconds = 0.01
     private static let pauseSecondsMin = 0.1
     private static let pauseSecondsMax = 2.0
+    /// How many steps of giving pages back a close takes.
+    private static let lastStepsMax = 8
     /// How often a batch is tried again once the spool closes.
     private static let lastTriesMax = 3
 
@@ -97,7 +99,8 @@ final class SpoolWriter: @unchecked Sendable {
         reader.close()
         maintain { (store) throws(SpoolError) in
             try store.connection.run("UPDATE node SET is_open = 0", while: "closing")
-            for _ in 0..<8 where try store.tidy() {}
+            var steps = 1
+            while steps < Self.lastStepsMax, try store.tidy() { steps += 1 }
         }
         store?.close()
         store = nil

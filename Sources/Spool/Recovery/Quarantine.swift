@@ -18,8 +18,8 @@ struct Quarantine {
         database = directory.databasePath
     }
 
-    /// True when a start before this one was cut off.
-    var isUnfinished: Bool { exists(note) }
+    /// True when a start before this one was cut off. An empty note was written by nobody who had gone further.
+    var isUnfinished: Bool { SpoolDirectory.size(of: note) > 0 }
 
     func run(reason: String, now: Timestamp) throws(SpoolError) -> QuarantineReport {
         let kept = try setAside(now)
@@ -29,7 +29,9 @@ struct Quarantine {
         try salvage.finish()
         try rename(target, database)
         try SpoolDirectory.synchronize(folder: folder)
+        // Should the note come back after a power cut, the old file would replace what was stored since.
         unlink(note)
+        try SpoolDirectory.synchronize(folder: folder)
         return QuarantineReport(path: exists(kept) ? kept : nil, reason: reason, tables: salvage.tables)
     }
 
@@ -44,11 +46,7 @@ struct Quarantine {
             }
         } else {
             kept = freeName(now)
-            do {
-                try Data((kept as NSString).lastPathComponent.utf8).write(to: URL(filePath: note))
-            } catch {
-                throw .notWritable(path: note, reason: String(cString: strerror(errno)))
-            }
+            try write(note: (kept as NSString).lastPathComponent)
             try SpoolDirectory.synchronize(folder: folder)
         }
         // An empty file is no file. In an unfinished quarantine the file may be moved already.
@@ -58,6 +56,17 @@ struct Quarantine {
         }
         try SpoolDirectory.synchronize(folder: folder)
         return kept
+    }
+
+    /// On disk before anything is renamed.
+    private func write(note text: String) throws(SpoolError) {
+        let descriptor = open(note, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
+        guard descriptor >= 0 else { throw .notWritable(path: note, reason: String(cString: strerror(errno))) }
+        defer { close(descriptor) }
+        let written = Array(text.utf8).withUnsafeBytes { Foundation.write(descriptor, $0.baseAddress, $0.count) }
+        guard written == text.utf8.count, fsync(descriptor) == 0 else {
+            throw .notWritable(path: note, reason: String(cString: strerror(errno)))
+        }
     }
 
     private func freeName(_ now: Timestamp) -> String {
