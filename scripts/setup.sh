@@ -32,6 +32,7 @@ needs_to_run=(
     "zlib1g-dev /usr/include/zlib.h"
 )
 needs_to_test=(
+    "gcc cc"
     "mosquitto mosquitto"
     "mosquitto-clients mosquitto_pub"
     "chromium chromium"

@@ -1,4 +1,5 @@
 package import BrokerCore
+import Synchronization
 
 /// The durable queue: SQLite behind records and tickets.
 ///
@@ -11,6 +12,12 @@ package final class Spool: Sendable {
     private let status: SpoolStatus
     /// The settings that the promises rest on, as the writer's connection read them back when it was opened.
     package let durability: [String: String]
+    /// What the operator must know about how this spool came here, in sentences: an old copy was put back.
+    package let notices: [String]
+    /// How often this spool was opened, this time included.
+    package let bootCount: UInt64
+    let path: String
+    let isCopying = Mutex(false)
 
     /// What was set aside when the spool was opened; nil when its file was sound.
     package let quarantine: QuarantineReport?
@@ -54,9 +61,16 @@ package final class Spool: Sendable {
         let store = try BatchStore(path: directory.databasePath, mode: options.mode)
         do throws(SpoolError) {
             let status = SpoolStatus()
+            let notices = try SpoolBoot.notices(store.connection, noted: SpoolBoot.read(in: options.directory))
             let loader = try SpoolLoader(store.connection, options: options, now: now, status: status)
             directory.rememberDatabase()
-            let spool = Spool(store, loader, directory, options, status, report, now: now)
+            let boot = SpoolBoot(
+                spool: loader.contents.nodeNumber,
+                starts: loader.contents.bootCount,
+                batch: loader.lastBatch
+            )
+            boot.write(in: options.directory)
+            let spool = Spool(store, loader, directory, options, status, report, notices, now: now)
             return (spool, loader.contents)
         } catch {
             store.close()
@@ -71,10 +85,14 @@ package final class Spool: Sendable {
         _ options: SpoolOptions,
         _ status: SpoolStatus,
         _ quarantine: QuarantineReport?,
+        _ notices: [String],
         now: Timestamp
     ) {
         self.quarantine = quarantine
         self.status = status
+        self.notices = notices
+        path = directory.databasePath
+        bootCount = loader.contents.bootCount
         durability = store.durability
         var found = Batch()
         found.depths = loader.index.depths()

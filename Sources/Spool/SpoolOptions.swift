@@ -63,15 +63,7 @@ package enum FullQueuePolicy: String, Sendable, Hashable, CaseIterable {
     case reject
 }
 
-/// When a commit counts as done.
-package enum DurabilityMode: String, Sendable, Hashable, CaseIterable {
-    /// When the disk says that it has it.
-    case sync
-    /// When the operating system has it: the end of the process loses nothing, a power cut the last moments.
-    case normal
-    /// As `normal`, and the file itself may be older by up to a log after a power cut.
-    case off
-
+extension DurabilityMode {
     /// What `PRAGMA synchronous` reads back.
     var synchronous: Int64 {
         switch self {

@@ -1,3 +1,5 @@
+import BrokerCore
+
 /// The tables, and how an older file becomes a newer one. `PRAGMA user_version` counts the steps that a file has seen.
 enum SpoolSchema {
     /// The schema that this program writes.

@@ -1,3 +1,4 @@
+import BrokerCore
 import BrokerServer
 import Foundation
 import MQTTCodec
@@ -35,7 +36,7 @@ struct ConfigurationExamplesTests {
     func exampleShowsDefaults() throws {
         let example = try load("drawbridge.example.toml").configuration
         var expected = Configuration(node: NodeConfiguration(id: "edge-1"), links: example.links)
-        expected.durability.rules = [DurabilityRule(filter: "telemetry/#", mode: .normal)]
+        expected.durability.rules = [DurabilityRuleConfiguration(filter: "telemetry/#", mode: .normal)]
         if case .web(var web) = expected.listeners[1].kind {
             web.origins = ["https://chat.example.com", "https://*.example.com"]
             expected.listeners[1].kind = .web(web)

@@ -1,3 +1,4 @@
+import BrokerCore
 import BrokerServer
 import MQTTCodec
 import Spool
@@ -136,7 +137,7 @@ struct ConfigurationFileTests {
         durability.mode = mode
         #expect(durability.advice.hasPrefix("durability \(mode.rawValue): "))
         #expect(durability.advice.contains("power cut") && !durability.advice.contains("\n"))
-        durability.rules = DurabilityMode.allCases.map { DurabilityRule(filter: "#", mode: $0) }
+        durability.rules = DurabilityMode.allCases.map { DurabilityRuleConfiguration(filter: "#", mode: $0) }
         #expect(durability.advice.hasSuffix("; 2 rules say otherwise for some topics"))
     }
 

@@ -69,11 +69,18 @@ class BrokerProcess:
     def log_tail(self, characters=3000):
         return f"\n--- {self.name}\n{self.log()[-characters:]}"
 
-    def spawn(self, command):
+    def spawn(self, command, environment=None):
         assert not self.is_running, f"{self.name} runs already"
         self.log_start = self.log_file.stat().st_size if self.log_file.exists() else 0
         with open(self.log_file, "ab") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, cwd=self.folder)
+            self.process = subprocess.Popen(
+                command,
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                cwd=self.folder,
+                env={**os.environ, **(environment or {})},
+            )
 
     def log_since_start(self):
         return self.log_file.read_bytes()[self.log_start :].decode(errors="replace")
@@ -132,8 +139,12 @@ bind = ["127.0.0.1:{self.web_port}"]
     def web(self):
         return f"http://127.0.0.1:{self.web_port}"
 
-    def start(self, seconds=30):
-        self.spawn([drawbridge_binary(), "run", "--config", str(self.config_file)])
+    @property
+    def command(self):
+        return [drawbridge_binary(), "run", "--config", str(self.config_file)]
+
+    def start(self, seconds=30, environment=None):
+        self.spawn(self.command, environment)
 
         def is_ready():
             assert self.is_running, f"{self.name} ended with {self.process.returncode}{self.log_tail()}"

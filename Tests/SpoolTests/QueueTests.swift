@@ -72,11 +72,11 @@ struct QueueTests {
         let fixture = try SpoolFixture()
         try fixture.commit(.session(alice))
         for _ in 0..<5 { try fixture.commit(.message("12345", to: alice)) }
-        let page = try fixture.page(alice, bytesMax: 16)
+        let page = try fixture.page(alice, bytesMax: 8)
         #expect(page.entries.map(\.position.number) == [1, 2])
         #expect(page.end == Position(2))
         #expect(try fixture.page(alice, messagesMax: 0, bytesMax: 0).entries.map(\.position.number) == [1])
-        let last = try fixture.page(alice, after: Position(3), bytesMax: 22)
+        let last = try fixture.page(alice, after: Position(3), bytesMax: 10)
         #expect(last.end == Position(5) && last.entries.count == 2)
     }
 

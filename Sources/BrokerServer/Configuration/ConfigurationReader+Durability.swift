@@ -1,3 +1,4 @@
+import BrokerCore
 import Spool
 
 /// `[durability]` and what bounds queues.
@@ -10,7 +11,7 @@ extension ConfigurationReader {
         configuration.durability.rules += table.tables("rule", known: .durabilityRule).compactMap(durabilityRule)
     }
 
-    private func durabilityRule(_ table: SettingsTable) -> DurabilityRule? {
+    private func durabilityRule(_ table: SettingsTable) -> DurabilityRuleConfiguration? {
         for key in ["filter", "mode"] where !table.has(key) {
             reading.report("a durability rule needs `\(key)`", at: table.place)
         }
@@ -25,7 +26,7 @@ extension ConfigurationReader {
             table.report("filter", problem)
             return nil
         }
-        return DurabilityRule(filter: filter, mode: mode)
+        return DurabilityRuleConfiguration(filter: filter, mode: mode)
     }
 
     /// `[link.spool]`: what may wait for a link while it is down.

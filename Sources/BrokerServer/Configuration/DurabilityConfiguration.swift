@@ -1,3 +1,4 @@
+package import BrokerCore
 package import Spool
 
 /// `[durability]`: when a message counts as stored, and how much may be.
@@ -11,7 +12,7 @@ package struct DurabilityConfiguration: Sendable, Equatable {
     /// `min_free_disk`: of the file system of the spool; default 512 MiB; 0 to 1 PiB.
     package var freeDiskMin = 512 << 20
     /// `[[durability.rule]]`: topics with a mode of their own, in the order of the file; the first that matches counts.
-    package var rules: [DurabilityRule] = []
+    package var rules: [DurabilityRuleConfiguration] = []
 
     package init() {}
 
@@ -27,8 +28,8 @@ package struct DurabilityConfiguration: Sendable, Equatable {
                 + "moments of what was acknowledged"
         case .off:
             price =
-                "nothing waits for the disk; the end of the process loses nothing, a power cut loses what was "
-                + "acknowledged since the last checkpoint"
+                "nothing waits for the disk; the end of the process loses the last moments of what was acknowledged, a "
+                + "power cut all since the last checkpoint"
         }
         let count = rules.count { $0.mode != mode }
         let others = count == 0 ? "" : "; \(count) \(count == 1 ? "rule says" : "rules say") otherwise for some topics"
@@ -37,7 +38,7 @@ package struct DurabilityConfiguration: Sendable, Equatable {
 }
 
 /// `[[durability.rule]]`: a mode for the topics of a filter.
-package struct DurabilityRule: Sendable, Equatable {
+package struct DurabilityRuleConfiguration: Sendable, Equatable {
     /// `filter`: required.
     package var filter: String
     /// `mode`: required.

@@ -20,6 +20,8 @@ struct BatchChanges {
     var wills = LatestValues<MQTTString, WillRecord?>()
     var demandsSync = false
     private(set) var drops: [Batch.Dropped] = []
+    /// Where each stands in `drops`: one message may overflow the queues of all sessions that are away, and looking
+    /// through the list for each of them would take the square of their number.
     private var dropIndices: [DropKey: Int] = [:]
 
     init(base: UInt64) { self.base = base }
