@@ -71,12 +71,11 @@ package final class BrokerServer: Sendable {
         let spool: Spool
         let contents: SpoolContents
         do throws(SpoolError) {
-            var options = SpoolOptions(directory: configuration.node.dataDirectory)
-            options.queueMessagesMax = configuration.queue.messagesMax
-            (spool, contents) = try Spool.open(options, now: now)
+            (spool, contents) = try Spool.open(SpoolOptions(configuration), now: now)
         } catch {
             throw .spool(error)
         }
+        if let report = spool.quarantine { logger.error("\(report)") }
         for notice in spool.notices { logger.warning("old spool", metadata: ["detail": .string(notice)]) }
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         let loop = group.next()

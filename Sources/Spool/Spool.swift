@@ -19,25 +19,58 @@ package final class Spool: Sendable {
     let path: String
     let isCopying = Mutex(false)
 
+    /// What was set aside when the spool was opened; nil when its file was sound.
+    package let quarantine: QuarantineReport?
+
     /// Opens or creates the spool of a directory, checks it and reads what it holds. Blocking.
     ///
     /// - Parameter now: the wall clock; the latest time that the spool has seen never goes back.
     /// - Throws: what is wrong, with advice for the operator in `description`.
     package static func open(_ options: SpoolOptions, now: Timestamp) throws(SpoolError) -> (Spool, SpoolContents) {
         let directory = try SpoolDirectory(options.directory)
-        let store = try BatchStore(path: directory.databasePath)
+        let quarantine = Quarantine(directory)
         do throws(SpoolError) {
-            try SpoolSchema.check(store.connection)
+            if quarantine.isUnfinished { throw .corrupt(detail: "its salvage was cut off") }
+            if directory.isDatabaseLost { throw .corrupt(detail: "spool.sqlite is missing or empty") }
+            return try open(directory, options, nil, now: now)
+        } catch .corrupt(let detail) {
+            guard options.whenCorrupt == .quarantine else { throw .corrupt(detail: detail) }
+            let report = try quarantine.run(reason: detail, now: now)
+            return try open(directory, options, report, now: now)
+        } catch {
+            throw error
+        }
+    }
+
+    /// Looks at the file before anything is written to it, so that one that is refused stays as it is.
+    private static func check(_ directory: SpoolDirectory) throws(SpoolError) {
+        guard SpoolDirectory.size(of: directory.databasePath) > 0 else { return }
+        let connection = try SQLConnection(path: directory.databasePath, role: .reader)
+        defer { connection.close() }
+        try SpoolSchema.identify(connection)
+        try SpoolSchema.check(connection)
+    }
+
+    private static func open(
+        _ directory: SpoolDirectory,
+        _ options: SpoolOptions,
+        _ report: QuarantineReport?,
+        now: Timestamp
+    ) throws(SpoolError) -> (Spool, SpoolContents) {
+        try check(directory)
+        let store = try BatchStore(path: directory.databasePath, mode: options.mode)
+        do throws(SpoolError) {
             let status = SpoolStatus()
             let notices = try SpoolBoot.notices(store.connection, noted: SpoolBoot.read(in: options.directory))
             let loader = try SpoolLoader(store.connection, options: options, now: now, status: status)
+            directory.rememberDatabase()
             let boot = SpoolBoot(
                 spool: loader.contents.nodeNumber,
                 starts: loader.contents.bootCount,
                 batch: loader.lastBatch
             )
             boot.write(in: options.directory)
-            let spool = Spool(store, loader, directory, options, status, notices, now: now)
+            let spool = Spool(store, loader, directory, options, status, report, notices, now: now)
             return (spool, loader.contents)
         } catch {
             store.close()
@@ -51,27 +84,32 @@ package final class Spool: Sendable {
         _ directory: SpoolDirectory,
         _ options: SpoolOptions,
         _ status: SpoolStatus,
+        _ quarantine: QuarantineReport?,
         _ notices: [String],
         now: Timestamp
     ) {
+        self.quarantine = quarantine
         self.status = status
         self.notices = notices
         path = directory.databasePath
         bootCount = loader.contents.bootCount
         durability = store.durability
-        status.committed(depths: loader.index.depths()) { _ in }
+        var found = Batch()
+        found.depths = loader.index.depths()
+        status.changed(found)
         shards = SpoolShards()
+        shards.fullness(loader.index.full().map { ($0, true) })
         intake = SpoolIntake(
             nextPosition: loader.contents.lastPosition.number + 1,
             wallMark: max(loader.contents.wallMark, now)
         )
-        let reader = SpoolReader(path: directory.databasePath, shards: shards, status: status)
+        let reader = SpoolReader(path: directory.databasePath, shards: shards, status: status, intake: intake)
         writer = SpoolWriter(
             store: store,
             index: loader.index,
             lastBatch: loader.lastBatch,
             directory: directory,
-            hooks: options.hooks,
+            options: options,
             intake: intake,
             shards: shards,
             status: status,
@@ -84,7 +122,8 @@ package final class Spool: Sendable {
     deinit { close() }
 
     /// Says who gets the events of a shard. Called once per shard, before its first append. `deliver` is called on the
-    /// threads of the spool and must neither block nor close the spool.
+    /// threads of the spool, and from here if there is something that every shard must know: the spool refuses, a
+    /// receiver is full. It must neither block nor close the spool nor attach a shard.
     package func attach(shard: Int, deliver: @escaping @Sendable ([SpoolEvent]) -> Void) {
         shards.attach(shard, deliver)
     }
@@ -114,6 +153,12 @@ package final class Spool: Sendable {
 
     /// How many committed messages wait for a receiver.
     package func depth(of receiver: ReceiverID) -> Int { status.depth(of: receiver) }
+
+    /// Messages that a receiver will not get, by reason, since the spool was opened.
+    package func drops(of receiver: ReceiverID) -> [DropReason: UInt64] { status.drops(of: receiver) }
+
+    /// Why new messages are refused; nil when they are taken.
+    package var refusal: SpoolRefusal? { status.refusal }
 
     /// Whether commits succeed: for the health of the node.
     package var state: SpoolState { status.state }

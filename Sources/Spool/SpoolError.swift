@@ -1,3 +1,5 @@
+import GRDBSQLite
+
 /// What can be wrong with a spool, and what the operator should do about it. Never contains payloads.
 package enum SpoolError: Error, Sendable, Hashable {
     /// The folder of the spool does not exist and could not be made.
@@ -14,6 +16,17 @@ package enum SpoolError: Error, Sendable, Hashable {
     case pragma(name: String, found: String, wanted: String)
     /// SQLite or the system reported an error: an extended result code of SQLite, and what was being done.
     case io(code: Int32, context: String)
+}
+
+extension SpoolError {
+    /// True when SQLite did not take a record for a reason that is the record's own: it will not take it on any disk.
+    var isOfTheRecord: Bool {
+        guard case .io(let code, _) = self else { return false }
+        switch code & 0xFF {
+        case SQLITE_TOOBIG, SQLITE_CONSTRAINT, SQLITE_MISMATCH, SQLITE_RANGE: return true
+        default: return false
+        }
+    }
 }
 
 extension SpoolError: CustomStringConvertible {

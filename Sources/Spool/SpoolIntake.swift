@@ -9,6 +9,13 @@ struct SpoolAppend {
     var ticket: Ticket
 }
 
+/// A row that the reader found damaged.
+struct DamagedRow {
+    var position: UInt64
+    /// Who asked for it.
+    var shard: Int
+}
+
 /// Where shards leave their records and the writer thread finds them. It gives positions, under the same lock that
 /// orders the records, so that the order of commits is the order of positions.
 ///
@@ -16,6 +23,7 @@ struct SpoolAppend {
 final class SpoolIntake: @unchecked Sendable {
     private let condition = NSCondition()
     private var pending: [SpoolAppend] = []
+    private var damaged: [DamagedRow] = []
     private var nextPosition: UInt64
     private var wallMark: Timestamp
     private var isClosing = false
@@ -45,10 +53,29 @@ final class SpoolIntake: @unchecked Sendable {
         return first
     }
 
+    /// The reader found damage: the writer takes the row out of the queues.
+    func found(_ row: DamagedRow) {
+        condition.lock()
+        defer { condition.unlock() }
+        damaged.append(row)
+        if isWriterWaiting {
+            isWriterWaiting = false
+            condition.signal()
+        }
+    }
+
+    /// What the reader found since this was asked last.
+    func takeDamaged() -> [DamagedRow] {
+        condition.lock()
+        defer { condition.unlock() }
+        defer { damaged = [] }
+        return damaged
+    }
+
     enum Drained {
         /// Everything that waited, in order, and the latest wall time that was seen.
         case work([SpoolAppend], Timestamp)
-        /// Nothing came for as long as the writer wanted to wait.
+        /// Nothing came for as long as the writer wanted to wait, or the reader found damage.
         case idle
         /// Nothing waits and nothing will come.
         case finished
@@ -61,9 +88,10 @@ final class SpoolIntake: @unchecked Sendable {
         defer { condition.unlock() }
         while pending.isEmpty {
             if isClosing { return .finished }
+            if !damaged.isEmpty { return .idle }
             isWriterWaiting = true
             if let deadline {
-                if !condition.wait(until: deadline), pending.isEmpty, !isClosing {
+                if !condition.wait(until: deadline), pending.isEmpty, damaged.isEmpty, !isClosing {
                     isWriterWaiting = false
                     return .idle
                 }
@@ -74,6 +102,13 @@ final class SpoolIntake: @unchecked Sendable {
         }
         defer { pending = [] }
         return .work(pending, wallMark)
+    }
+
+    /// True when the writer has something better to do than to tidy up.
+    var hasWork: Bool {
+        condition.lock()
+        defer { condition.unlock() }
+        return !pending.isEmpty || isClosing
     }
 
     /// Waits before the writer tries again. Returns at once when the spool closes.

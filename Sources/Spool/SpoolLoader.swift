@@ -6,6 +6,7 @@ import MQTTCodec
 struct SpoolLoader {
     private let connection: SQLConnection
     private let status: SpoolStatus
+    private let options: SpoolOptions
     private(set) var contents = SpoolContents()
     private(set) var index: QueueIndex
     private(set) var lastBatch: UInt64 = 0
@@ -17,16 +18,18 @@ struct SpoolLoader {
     init(_ connection: SQLConnection, options: SpoolOptions, now: Timestamp, status: SpoolStatus) throws(SpoolError) {
         self.connection = connection
         self.status = status
-        index = QueueIndex(queueMessagesMax: options.queueMessagesMax, lastPosition: 0, nextReceiver: 1)
+        self.options = options
+        index = QueueIndex(options: options, lastPosition: 0, nextReceiver: 1)
         try startNode(now)
         index = QueueIndex(
-            queueMessagesMax: options.queueMessagesMax,
+            options: options,
             lastPosition: contents.lastPosition.number,
             nextReceiver: contents.nextReceiver.number
         )
         try readReceivers()
         try readQueues()
         try readRetained()
+        try readWills()
         for at in contents.receivers.indices {
             contents.receivers[at].depth = index.depth(of: contents.receivers[at].record.receiver)
         }
@@ -90,7 +93,7 @@ struct SpoolLoader {
             contents.receivers.append(SpoolContents.Receiver(record: record))
             queues[receiver] = ReceiverQueue(
                 receiver: receiver,
-                isSession: isSession,
+                bounds: options.bounds(of: record.kind),
                 lowWater: lowWater,
                 exceptions: exceptions
             )
@@ -142,14 +145,21 @@ struct SpoolLoader {
     /// Finds out who waits for what. Checksums are not looked at here: that would read every payload.
     private mutating func readQueues() throws(SpoolError) {
         var finished: [UInt64] = []
-        let rows = try connection.prepare("SELECT position, receivers FROM message ORDER BY position")
+        var damaged: [UInt64] = []
+        let rows = try connection.prepare(
+            """
+            SELECT position, receivers, length(CAST(topic AS BLOB)) + length(payload) + length(properties)
+            FROM message ORDER BY position
+            """
+        )
         while try rows.step() {
             let position = rows.number(0)
-            guard let deliveries = DeliveryList.read(rows.buffer(1)) else {
-                status.foundDamage(at: position)
-                continue
+            let bytes = Int(clamping: max(0, rows.integer(2)))
+            switch index.restore(position, receivers: rows.buffer(1), bytes: bytes) {
+            case .waits: break
+            case .finished: finished.append(position)
+            case .damaged: damaged.append(position)
             }
-            if !index.restore(position, deliveries: deliveries) { finished.append(position) }
         }
         rows.reset()
         let delete = try connection.prepare("DELETE FROM message WHERE position = ?")
@@ -157,6 +167,29 @@ struct SpoolLoader {
             delete.bind(position, at: 1)
             try delete.run()
         }
+        for position in damaged {
+            status.foundDamage(at: position)
+            status.changed(index.forget(position, shard: 0, .damaged))
+        }
+    }
+
+    private mutating func readWills() throws(SpoolError) {
+        let rows = try connection.prepare(
+            """
+            SELECT client_id, id, topic, payload, qos, flags, properties, expiry, delay, checksum FROM will
+            ORDER BY client_id
+            """
+        )
+        var row = MessageRow()
+        while try rows.step() {
+            index.restore(will: MQTTString(rows.string(0)))
+            if let will = row.decodeWill(rows) {
+                contents.wills.append(will)
+            } else {
+                status.foundDamage()
+            }
+        }
+        rows.reset()
     }
 
     private mutating func readRetained() throws(SpoolError) {
@@ -168,7 +201,7 @@ struct SpoolLoader {
             if let message = row.decode(rows, from: .retained) {
                 contents.retained.append(message)
             } else {
-                status.foundDamagedRetained()
+                status.foundDamage()
             }
         }
         rows.reset()

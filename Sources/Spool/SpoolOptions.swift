@@ -1,16 +1,85 @@
-/// Where a spool lives and how much it may hold.
+package import BrokerCore
+package import MQTTCodec
+
+/// Where a spool lives, how much it may hold and how sure it makes.
 package struct SpoolOptions: Sendable {
     /// The folder that holds `spool.sqlite`, its write-ahead log and `spool.lock`. Made with mode 0700 if it is missing.
     package var directory: String
-    /// How many messages may wait for one session; beyond it the oldest are dropped. Links are not bounded by it.
-    package var queueMessagesMax: Int
+    /// When a commit counts as done.
+    package var mode: DurabilityMode = .sync
+    /// What happens at the start to a file that is damaged or that another program made.
+    package var whenCorrupt: CorruptPolicy = .quarantine
+    /// Bytes of all rows, as pages of the file that are in use; beyond it new messages are refused.
+    package var bytesMax = 8 << 30
+    /// Bytes that the file system must have left; below it new messages are refused.
+    package var freeDiskMin = 0
+    /// How much may wait for one session.
+    package var session: QueueBounds
+    /// How much may wait for a link that `links` does not name.
+    package var link = QueueBounds(messagesMax: 5_000_000, bytesMax: 2 << 30, whenFull: .reject)
+    /// How much may wait for a link, by its name.
+    package var links: [MQTTString: QueueBounds] = [:]
     /// What tests put between the writer and its disk.
     package var hooks = SpoolHooks()
 
     package init(directory: String, queueMessagesMax: Int = 10_000) {
         self.directory = directory
-        self.queueMessagesMax = queueMessagesMax
+        session = QueueBounds(messagesMax: queueMessagesMax, bytesMax: 64 << 20, whenFull: .dropOldest)
     }
+
+    /// The bounds of the queue of a receiver.
+    func bounds(of kind: ReceiverRecord.Kind) -> QueueBounds {
+        switch kind {
+        case .session: session
+        case .link(let name): links[name] ?? link
+        }
+    }
+}
+
+/// How much may wait for one receiver, and what happens then. What was appended is stored whatever the policy says, so
+/// a queue that rejects may overshoot by what was under way when it became full.
+package struct QueueBounds: Sendable, Hashable {
+    package var messagesMax: Int
+    /// Counted as `Message.bytes`.
+    package var bytesMax: Int
+    package var whenFull: FullQueuePolicy
+
+    package init(messagesMax: Int, bytesMax: Int, whenFull: FullQueuePolicy) {
+        self.messagesMax = messagesMax
+        self.bytesMax = bytesMax
+        self.whenFull = whenFull
+    }
+}
+
+/// What gives way when a queue is full.
+package enum FullQueuePolicy: String, Sendable, Hashable, CaseIterable {
+    /// Messages of QoS 0 first; the spool holds none, so here it is `dropOldest`.
+    case dropQoS0ThenOldest = "drop-qos0-then-oldest"
+    /// The oldest waiting message makes room.
+    case dropOldest = "drop-oldest"
+    /// The message that comes is not kept for this receiver.
+    case dropNewest = "drop-newest"
+    /// Nothing is dropped: shards are told, and refuse who publishes to it.
+    case reject
+}
+
+extension DurabilityMode {
+    /// What `PRAGMA synchronous` reads back.
+    var synchronous: Int64 {
+        switch self {
+        case .sync: 2
+        case .normal: 1
+        case .off: 0
+        }
+    }
+}
+
+/// What happens at the start to a file that is damaged or that another program made.
+package enum CorruptPolicy: String, Sendable, Hashable, CaseIterable {
+    /// It is set aside, what is sound in it goes into a new one.
+    case quarantine
+    /// The spool does not open.
+    case stop
 }
 
 /// Called by the writer thread around each commit, with the number of the batch. A test may block there, to see what
@@ -18,6 +87,10 @@ package struct SpoolOptions: Sendable {
 package struct SpoolHooks: Sendable {
     package var willCommit: @Sendable (_ batch: UInt64) throws(SpoolError) -> Void = { _ throws(SpoolError) in }
     package var didCommit: @Sendable (_ batch: UInt64) throws(SpoolError) -> Void = { _ throws(SpoolError) in }
+    /// Called before a message is written, to stand in for one that SQLite does not take. Nil costs nothing.
+    package var willInsert: (@Sendable (Message) throws(SpoolError) -> Void)?
+    /// Stands in for the file system: bytes that are free.
+    package var freeDisk: (@Sendable () -> Int)?
 
     package init() {}
 }

@@ -20,15 +20,17 @@ final class SpoolReader: @unchecked Sendable {
     private let path: String
     private let shards: SpoolShards
     private let status: SpoolStatus
+    private let intake: SpoolIntake
     private let condition = NSCondition()
     private var jobs: [Job] = []
     private var isClosing = false
     private var hasEnded = false
 
-    init(path: String, shards: SpoolShards, status: SpoolStatus) {
+    init(path: String, shards: SpoolShards, status: SpoolStatus, intake: SpoolIntake) {
         self.path = path
         self.shards = shards
         self.status = status
+        self.intake = intake
     }
 
     func start() {
@@ -63,7 +65,10 @@ final class SpoolReader: @unchecked Sendable {
                         let open: PageSource
                         if let source { open = source } else { open = try PageSource(path: path) }
                         source = open
-                        let page = try open.page(job, status: status)
+                        let page = try open.page(job) { position in
+                            guard status.foundDamage(at: position) else { return }
+                            intake.found(DamagedRow(position: position, shard: job.shard))
+                        }
                         shards.deliver([.loaded(page)], to: job.shard)
                         break
                     } catch {
@@ -125,13 +130,13 @@ private final class PageSource {
 
     func close() { connection.close() }
 
-    func page(_ job: SpoolReader.Job, status: SpoolStatus) throws(SpoolError) -> Page {
+    func page(_ job: SpoolReader.Job, foundDamage: (UInt64) -> Void) throws(SpoolError) -> Page {
         var page = Page(receiver: job.request.receiver, entries: [], end: job.end, epoch: job.request.epoch)
         page.entries.reserveCapacity(job.positions.count)
         var bytes = 0
         try begin.run()
         for (index, position) in job.positions.enumerated() {
-            guard let entry = try entry(at: position, for: job.request.receiver, status) else { continue }
+            guard let entry = try entry(at: position, for: job.request.receiver, foundDamage) else { continue }
             page.entries.append(entry)
             bytes += entry.message.payload.readableBytes + entry.message.properties.publishBytes
             if bytes >= job.request.bytesMax, index + 1 < job.positions.count {
@@ -146,13 +151,19 @@ private final class PageSource {
     private func entry(
         at position: UInt64,
         for receiver: ReceiverID,
-        _ status: SpoolStatus
+        _ foundDamage: (UInt64) -> Void
     ) throws(SpoolError) -> Page.Entry? {
         select.bind(position, at: 1)
         defer { select.reset() }
-        guard try select.step() else { return nil }
+        do throws(SpoolError) {
+            guard try select.step() else { return nil }
+        } catch .corrupt {
+            // A page of this row is damaged; others may be sound.
+            foundDamage(position)
+            return nil
+        }
         guard let message = row.decode(select, from: .message), let delivery = row.delivery(to: receiver) else {
-            status.foundDamage(at: position)
+            foundDamage(position)
             return nil
         }
         return Page.Entry(position: Position(position), message: message, delivery: delivery)

@@ -1,3 +1,5 @@
+import BrokerCore
+
 /// The tables, and how an older file becomes a newer one. `PRAGMA user_version` counts the steps that a file has seen.
 enum SpoolSchema {
     /// The schema that this program writes.
@@ -75,20 +77,51 @@ enum SpoolSchema {
             expiry INTEGER,
             checksum INTEGER NOT NULL
         ) WITHOUT ROWID;
+        """,
         """
+        -- Wills of clients that are connected, or whose delay runs.
+        CREATE TABLE will (
+            client_id TEXT PRIMARY KEY,
+            id BLOB NOT NULL,
+            topic TEXT NOT NULL,
+            payload BLOB NOT NULL,
+            qos INTEGER NOT NULL,
+            flags INTEGER NOT NULL,
+            properties BLOB NOT NULL,
+            expiry INTEGER,
+            delay INTEGER NOT NULL,
+            checksum INTEGER NOT NULL
+        ) WITHOUT ROWID;
+        -- What could not be stored, or was found damaged: kept for people, never read again by this program.
+        CREATE TABLE aside (
+            number INTEGER PRIMARY KEY,
+            wall INTEGER NOT NULL,
+            reason TEXT NOT NULL,
+            kind TEXT NOT NULL,
+            position INTEGER,
+            name TEXT,
+            payload BLOB
+        );
+        """,
     ]
+
+    /// Looks whether the file is a spool that this program knows, without changing it.
+    /// - Returns: the schema of the file; 0 when it is new.
+    @discardableResult
+    static func identify(_ connection: SQLConnection) throws(SpoolError) -> Int {
+        let found = Int(try connection.integer("PRAGMA user_version") ?? 0)
+        let mark = try connection.integer("PRAGMA application_id") ?? 0
+        if mark == applicationID, found > version { throw .newerSchema(found: found, known: version) }
+        let tables = try connection.integer("SELECT count(*) FROM sqlite_schema") ?? 0
+        guard found > 0 ? mark == applicationID : tables == 0 else {
+            throw .corrupt(detail: "spool.sqlite belongs to another program")
+        }
+        return found
+    }
 
     /// Brings the file to the schema of this program, one transaction a step.
     static func migrate(_ connection: SQLConnection) throws(SpoolError) {
-        let found = Int(try connection.integer("PRAGMA user_version") ?? 0)
-        guard found <= version else { throw .newerSchema(found: found, known: version) }
-        let mark = try connection.integer("PRAGMA application_id") ?? 0
-        if found > 0 {
-            guard mark == applicationID else { throw .corrupt(detail: "spool.sqlite belongs to another program") }
-        } else {
-            let tables = try connection.integer("SELECT count(*) FROM sqlite_schema") ?? 0
-            guard tables == 0 else { throw .corrupt(detail: "spool.sqlite belongs to another program") }
-        }
+        let found = try identify(connection)
         for (index, step) in steps.enumerated().dropFirst(found) {
             try connection.run(
                 """
@@ -104,9 +137,10 @@ enum SpoolSchema {
     }
 
     /// Reads back what the promises rest on; a setting that SQLite silently ignored is an error.
-    static func verify(_ connection: SQLConnection) throws(SpoolError) -> [String: String] {
+    static func verify(_ connection: SQLConnection, mode: DurabilityMode) throws(SpoolError) -> [String: String] {
         var settings: [String: String] = [:]
-        for (name, wanted) in [("journal_mode", "wal"), ("synchronous", "2"), ("auto_vacuum", "2")] {
+        let synchronous = String(mode.synchronous)
+        for (name, wanted) in [("journal_mode", "wal"), ("synchronous", synchronous), ("auto_vacuum", "2")] {
             let found = try connection.text("PRAGMA \(name)") ?? "nothing"
             guard found == wanted else { throw .pragma(name: name, found: found, wanted: wanted) }
             settings[name] = found

@@ -1,17 +1,60 @@
 import BrokerCore
 import Synchronization
 
-/// Who gets the events of each shard.
+/// Who gets the events of each shard, and what every shard must know from its first turn on.
 final class SpoolShards: Sendable {
     private let receivers = Mutex<[Int: @Sendable ([SpoolEvent]) -> Void]>([:])
+    /// What holds until the opposite is told. Locked while it is told, so that nobody hears it in the wrong order; the
+    /// shards only put it into their inboxes.
+    private let standing = Mutex(Standing())
+
+    private struct Standing {
+        var refusal: SpoolRefusal?
+        var full: Set<ReceiverID> = []
+    }
 
     func attach(_ shard: Int, _ deliver: @escaping @Sendable ([SpoolEvent]) -> Void) {
-        receivers.withLock { $0[shard] = deliver }
+        standing.withLock { standing in
+            receivers.withLock { $0[shard] = deliver }
+            var events = standing.full.sorted().map { SpoolEvent.full($0, true) }
+            if let refusal = standing.refusal { events.insert(.refusing(refusal), at: 0) }
+            if !events.isEmpty { deliver(events) }
+        }
     }
 
     /// Calls the shard outside of the lock. Events of a shard that nobody attached are nobody's.
     func deliver(_ events: [SpoolEvent], to shard: Int) {
         let deliver = receivers.withLock { $0[shard] }
         deliver?(events)
+    }
+
+    /// Tells every shard, if it is new, that the spool refuses or takes messages.
+    /// - Returns: true when it is new.
+    @discardableResult
+    func refuse(_ refusal: SpoolRefusal?) -> Bool {
+        standing.withLock { standing in
+            guard standing.refusal != refusal else { return false }
+            standing.refusal = refusal
+            tellEveryone([.refusing(refusal)])
+            return true
+        }
+    }
+
+    /// Tells every shard which receivers are full and which no longer.
+    func fullness(_ changes: [(ReceiverID, Bool)]) {
+        guard !changes.isEmpty else { return }
+        standing.withLock { standing in
+            var events: [SpoolEvent] = []
+            for (receiver, isFull) in changes {
+                let isNew = isFull ? standing.full.insert(receiver).inserted : standing.full.remove(receiver) != nil
+                if isNew { events.append(.full(receiver, isFull)) }
+            }
+            if !events.isEmpty { tellEveryone(events) }
+        }
+    }
+
+    private func tellEveryone(_ events: [SpoolEvent]) {
+        let everyone = receivers.withLock { $0.sorted { $0.key < $1.key } }
+        for (_, deliver) in everyone { deliver(events) }
     }
 }

@@ -8,6 +8,18 @@ package enum SpoolState: Sendable, Hashable {
     case failing(since: Timestamp, reason: String)
 }
 
+/// Why a message that was taken in will not reach a receiver.
+package enum DropReason: Sendable, Hashable, CaseIterable {
+    /// It was the oldest of a full queue.
+    case oldest
+    /// It came to a full queue that keeps what it has.
+    case newest
+    /// Its row was damaged.
+    case damaged
+    /// SQLite did not take it, for a reason that is its own and not the disk's.
+    case setAside
+}
+
 /// Totals since the spool was opened.
 package struct SpoolStatistics: Sendable, Hashable {
     /// Transactions committed.
@@ -16,11 +28,17 @@ package struct SpoolStatistics: Sendable, Hashable {
     package var rowsWritten: UInt64 = 0
     /// Messages that needed no row: everybody had acknowledged them before their batch was written, or nobody waited.
     package var rowsElided: UInt64 = 0
-    /// Messages that full queues gave up.
+    /// Messages that receivers will not get, each counted once for each of them.
     package var messagesDropped: UInt64 = 0
+    /// The same by reason.
+    package var dropped: [DropReason: UInt64] = [:]
+    /// Commits that were made sure of although the mode is a weaker one.
+    package var commitsDemanded: UInt64 = 0
+    /// Records that SQLite did not take; they are in the table `aside`, as far as it took that.
+    package var recordsSetAside: UInt64 = 0
     /// Attempts to write a batch that failed.
     package var failures: UInt64 = 0
-    /// Rows whose checksum or form was wrong. They are skipped, never delivered, and stay in the file.
+    /// Rows whose checksum or form was wrong. They are skipped and never delivered; messages move to the table `aside`.
     package var damagedRows: UInt64 = 0
 
     package init() {}
@@ -32,6 +50,8 @@ final class SpoolStatus: Sendable {
         var state = SpoolState.ok
         var statistics = SpoolStatistics()
         var depths: [ReceiverID: Int] = [:]
+        var drops: [ReceiverID: [DropReason: UInt64]] = [:]
+        var refusal: SpoolRefusal?
         /// Positions of damaged rows, so that a row that is read often counts once.
         var damaged: Set<UInt64> = []
     }
@@ -42,6 +62,12 @@ final class SpoolStatus: Sendable {
     var statistics: SpoolStatistics { values.withLock { $0.statistics } }
 
     func depth(of receiver: ReceiverID) -> Int { values.withLock { $0.depths[receiver] ?? 0 } }
+
+    func drops(of receiver: ReceiverID) -> [DropReason: UInt64] { values.withLock { $0.drops[receiver] ?? [:] } }
+
+    var refusal: SpoolRefusal? { values.withLock { $0.refusal } }
+
+    func refuses(_ refusal: SpoolRefusal?) { values.withLock { $0.refusal = refusal } }
 
     func failed(at wall: Timestamp, _ error: SpoolError) {
         values.withLock { values in
@@ -55,20 +81,42 @@ final class SpoolStatus: Sendable {
     }
 
     /// A batch is on disk: the depths that it changed, nil for receivers that are gone.
-    func committed(depths: [(ReceiverID, Int?)], count: (inout SpoolStatistics) -> Void) {
+    func committed(_ batch: Batch, count: (inout SpoolStatistics) -> Void) {
         values.withLock { values in
             values.state = .ok
             count(&values.statistics)
-            for (receiver, depth) in depths { values.depths[receiver] = depth }
+            Self.take(batch, into: &values)
         }
     }
 
-    func foundDamage(at position: UInt64) {
+    /// The depths and drops of something that was not a commit.
+    func changed(_ batch: Batch) { values.withLock { Self.take(batch, into: &$0) } }
+
+    func recovered() { values.withLock { $0.state = .ok } }
+
+    private static func take(_ batch: Batch, into values: inout Values) {
+        for dropped in batch.dropped {
+            let count = UInt64(dropped.messages)
+            values.statistics.messagesDropped += count
+            values.statistics.dropped[dropped.reason, default: 0] += count
+            values.drops[dropped.receiver, default: [:]][dropped.reason, default: 0] += count
+        }
+        for (receiver, depth) in batch.depths {
+            values.depths[receiver] = depth
+            if depth == nil { values.drops[receiver] = nil }
+        }
+    }
+
+    /// True when nobody has found it before.
+    @discardableResult
+    func foundDamage(at position: UInt64) -> Bool {
         values.withLock { values in
-            if values.damaged.insert(position).inserted { values.statistics.damagedRows += 1 }
+            let isNew = values.damaged.insert(position).inserted
+            if isNew { values.statistics.damagedRows += 1 }
+            return isNew
         }
     }
 
-    /// A damaged retained message; they are read once, at the start.
-    func foundDamagedRetained() { values.withLock { $0.statistics.damagedRows += 1 } }
+    /// A damaged retained message or will; they are read once, at the start.
+    func foundDamage() { values.withLock { $0.statistics.damagedRows += 1 } }
 }

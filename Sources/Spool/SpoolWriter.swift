@@ -14,7 +14,8 @@ import Foundation
 /// Unchecked: everything mutable belongs to the thread, which starts after `init`; `end` is guarded by its condition.
 final class SpoolWriter: @unchecked Sendable {
     private let path: String
-    private let hooks: SpoolHooks
+    private let options: SpoolOptions
+    private let room: SpoolRoom
     private let intake: SpoolIntake
     private let shards: SpoolShards
     private let status: SpoolStatus
@@ -24,13 +25,20 @@ final class SpoolWriter: @unchecked Sendable {
     /// Nil while the disk is sick.
     private var store: BatchStore?
     private var lastBatch: UInt64
+    private var lastWall = Timestamp(microseconds: 0)
+    /// True while there are more pages to give back than one step took.
+    private var hasPagesToGive = true
     private let end = NSCondition()
     private var hasEnded = false
 
     /// How long nothing must come before the log is emptied.
     private static let idleSeconds = 1.0
+    /// Between two steps of giving pages back, when nothing comes.
+    private static let stepSeconds = 0.01
     private static let pauseSecondsMin = 0.1
     private static let pauseSecondsMax = 2.0
+    /// How many steps of giving pages back a close takes.
+    private static let lastStepsMax = 8
     /// How often a batch is tried again once the spool closes.
     private static let lastTriesMax = 3
 
@@ -39,7 +47,7 @@ final class SpoolWriter: @unchecked Sendable {
         index: QueueIndex,
         lastBatch: UInt64,
         directory: SpoolDirectory,
-        hooks: SpoolHooks,
+        options: SpoolOptions,
         intake: SpoolIntake,
         shards: SpoolShards,
         status: SpoolStatus,
@@ -50,7 +58,8 @@ final class SpoolWriter: @unchecked Sendable {
         self.lastBatch = lastBatch
         self.directory = directory
         self.path = directory.databasePath
-        self.hooks = hooks
+        self.options = options
+        room = SpoolRoom(options)
         self.intake = intake
         self.shards = shards
         self.status = status
@@ -58,6 +67,7 @@ final class SpoolWriter: @unchecked Sendable {
     }
 
     func start() {
+        updateRefusal()
         let thread = Thread { self.run() }
         thread.name = "spool-writer"
         thread.name = "spool.writer"
@@ -74,11 +84,14 @@ final class SpoolWriter: @unchecked Sendable {
     private func run() {
         var isRunning = true
         while isRunning {
-            switch intake.take(waitingAtMost: store?.hasLog == true ? Self.idleSeconds : nil) {
+            switch intake.take(waitingAtMost: patience) {
             case .work(let appends, let wall):
                 isRunning = perform(appends, wall)
             case .idle:
-                maintain { (store) throws(SpoolError) in try store.tidy() }
+                reopen()
+                setDamagedAside()
+                tidy()
+                updateRefusal()
             case .finished:
                 isRunning = false
             }
@@ -86,7 +99,8 @@ final class SpoolWriter: @unchecked Sendable {
         reader.close()
         maintain { (store) throws(SpoolError) in
             try store.connection.run("UPDATE node SET is_open = 0", while: "closing")
-            try store.tidy()
+            var steps = 1
+            while steps < Self.lastStepsMax, try store.tidy() { steps += 1 }
         }
         store?.close()
         store = nil
@@ -98,49 +112,128 @@ final class SpoolWriter: @unchecked Sendable {
         end.unlock()
     }
 
+    /// How long to wait for work before there is something else to do; nil when there is nothing.
+    private var patience: TimeInterval? {
+        if store == nil { return Self.idleSeconds }
+        if hasPagesToGive { return Self.stepSeconds }
+        if status.refusal != nil { return SpoolRoom.secondsBetweenLooks }
+        return store?.hasLog == true ? Self.idleSeconds : nil
+    }
+
     /// False when the spool closes although the batch could not be written.
     private func perform(_ appends: [SpoolAppend], _ wall: Timestamp) -> Bool {
         var batch = index.apply(appends)
         batch.wallMark = wall.microseconds
+        lastWall = wall
         if !batch.isEmpty {
             batch.number = lastBatch + 1
-            guard write(batch, wall) else { return false }
+            guard let aside = write(batch, wall) else { return false }
             lastBatch = batch.number
-        }
-        status.committed(depths: batch.depths) { statistics in
-            guard !batch.isEmpty else { return }
-            statistics.commits += 1
-            statistics.rowsWritten += UInt64(batch.rows.count)
-            statistics.rowsElided += UInt64(batch.messages - batch.rows.count)
-            for dropped in batch.dropped { statistics.messagesDropped += UInt64(dropped.messages) }
+            for one in aside { forget(one, &batch) }
+            count(batch, setAside: aside.count)
+        } else {
+            status.committed(batch) { _ in }
         }
         announce(appends, batch)
         load(appends)
         maintain { (store) throws(SpoolError) in try store.checkpointIfLong() }
+        hasPagesToGive = false
+        setDamagedAside()
+        updateRefusal()
         return true
     }
 
-    /// Writes until it is on disk. False when the spool closes before that.
-    private func write(_ batch: Batch, _ wall: Timestamp) -> Bool {
+    private func count(_ batch: Batch, setAside: Int) {
+        status.committed(batch) { statistics in
+            statistics.commits += 1
+            statistics.rowsWritten += UInt64(batch.rows.count)
+            statistics.rowsElided += UInt64(batch.messages - batch.rows.count)
+            statistics.recordsSetAside += UInt64(setAside)
+            if batch.demandsSync, options.mode != .sync { statistics.commitsDemanded += 1 }
+        }
+    }
+
+    /// Maintenance may have closed the file. While the spool refuses, no batch would come to find out that it is well.
+    private func reopen() {
+        guard store == nil else { return }
+        do throws(SpoolError) {
+            let reopened = try BatchStore(path: path, mode: options.mode)
+            _ = try reopened.lastBatch()
+            store = reopened
+            status.recovered()
+        } catch {
+            status.failed(at: lastWall, error)
+            refuse(.sick)
+        }
+    }
+
+    /// Takes a message that could not be stored out of the queues, so that nobody waits for it.
+    private func forget(_ aside: SetAside, _ batch: inout Batch) {
+        guard let position = aside.position else { return }
+        batch.rows.removeAll { $0.position == position }
+        batch.messages -= 1
+        let change = index.forget(position, shard: aside.shard, .setAside)
+        batch.dropped += change.dropped
+        batch.depths += change.depths
+        batch.fullness += change.fullness
+    }
+
+    /// What the reader found damaged leaves the queues: it would be counted, and waited for, for ever.
+    private func setDamagedAside() {
+        for row in intake.takeDamaged() {
+            let change = index.forget(row.position, shard: row.shard, .damaged)
+            status.changed(change)
+            tell(change, tickets: [:])
+            maintain { (store) throws(SpoolError) in
+                try store.setDamagedAside(row.position, wall: lastWall.microseconds)
+            }
+        }
+    }
+
+    /// Gives pages back and empties the log, a step at a time, while nothing else is to be done.
+    private func tidy() {
+        hasPagesToGive = false
+        maintain { (store) throws(SpoolError) in hasPagesToGive = try store.tidy() }
+    }
+
+    /// Tells the shards when the spool, or the disk, has no more room, and when it has again.
+    private func updateRefusal() {
+        maintain { (store) throws(SpoolError) in
+            let refusal = room.refusal(bytesUsed: try store.bytesUsed(), directory: options.directory)
+            refuse(refusal)
+        }
+    }
+
+    private func refuse(_ refusal: SpoolRefusal?) {
+        status.refuses(refusal)
+        shards.refuse(refusal)
+    }
+
+    /// Writes until it is on disk. Nil when the spool closes before that.
+    /// - Returns: what was set aside.
+    private func write(_ batch: Batch, _ wall: Timestamp) -> [SetAside]? {
         var pause = Self.pauseSecondsMin
         var lastTries = 0
+        // What the last attempt left out, should it have taken effect.
+        var aside: [SetAside] = []
         while true {
             do throws(SpoolError) {
                 if let store {
-                    try store.write(batch, hooks: hooks)
-                    return true
+                    try store.write(batch, hooks: options.hooks, aside: &aside)
+                    return aside
                 }
-                let reopened = try BatchStore(path: path)
+                let reopened = try BatchStore(path: path, mode: options.mode)
                 store = reopened
                 // The commit may have taken effect although it said that it failed.
-                if try reopened.lastBatch() == batch.number { return true }
+                if try reopened.lastBatch() == batch.number { return aside }
             } catch {
                 status.failed(at: wall, error)
+                refuse(.sick)
                 store?.close()
                 store = nil
                 if intake.pause(seconds: pause) {
                     lastTries += 1
-                    if lastTries > Self.lastTriesMax { return false }
+                    if lastTries > Self.lastTriesMax { return nil }
                 }
                 pause = min(pause * 2, Self.pauseSecondsMax)
             }
@@ -160,16 +253,20 @@ final class SpoolWriter: @unchecked Sendable {
 
     /// One call per shard, with its highest ticket.
     private func announce(_ appends: [SpoolAppend], _ batch: Batch) {
-        var events: [Int: [SpoolEvent]] = [:]
         var tickets: [Int: Ticket] = [:]
         for append in appends { tickets[append.shard] = max(tickets[append.shard] ?? .none, append.ticket) }
-        for (shard, ticket) in tickets { events[shard] = ticket == .none ? [] : [.committed(ticket)] }
+        tell(batch, tickets: tickets)
+    }
+
+    private func tell(_ batch: Batch, tickets: [Int: Ticket]) {
+        var events: [Int: [SpoolEvent]] = [:]
+        for (shard, ticket) in tickets where ticket != .none { events[shard] = [.committed(ticket)] }
         for dropped in batch.dropped {
             events[dropped.shard, default: []].append(.dropped(dropped.receiver, messages: dropped.messages))
         }
-        for (shard, events) in events.sorted(by: { $0.key < $1.key }) where !events.isEmpty {
-            shards.deliver(events, to: shard)
-        }
+        // Who is full is told first: the answers that follow may bring the next message.
+        shards.fullness(batch.fullness + batch.depths.compactMap { $0.1 == nil ? ($0.0, false) : nil })
+        for (shard, events) in events.sorted(by: { $0.key < $1.key }) { shards.deliver(events, to: shard) }
     }
 
     private func load(_ appends: [SpoolAppend]) {

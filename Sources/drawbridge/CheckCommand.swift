@@ -16,6 +16,7 @@ struct CheckCommand: ParsableCommand {
         do throws(ConfigurationProblems) {
             let file = try ConfigurationFile.load(path: config, environment: ProcessInfo.processInfo.environment)
             for warning in file.warnings { print("warning: \(warning)") }
+            print(file.configuration.durability.advice)
             print("\(file.paths.joined(separator: ", ")): ok")
         } catch {
             Console.error(error.description)

@@ -1,6 +1,8 @@
+import BrokerCore
 import BrokerServer
 import Foundation
 import MQTTCodec
+import Spool
 import Testing
 
 @Suite("The configuration files and the documentation that come with the program")
@@ -34,6 +36,7 @@ struct ConfigurationExamplesTests {
     func exampleShowsDefaults() throws {
         let example = try load("drawbridge.example.toml").configuration
         var expected = Configuration(node: NodeConfiguration(id: "edge-1"), links: example.links)
+        expected.durability.rules = [DurabilityRuleConfiguration(filter: "telemetry/#", mode: .normal)]
         if case .web(var web) = expected.listeners[1].kind {
             web.origins = ["https://chat.example.com", "https://*.example.com"]
             expected.listeners[1].kind = .web(web)
@@ -52,7 +55,8 @@ struct ConfigurationExamplesTests {
     @Test("the example and the documentation name every key that this version reads, and no other")
     func complete() throws {
         let tables: [KnownKeys] = [
-            .root, .node, .log, .limits, .queue, .retained, .authentication, .listener, .linkDefaults, .link, .backoff,
+            .root, .node, .log, .durability, .durabilityRule, .linkSpool, .limits, .queue, .retained, .authentication,
+            .listener, .linkDefaults, .link, .backoff,
             .rule,
             .bothRule,
         ]

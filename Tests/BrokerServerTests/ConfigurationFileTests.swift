@@ -1,5 +1,7 @@
+import BrokerCore
 import BrokerServer
 import MQTTCodec
+import Spool
 import Testing
 
 @Suite("A configuration file that is right")
@@ -50,10 +52,21 @@ struct ConfigurationFileTests {
             max_subscriptions = 6
             write_buffer = "8KiB"
             session_expiry = "2h"
+            [durability]
+            mode = "normal"
+            on_corrupt = "stop"
+            max_bytes = "1MiB"
+            min_free_disk = 0
+            [[durability.rule]]
+            filter = "a/+"
+            mode = "off"
+            [[durability.rule]]
+            filter = "b/#"
+            mode = "sync"
             [queue]
             max_messages = 7
             max_bytes = "1GiB"
-            on_full = "drop-oldest"
+            on_full = "drop-newest"
             [retained]
             max_messages = 0
             max_payload = "1KiB"
@@ -77,11 +90,55 @@ struct ConfigurationFileTests {
         #expect(limits.subscriptionsMax == 6)
         #expect(limits.writeBufferBytesMax == 8_192)
         #expect(limits.sessionExpiry == .seconds(7_200))
+        let durability = configuration.durability
+        #expect(durability.mode == .normal && durability.whenCorrupt == .stop)
+        #expect(durability.bytesMax == 1 << 20 && durability.freeDiskMin == 0)
+        #expect(durability.rules == [.init(filter: "a/+", mode: .off), .init(filter: "b/#", mode: .sync)])
+        #expect(configuration.queue.whenFull == .dropNewest)
         #expect(configuration.queue.messagesMax == 7)
         #expect(configuration.queue.bytesMax == 1 << 30)
         #expect(configuration.retained.messagesMax == 0)
         #expect(configuration.retained.payloadBytesMax == 1_024)
         #expect(configuration.authentication.allowsAnonymousOffLoopback)
+    }
+
+    @Test("the spool gets the bounds and policies of sessions and of each link")
+    func spoolOptions() throws {
+        let configuration = try read(
+            """
+            durability.mode = "off"
+            durability.max_bytes = "2MiB"
+            queue.on_full = "reject"
+            queue.max_messages = 3
+            [[link]]
+            name = "hub"
+            addresses = ["mqtt://hub"]
+            spool = { max_bytes = "1KiB", max_messages = 4, on_full = "drop-oldest" }
+            [[link.out]]
+            filter = "a"
+            [[link]]
+            name = "other"
+            addresses = ["mqtt://other"]
+            [[link.out]]
+            filter = "a"
+            """
+        ).configuration
+        let options = SpoolOptions(configuration)
+        #expect(options.mode == .off && options.whenCorrupt == .quarantine)
+        #expect(options.bytesMax == 2 << 20 && options.freeDiskMin == 512 << 20)
+        #expect(options.session == QueueBounds(messagesMax: 3, bytesMax: 64 << 20, whenFull: .reject))
+        #expect(options.links["hub"] == QueueBounds(messagesMax: 4, bytesMax: 1_024, whenFull: .dropOldest))
+        #expect(options.links["other"] == QueueBounds(messagesMax: 5_000_000, bytesMax: 2 << 30, whenFull: .reject))
+    }
+
+    @Test("each mode says in one line what it costs and risks", arguments: DurabilityMode.allCases)
+    func advice(mode: DurabilityMode) {
+        var durability = DurabilityConfiguration()
+        durability.mode = mode
+        #expect(durability.advice.hasPrefix("durability \(mode.rawValue): "))
+        #expect(durability.advice.contains("power cut") && !durability.advice.contains("\n"))
+        durability.rules = DurabilityMode.allCases.map { DurabilityRuleConfiguration(filter: "#", mode: $0) }
+        #expect(durability.advice.hasSuffix("; 2 rules say otherwise for some topics"))
     }
 
     @Test("a listener keeps the defaults of what it does not say")

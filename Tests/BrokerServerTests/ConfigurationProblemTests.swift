@@ -25,7 +25,19 @@ struct ConfigurationProblemTests {
                 "[limits]\nmax_bytes = 1",
                 "drawbridge.toml:2: limits.max_bytes: unknown key here (it belongs in [queue])"),
             Case("[log]\ncolour = 1", "drawbridge.toml:2: log.colour: unknown key (known here: level, format)"),
-            Case("[durability]\nmode = \"sync\"", "drawbridge.toml:1: durability: not available in this version"),
+            Case(
+                "[durability]\narchive = []",
+                "drawbridge.toml:2: durability.archive: not available in this version"),
+            Case(
+                "[[durability.rule]]\nfilter = \"a/#/b\"\nmode = \"off\"",
+                "drawbridge.toml:2: durability.rule[0].filter: `#` must be the whole last level, as in a/b/#; found "
+                    + "`a/#/b`"),
+            Case(
+                "[[durability.rule]]\nfilter = \"a\"",
+                "drawbridge.toml:1: durability.rule[0]: a durability rule needs `mode`"),
+            Case(
+                "durability.mode = \"fast\"",
+                "drawbridge.toml:1: durability.mode: must be \"sync\" or \"normal\" or \"off\", found \"fast\""),
             Case(
                 "[[listener]]\n[listener.tls]\ncert = 1",
                 "drawbridge.toml:2: listener[0].tls: not available in this version"),
@@ -74,8 +86,9 @@ struct ConfigurationProblemTests {
                     + "\"error\", found \"loud\""
             ),
             Case(
-                "queue.on_full = \"reject\"",
-                "drawbridge.toml:1: queue.on_full: \"reject\" is not available in this version, use \"drop-oldest\""
+                "queue.on_full = \"drop\"",
+                "drawbridge.toml:1: queue.on_full: must be \"drop-qos0-then-oldest\" or \"drop-oldest\" or "
+                    + "\"drop-newest\" or \"reject\", found \"drop\""
             ),
             Case("auth.anonymous = \"yes\"", "drawbridge.toml:1: auth.anonymous: must be true or false, found \"yes\""),
             Case("log = 1", "drawbridge.toml:1: log: must be a table, found 1"),

@@ -71,6 +71,24 @@ struct DurabilityPragmaTests {
         #expect(try #require(attributes[.size] as? NSNumber).intValue < 1024 * 1024)
     }
 
+    @Test("pages are given back while the spool is open, once nothing waits")
+    func vacuumWhenIdle() throws {
+        let fixture = try SpoolFixture()
+        try fixture.commit(.link(alice))
+        let payload = String(repeating: "x", count: 100_000)
+        for _ in 0..<20 { try fixture.commit((0..<10).map { _ in .message(payload, to: alice) }) }
+        try fixture.commit((1...199).map { .acknowledged(alice, Position($0)) })
+        let path = "\(fixture.folder)/spool.sqlite"
+        let deadline = ContinuousClock.now + .seconds(30)
+        var size = Int.max
+        while size > 1024 * 1024, ContinuousClock.now < deadline {
+            size = try #require(FileManager.default.attributesOfItem(atPath: path)[.size] as? NSNumber).intValue
+            sched_yield()
+        }
+        #expect(size <= 1024 * 1024)
+        #expect(try fixture.positions(alice).map(\.number) == [200])
+    }
+
     private func mode(_ path: String) throws -> Int {
         let attributes = try FileManager.default.attributesOfItem(atPath: path)
         return try #require(attributes[.posixPermissions] as? NSNumber).intValue

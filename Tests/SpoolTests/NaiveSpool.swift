@@ -22,6 +22,7 @@ struct NaiveSpool {
     let queueMessagesMax: Int
     var receivers: [ReceiverID: Receiver] = [:]
     var retained: [MQTTString: ByteBuffer] = [:]
+    var wills: [MQTTString: ByteBuffer] = [:]
     var lastPosition: UInt64 = 0
     var nextReceiver: UInt64 = 1
     var dropped: [ReceiverID: Int] = [:]
@@ -62,7 +63,11 @@ struct NaiveSpool {
             retained[message.topic] = message.payload
         case .retainGone(let topic):
             retained[topic] = nil
-        case .will, .willGone, .demandsSync:
+        case .will(let record):
+            wills[record.clientID] = record.message.payload
+        case .willGone(let clientID):
+            wills[clientID] = nil
+        case .demandsSync:
             break
         }
     }

@@ -128,7 +128,9 @@ struct RandomOperationsTests {
                 )
             )
         case 93..<95: return .unsubscribe(receiver, filter: topic)
-        case 95..<98: return .retain(.sample("\(dice.next())", topic: topic))
+        case 95: return .will(WillRecord(clientID: topic, message: .sample("\(dice.next())"), delay: UInt32(packetID)))
+        case 96: return .willGone(clientID: topic)
+        case 97: return .retain(.sample("\(dice.next())", topic: topic))
         default: return .retainGone(topic: topic)
         }
     }
@@ -146,6 +148,8 @@ struct RandomOperationsTests {
         }
         let retained = contents.retained.map { ($0.topic, $0.payload) }
         #expect(Dictionary(uniqueKeysWithValues: retained) == naive.retained, comment)
+        let wills = contents.wills.map { ($0.clientID, $0.message.payload) }
+        #expect(Dictionary(uniqueKeysWithValues: wills) == naive.wills, comment)
         #expect(contents.lastPosition.number == naive.lastPosition, comment)
         #expect(contents.nextReceiver.number == naive.nextReceiver, comment)
         try compareQueues(fixture, naive, comment)

@@ -13,13 +13,19 @@ final class SpoolFixture {
     private(set) var contents: SpoolContents
     private(set) var shard = ShardRecorder()
     private var ticket: UInt64 = 0
-    private let options: SpoolOptions
+    private(set) var options: SpoolOptions
     var wall = Timestamp(microseconds: 1_000_000)
 
-    init(queueMessagesMax: Int = 10_000, hooks: SpoolHooks = SpoolHooks(), folder: String? = nil) throws {
+    init(
+        queueMessagesMax: Int = 10_000,
+        hooks: SpoolHooks = SpoolHooks(),
+        folder: String? = nil,
+        _ adjust: (inout SpoolOptions) -> Void = { _ in }
+    ) throws {
         self.folder = folder ?? Self.freshFolder()
         var options = SpoolOptions(directory: self.folder, queueMessagesMax: queueMessagesMax)
         options.hooks = hooks
+        adjust(&options)
         self.options = options
         (spool, contents) = try Spool.open(options, now: wall)
         attach()
@@ -38,9 +44,10 @@ final class SpoolFixture {
         spool.attach(shard: 0) { shard.received($0) }
     }
 
-    /// Closes and opens again.
-    func reopen() throws {
+    /// Closes and opens again, perhaps with other options.
+    func reopen(_ adjust: (inout SpoolOptions) -> Void = { _ in }) throws {
         spool.close()
+        adjust(&options)
         (spool, contents) = try Spool.open(options, now: wall)
         attach()
     }
@@ -49,7 +56,7 @@ final class SpoolFixture {
     ///
     /// The log is copied first: should it be moved into the file meanwhile, it is only replayed once more. `cp` copies,
     /// because closing the file in this process would drop SQLite's locks on it.
-    func copyAsIfKilled() throws -> SpoolFixture {
+    func copyAsIfKilled(_ timed: (Duration) -> Void = { _ in }) throws -> SpoolFixture {
         let copy = Self.freshFolder()
         try FileManager.default.createDirectory(atPath: copy, withIntermediateDirectories: true)
         for name in ["spool.sqlite-wal", "spool.sqlite"] {
@@ -58,7 +65,14 @@ final class SpoolFixture {
             process.waitUntilExit()
             try #require(process.terminationStatus == 0)
         }
-        return try SpoolFixture(queueMessagesMax: options.queueMessagesMax, hooks: options.hooks, folder: copy)
+        let options = options
+        let start = ContinuousClock.now
+        let killed = try SpoolFixture(folder: copy) { adjusted in
+            adjusted = options
+            adjusted.directory = copy
+        }
+        timed(ContinuousClock.now - start)
+        return killed
     }
 
     /// Appends with the next ticket, without waiting.
@@ -122,6 +136,8 @@ final class ShardRecorder: @unchecked Sendable {
         var tickets: [Ticket] = []
         var pages: [Page] = []
         var dropped: [ReceiverID: Int] = [:]
+        var refusals: [SpoolRefusal?] = []
+        var full: [ReceiverID: [Bool]] = [:]
         var committed: Ticket { tickets.last ?? .none }
     }
 
@@ -138,7 +154,8 @@ final class ShardRecorder: @unchecked Sendable {
             case .committed(let ticket): told.tickets.append(ticket)
             case .loaded(let page): told.pages.append(page)
             case .dropped(let receiver, let messages): told.dropped[receiver, default: 0] += messages
-            case .refusing, .full: break
+            case .refusing(let refusal): told.refusals.append(refusal)
+            case .full(let receiver, let isFull): told.full[receiver, default: []].append(isFull)
             }
         }
         condition.broadcast()

@@ -71,6 +71,61 @@ struct ThroughputTests {
         report(fixture, "messages to 1,000 receivers", 2_000, since: start)
     }
 
+    @Test("rows per second against SQLite alone, in turns, batches of 1,000")
+    func againstBareSQLite() throws {
+        let fixture = try prepared()
+        let bare = try BareSQLite()
+        let bytes = Array(payload.utf8)
+        var spoolTime = Duration.zero
+        var bareTime = Duration.zero
+        for _ in 0..<20 {
+            let start = ContinuousClock.now
+            for _ in 0..<20 { try bare.write(rows: 1_000, payload: bytes) }
+            let middle = ContinuousClock.now
+            bareTime += middle - start
+            var last = Ticket.none
+            for _ in 0..<20 {
+                last = fixture.append((0..<1_000).map { _ in .message(payload, to: alice) }).ticket
+                try fixture.shard.wait("the batch before") { $0.committed.number + 1 >= last.number }
+            }
+            try fixture.shard.wait("the last batch") { $0.committed >= last }
+            spoolTime += ContinuousClock.now - middle
+        }
+        print(
+            "measured: SQLite alone \(Int(400_000 / bareTime.inSeconds))/s, spool \(Int(400_000 / spoolTime.inSeconds))/s"
+        )
+    }
+
+    @Test("opening a spool with 1,000,000 messages in 10,000 sessions, closed and killed")
+    func fastStart() throws {
+        let fixture = try SpoolFixture()
+        let sessions = (1...10_000).map { ReceiverID(UInt64($0)) }
+        try fixture.commit(sessions.map { .session($0, MQTTString("client-\($0.number)")) })
+        for round in 0..<100 {
+            try fixture.commit(sessions.map { .message("\(round)\(payload)", to: $0) })
+        }
+        let killed = try fixture.copyAsIfKilled { print("measured: open after a kill: \($0.inSeconds) s") }
+        #expect(killed.spool.depth(of: ReceiverID(1)) == 100)
+        fixture.spool.close()
+        let before = residentBytes()
+        let start = ContinuousClock.now
+        let processor = clock()
+        try fixture.reopen()
+        let used = Double(clock() - processor) / Double(CLOCKS_PER_SEC)
+        print("measured: open after a close: \((ContinuousClock.now - start).inSeconds) s, of the processor \(used) s")
+        print("measured: \((residentBytes() - before) / 1_000_000) bytes of memory a message more than before")
+        #expect(fixture.spool.depth(of: ReceiverID(10_000)) == 100)
+    }
+
+    private func residentBytes() -> Int {
+        do {
+            let text = try String(contentsOfFile: "/proc/self/statm", encoding: .utf8)
+            return (text.split(separator: " ").dropFirst().first.flatMap { Int($0) } ?? 0) * 4096
+        } catch {
+            return 0
+        }
+    }
+
     private func prepared() throws -> SpoolFixture {
         let fixture = try SpoolFixture()
         try fixture.commit(.link(alice))
@@ -78,9 +133,12 @@ struct ThroughputTests {
     }
 
     private func report(_ fixture: SpoolFixture, _ what: String, _ count: Int, since start: ContinuousClock.Instant) {
-        let (seconds, attoseconds) = start.duration(to: .now).components
-        let time = Double(seconds) + Double(attoseconds) / 1e18
+        let time = start.duration(to: .now).inSeconds
         let commits = fixture.spool.statistics.commits
         print("measured: \(what): \(Int(Double(count) / time))/s (\(commits) commits so far)")
     }
+}
+
+extension Duration {
+    fileprivate var inSeconds: Double { Double(components.seconds) + Double(components.attoseconds) / 1e18 }
 }

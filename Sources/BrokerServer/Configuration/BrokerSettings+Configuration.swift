@@ -20,6 +20,10 @@ extension BrokerSettings {
         subscriptionsMax = limits.subscriptionsMax
         sessionExpiryMax = UInt32(clamping: limits.sessionExpiry.components.seconds)
         connectTimeout = limits.connectTimeout
+        durability = configuration.durability.mode
+        durabilityRules = configuration.durability.rules.compactMap { rule in
+            TopicFilter(rule.filter).map { BrokerCore.DurabilityRule(filter: $0, mode: rule.mode) }
+        }
         queueMessagesMax = configuration.queue.messagesMax
         queueBytesMax = configuration.queue.bytesMax
         retainedMessagesMax = configuration.retained.messagesMax

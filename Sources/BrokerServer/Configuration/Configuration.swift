@@ -1,3 +1,5 @@
+package import Spool
+
 /// Everything that an operator may decide, already checked: whoever holds one needs no further validation.
 ///
 /// Each setting states its meaning, its default and its range here; `docs/configuration.md` says the same to operators.
@@ -5,6 +7,7 @@
 package struct Configuration: Sendable, Equatable {
     package var node: NodeConfiguration
     package var log = LogConfiguration()
+    package var durability = DurabilityConfiguration()
     package var limits = LimitsConfiguration()
     package var queue = QueueConfiguration()
     package var retained = RetainedConfiguration()
@@ -97,17 +100,12 @@ package struct LimitsConfiguration: Sendable, Equatable {
 
 /// `[queue]`: what a durable session keeps while its client is away.
 package struct QueueConfiguration: Sendable, Equatable {
-    package enum FullPolicy: String, Sendable, CaseIterable {
-        /// The oldest waiting message makes room for the new one.
-        case dropOldest = "drop-oldest"
-    }
-
     /// `max_messages`: messages waiting in one session; default 10,000; 1 to 1,000,000,000.
     package var messagesMax = 10_000
     /// `max_bytes`: bytes waiting in one session; default 64 MiB; `max_packet` to 1 TiB, so that any one message fits.
     package var bytesMax = 64 << 20
-    /// `on_full`: what happens to the message that does not fit; `drop-oldest` is the only policy of this version.
-    package var whenFull: FullPolicy = .dropOldest
+    /// `on_full`: what gives way when a message does not fit; default `drop-qos0-then-oldest`.
+    package var whenFull = FullQueuePolicy.dropQoS0ThenOldest
 
     package init() {}
 }

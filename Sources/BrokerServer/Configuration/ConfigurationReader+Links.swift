@@ -40,6 +40,7 @@ extension ConfigurationReader {
         link.sessionExpiry =
             table.duration("session_expiry", in: Self.sessionExpiryRange, wholeSeconds: true) ?? link.sessionExpiry
         link.maxInflight = table.integer("max_inflight", in: 1...65_535) ?? link.maxInflight
+        readLinkSpool(of: table, into: &link)
         readRules(of: table, into: &link)
         checkVersion(of: link, table)
         checkLoops(of: link, at: table.place)

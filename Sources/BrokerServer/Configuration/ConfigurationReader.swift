@@ -1,3 +1,5 @@
+import Spool
+
 /// Turns the tables of all files into one `Configuration`; see the extensions for listeners and links.
 ///
 /// Sections of settings are read from every file before any listener or link, since those take defaults from them.
@@ -30,6 +32,7 @@ struct ConfigurationReader {
             set(\.log.level, table.choice("level", of: LogConfiguration.Level.self))
             set(\.log.format, table.choice("format", of: LogConfiguration.Format.self))
         }
+        if let table = root.table("durability", known: .durability) { readDurability(table) }
         if let table = root.table("limits", known: .limits) { readLimits(table) }
         if let table = root.table("queue", known: .queue) { readQueue(table) }
         if let table = root.table("retained", known: .retained) {
@@ -74,12 +77,7 @@ struct ConfigurationReader {
     private mutating func readQueue(_ table: SettingsTable) {
         set(\.queue.messagesMax, table.integer("max_messages", in: 1...1_000_000_000))
         set(\.queue.bytesMax, table.size("max_bytes", in: 1_024...(1 << 40)))
-        set(
-            \.queue.whenFull,
-            table.choice(
-                "on_full", of: QueueConfiguration.FullPolicy.self,
-                later: ["drop-qos0-then-oldest", "drop-newest", "reject"]
-            ))
+        set(\.queue.whenFull, table.choice("on_full", of: FullQueuePolicy.self))
     }
 
     /// Seconds of a Session Expiry Interval, a four byte integer; the largest means for ever (§3.1.2.11.2).
@@ -149,7 +147,7 @@ struct ConfigurationReader {
     }
 
     /// Keeps the default where the file says nothing, or nothing usable.
-    private mutating func set<Value>(_ setting: WritableKeyPath<Configuration, Value>, _ value: Value?) {
+    mutating func set<Value>(_ setting: WritableKeyPath<Configuration, Value>, _ value: Value?) {
         if let value { configuration[keyPath: setting] = value }
     }
 }

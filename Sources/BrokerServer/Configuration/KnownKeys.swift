@@ -6,11 +6,17 @@ package struct KnownKeys: Sendable {
     package let later: [String]
 
     package static let root = KnownKeys(
-        available: ["node", "log", "limits", "queue", "retained", "listener", "auth", "defaults", "link"],
-        later: ["durability", "acl", "autosubscribe", "rewrite", "webhook", "assign", "metrics"]
+        available: [
+            "node", "log", "durability", "limits", "queue", "retained", "listener", "auth", "defaults", "link",
+        ],
+        later: ["acl", "autosubscribe", "rewrite", "webhook", "assign", "metrics"]
     )
     package static let node = KnownKeys(available: ["id", "data_dir", "include"], later: ["user"])
     package static let log = KnownKeys(available: ["level", "format"], later: ["denials"])
+    package static let durability = KnownKeys(
+        available: ["mode", "on_corrupt", "max_bytes", "min_free_disk", "rule"], later: ["archive"]
+    )
+    package static let durabilityRule = KnownKeys(available: ["filter", "mode"], later: [])
     package static let limits = KnownKeys(
         available: [
             "max_connections", "max_packet", "receive_maximum", "inflight", "max_connect", "max_awaiting_rel",
@@ -41,11 +47,14 @@ package struct KnownKeys: Sendable {
     package static let link = KnownKeys(
         available: [
             "name", "addresses", "protocol", "bridge_bit", "client_id", "username", "password", "keepalive",
-            "session_expiry", "max_inflight", "backoff", "ack_timeout", "out", "in", "both",
+            "session_expiry", "max_inflight", "backoff", "ack_timeout", "spool", "out", "in", "both",
         ],
         later: [
-            "trust_ids", "prefer", "start", "catchup_rate", "tls", "spool", "status", "loop", "probe", "probe_every",
+            "trust_ids", "prefer", "start", "catchup_rate", "tls", "status", "loop", "probe", "probe_every",
         ]
+    )
+    package static let linkSpool = KnownKeys(
+        available: ["max_bytes", "max_messages", "on_full"], later: ["max_age", "qos0"]
     )
     package static let backoff = KnownKeys(available: ["base", "cap", "jitter", "stable"], later: [])
     package static let password = KnownKeys(available: ["file"], later: [])
@@ -60,6 +69,7 @@ package struct KnownKeys: Sendable {
     /// The tables in which a stray key may belong.
     private static let homes: [(header: String, keys: KnownKeys)] = [
         ("[node]", node), ("[log]", log), ("[limits]", limits), ("[queue]", queue), ("[retained]", retained),
+        ("[durability]", durability), ("[link.spool]", linkSpool),
         ("[auth]", authentication), ("[[listener]]", listener), ("[[link]]", link), ("[defaults.link]", linkDefaults),
         ("[[link.out]] or [[link.in]]", rule), ("[[link.both]]", bothRule),
     ]

@@ -1,4 +1,5 @@
 package import MQTTCodec
+package import Spool
 
 /// `[[link]]`: one connection to an upstream broker and what travels over it.
 package struct LinkConfiguration: Sendable, Equatable {
@@ -28,6 +29,9 @@ package struct LinkConfiguration: Sendable, Equatable {
     /// `ack_timeout`: without an awaited acknowledgement for so long the connection is given up; default 30 s;
     /// 1 s to 1 h.
     package var acknowledgementTimeout = Duration.seconds(30)
+    /// `[link.spool]`: what may wait while the link is down: `max_messages`, default 5,000,000, 1 to 1,000,000,000;
+    /// `max_bytes`, default 2 GiB, 1 KiB to 1 PiB; `on_full`, default `reject`.
+    package var spool = QueueBounds(messagesMax: 5_000_000, bytesMax: 2 << 30, whenFull: .reject)
     /// `[[link.out]]`, then the outgoing halves of `[[link.both]]`: from here to the upstream.
     package var outRules: [LinkRule] = []
     /// `[[link.in]]`, then the incoming halves of `[[link.both]]`: from the upstream to here.

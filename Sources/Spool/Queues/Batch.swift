@@ -8,6 +8,14 @@ struct Batch {
         var position: UInt64
         var message: Message
         var deliveries: [Delivery]
+        /// Who handed it over, and is told if it cannot be stored.
+        var shard: Int
+    }
+
+    struct Will {
+        var clientID: MQTTString
+        /// Nil when it goes.
+        var record: WillRecord?
     }
 
     struct Cursor {
@@ -65,6 +73,15 @@ struct Batch {
     var inbound: [Inbound] = []
     var outbound: [Exchange] = []
     var retained: [Retained] = []
+    var wills: [Will] = []
+    /// True when the commit must be on disk whatever the mode of the spool.
+    var demandsSync = false
+
+    /// How many things the batch writes; each can be written, or fail, alone.
+    var count: Int {
+        gone.count + receivers.count + rows.count + finished.count + cursors.count + subscriptions.count
+            + inbound.count + outbound.count + retained.count + wills.count
+    }
 
     /// Messages in the batch, with and without a row.
     var messages = 0
@@ -77,11 +94,12 @@ struct Batch {
         var shard: Int
         var receiver: ReceiverID
         var messages: Int
+        var reason: DropReason
     }
 
+    /// Receivers that became full, or are no longer, and refuse when they are.
+    var fullness: [(ReceiverID, Bool)] = []
+
     /// True when there is nothing that must be on disk.
-    var isEmpty: Bool {
-        messages == 0 && gone.isEmpty && receivers.isEmpty && finished.isEmpty && cursors.isEmpty
-            && subscriptions.isEmpty && inbound.isEmpty && outbound.isEmpty && retained.isEmpty
-    }
+    var isEmpty: Bool { messages == 0 && count == 0 && !demandsSync }
 }

@@ -17,16 +17,19 @@ struct BatchChanges {
     /// For each packet identifier whether it was on disk before the batch.
     var inbound = LatestValues<PacketKey, Bool>()
     var outbound = LatestValues<PacketKey, Bool>()
+    var wills = LatestValues<MQTTString, WillRecord?>()
+    var demandsSync = false
     private(set) var drops: [Batch.Dropped] = []
-    /// Where each receiver stands in `drops`: one message may overflow the queues of all sessions that are away, and
-    /// looking through the list for each of them would take the square of their number.
-    private var dropPlaces: [ReceiverID: Int] = [:]
+    /// Where each stands in `drops`: one message may overflow the queues of all sessions that are away, and looking
+    /// through the list for each of them would take the square of their number.
+    private var dropIndices: [DropKey: Int] = [:]
 
     init(base: UInt64) { self.base = base }
 
     struct Fresh {
         var message: Message
         var deliveries: [Delivery]
+        var shard: Int
         /// Receivers that need no row: they were done inside the batch.
         var done: [ReceiverID] = []
 
@@ -44,13 +47,20 @@ struct BatchChanges {
         }
     }
 
-    mutating func dropped(_ receiver: ReceiverID, shard: Int, messages: Int) {
-        if let index = dropPlaces[receiver], drops[index].shard == shard {
+    mutating func dropped(_ receiver: ReceiverID, shard: Int, messages: Int, _ reason: DropReason) {
+        let key = DropKey(shard: shard, receiver: receiver, reason: reason)
+        if let index = dropIndices[key] {
             drops[index].messages += messages
         } else {
-            dropPlaces[receiver] = drops.count
-            drops.append(Batch.Dropped(shard: shard, receiver: receiver, messages: messages))
+            dropIndices[key] = drops.count
+            drops.append(Batch.Dropped(shard: shard, receiver: receiver, messages: messages, reason: reason))
         }
+    }
+
+    private struct DropKey: Hashable {
+        var shard: Int
+        var receiver: ReceiverID
+        var reason: DropReason
     }
 }
 

@@ -1,6 +1,7 @@
 import BrokerCore
 import DequeModule
 import MQTTCodec
+import NIOCore
 
 /// All queues of the spool in memory: who waits for which position. It belongs to the writer thread, which applies a
 /// batch of records to it and gets the net effect that must be written; pages are looked up between batches, so they
@@ -10,14 +11,22 @@ import MQTTCodec
 /// not a row either: the last one deletes the message's row, an earlier one joins the exceptions of its receiver.
 struct QueueIndex {
     private var queues: [ReceiverID: ReceiverQueue] = [:]
-    /// How many receivers still wait for a position. Positions that nobody waits for are not in it.
-    private var open: [UInt64: Int] = [:]
-    private let queueMessagesMax: Int
+    /// The positions that somebody waits for.
+    private var open: [UInt64: Waiting] = [:]
+    /// Clients whose will is on disk.
+    private var wills: Set<MQTTString> = []
+    private let options: SpoolOptions
     private(set) var lastPosition: UInt64
     private(set) var nextReceiver: UInt64
 
-    init(queueMessagesMax: Int, lastPosition: UInt64, nextReceiver: UInt64) {
-        self.queueMessagesMax = queueMessagesMax
+    /// How many receivers wait for a position, and the size of its message.
+    private struct Waiting {
+        var receivers: UInt32
+        var bytes: UInt32
+    }
+
+    init(options: SpoolOptions, lastPosition: UInt64, nextReceiver: UInt64) {
+        self.options = options
         self.lastPosition = lastPosition
         self.nextReceiver = nextReceiver
     }
@@ -26,18 +35,29 @@ struct QueueIndex {
 
     mutating func restore(_ queue: ReceiverQueue) { queues[queue.receiver] = queue }
 
+    mutating func restore(will clientID: MQTTString) { wills.insert(clientID) }
+
+    /// The receivers that are full and refuse, once all is restored.
+    func full() -> [ReceiverID] {
+        queues.values.filter { $0.updateFullness() }.map(\.receiver).sorted()
+    }
+
     /// Takes in a row of the file. False when nobody waits for it.
-    mutating func restore(_ position: UInt64, deliveries: [Delivery]) -> Bool {
-        var count = 0
-        for delivery in deliveries {
-            guard let queue = queues[delivery.receiver], !queue.isDone(with: position), queue.enqueue(position) else {
-                continue
-            }
+    mutating func restore(_ position: UInt64, receivers: ByteBuffer, bytes: Int) -> Restored {
+        var count: UInt32 = 0
+        let isSound = DeliveryList.forEachReceiver(in: receivers) { receiver in
+            guard let queue = queues[receiver], !queue.isDone(with: position),
+                queue.enqueue(position, bytes: bytes)
+            else { return }
             count += 1
         }
-        guard count > 0 else { return false }
-        open[position] = count
-        return true
+        if count > 0 { open[position] = Waiting(receivers: count, bytes: UInt32(clamping: bytes)) }
+        // Whoever is named before the damage keeps it until the row is read, and its checksum tells.
+        return isSound ? count > 0 ? .waits : .finished : .damaged
+    }
+
+    enum Restored {
+        case waits, finished, damaged
     }
 
     func depth(of receiver: ReceiverID) -> Int { queues[receiver]?.waiting.count ?? 0 }
@@ -103,8 +123,12 @@ struct QueueIndex {
             changes.retained.set(message.topic, message)
         case .retainGone(let topic):
             changes.retained.set(topic, nil)
-        case .will, .willGone, .demandsSync:
-            break
+        case .will(let record):
+            changes.wills.set(record.clientID, record)
+        case .willGone(let clientID):
+            changes.wills.set(clientID, nil)
+        case .demandsSync:
+            changes.demandsSync = true
         }
     }
 
@@ -115,35 +139,48 @@ struct QueueIndex {
         _ changes: inout BatchChanges
     ) {
         let position = lastPosition
-        var row = BatchChanges.Fresh(message: message, deliveries: deliveries)
+        let bytes = message.bytes
+        var row = BatchChanges.Fresh(message: message, deliveries: deliveries, shard: shard)
         var overflowing: [ReceiverQueue] = []
-        var count = 0
+        var count: UInt32 = 0
         for delivery in deliveries {
             // A receiver that is gone by now had its messages discarded with it.
             guard let queue = queues[delivery.receiver] else {
                 row.done.append(delivery.receiver)
                 continue
             }
-            guard queue.enqueue(position) else {
+            if queue.bounds.whenFull == .dropNewest, queue.isBeyondBounds(with: bytes), !queue.isLast(position) {
+                if !row.done.contains(delivery.receiver) {
+                    row.done.append(delivery.receiver)
+                    changes.dropped(delivery.receiver, shard: shard, messages: 1, .newest)
+                }
+                continue
+            }
+            guard queue.enqueue(position, bytes: bytes) else {
                 row.keepFirstOfEachReceiver()
                 continue
             }
             count += 1
             changes.touchedDepths.insert(delivery.receiver)
-            if queue.isSession, queue.waiting.count > queueMessagesMax { overflowing.append(queue) }
+            if queue.isBeyondBounds { overflowing.append(queue) }
         }
-        if count > 0 { open[position] = count }
+        if count > 0 { open[position] = Waiting(receivers: count, bytes: UInt32(clamping: bytes)) }
         changes.fresh.append(row)
-        for queue in overflowing { dropOldest(of: queue, shard: shard, &changes) }
+        for queue in overflowing { makeRoom(in: queue, shard: shard, &changes) }
     }
 
-    private mutating func dropOldest(of queue: ReceiverQueue, shard: Int, _ changes: inout BatchChanges) {
+    private mutating func makeRoom(in queue: ReceiverQueue, shard: Int, _ changes: inout BatchChanges) {
+        switch queue.bounds.whenFull {
+        case .dropOldest, .dropQoS0ThenOldest: break
+        // What does not fit was not taken in, or is refused to those who publish next.
+        case .dropNewest, .reject: return
+        }
         var count = 0
-        while queue.waiting.count > queueMessagesMax, let position = queue.removeOldestNotInExchange() {
+        while queue.isBeyondBounds, let position = queue.removeOldestNotInExchange() {
             finish(position, for: queue, &changes)
             count += 1
         }
-        if count > 0 { changes.dropped(queue.receiver, shard: shard, messages: count) }
+        if count > 0 { changes.dropped(queue.receiver, shard: shard, messages: count, .oldest) }
     }
 
     private mutating func acknowledge(_ position: UInt64, by receiver: ReceiverID, _ changes: inout BatchChanges) {
@@ -154,6 +191,7 @@ struct QueueIndex {
 
     /// A position that was taken out of a queue has one receiver less.
     private mutating func finish(_ position: UInt64, for queue: ReceiverQueue, _ changes: inout BatchChanges) {
+        queue.bytes -= Int(open[position]?.bytes ?? 0)
         if releases(position, &changes) { return }
         if position >= changes.base {
             changes.fresh[Int(position - changes.base)].done.append(queue.receiver)
@@ -165,9 +203,9 @@ struct QueueIndex {
 
     /// True when nobody waits for the position any more.
     private mutating func releases(_ position: UInt64, _ changes: inout BatchChanges) -> Bool {
-        guard let count = open[position] else { return true }
-        guard count == 1 else {
-            open[position] = count - 1
+        guard let waiting = open[position] else { return true }
+        guard waiting.receivers == 1 else {
+            open[position] = Waiting(receivers: waiting.receivers - 1, bytes: waiting.bytes)
             return false
         }
         open.removeValue(forKey: position)
@@ -189,12 +227,12 @@ struct QueueIndex {
 
     private mutating func setReceiver(_ record: ReceiverRecord, _ changes: inout BatchChanges) {
         let receiver = record.receiver
-        let isSession = if case .session = record.kind { true } else { false }
+        let bounds = options.bounds(of: record.kind)
         if let queue = queues[receiver] {
-            queue.isSession = isSession
+            queue.bounds = bounds
         } else {
             // Nothing before this moment can be for it.
-            queues[receiver] = ReceiverQueue(receiver: receiver, isSession: isSession, lowWater: lastPosition)
+            queues[receiver] = ReceiverQueue(receiver: receiver, bounds: bounds, lowWater: lastPosition)
             changes.touchedDepths.insert(receiver)
         }
         changes.receivers.set(receiver, record)
@@ -217,7 +255,7 @@ struct QueueIndex {
 
     // MARK: The net effect
 
-    private func finish(_ changes: inout BatchChanges) -> Batch {
+    private mutating func finish(_ changes: inout BatchChanges) -> Batch {
         var batch = Batch()
         batch.nextPosition = lastPosition + 1
         batch.nextReceiver = nextReceiver
@@ -228,7 +266,14 @@ struct QueueIndex {
         for (index, fresh) in changes.fresh.enumerated() {
             let position = changes.base + UInt64(index)
             guard open[position] != nil else { continue }
-            batch.rows.append(Batch.Row(position: position, message: fresh.message, deliveries: fresh.remaining))
+            batch.rows.append(
+                Batch.Row(
+                    position: position,
+                    message: fresh.message,
+                    deliveries: fresh.remaining,
+                    shard: fresh.shard
+                )
+            )
         }
         for (receiver, record) in changes.receivers.inOrder {
             guard let record, let queue = queues[receiver] else { continue }
@@ -255,9 +300,42 @@ struct QueueIndex {
         for (topic, message) in changes.retained.inOrder {
             batch.retained.append(Batch.Retained(topic: topic, message: message))
         }
-        for receiver in changes.touchedDepths.sorted() {
-            batch.depths.append((receiver, queues[receiver]?.waiting.count))
+        for (clientID, record) in changes.wills.inOrder {
+            if record == nil {
+                // A will that came and went inside the batch needs no row.
+                guard wills.remove(clientID) != nil else { continue }
+            } else {
+                wills.insert(clientID)
+            }
+            batch.wills.append(Batch.Will(clientID: clientID, record: record))
         }
+        batch.demandsSync = changes.demandsSync
+        tellDepths(of: changes.touchedDepths, &batch)
+        return batch
+    }
+
+    private func tellDepths(of receivers: Set<ReceiverID>, _ batch: inout Batch) {
+        for receiver in receivers.sorted() {
+            let queue = queues[receiver]
+            batch.depths.append((receiver, queue?.waiting.count))
+            if let queue, queue.updateFullness() { batch.fullness.append((receiver, queue.isFull)) }
+        }
+    }
+
+    // MARK: Messages that are lost
+
+    /// Takes a message out of all queues, because it could not be stored or its row is damaged.
+    /// - Returns: what changed, for those who are told; nothing of it needs to be written.
+    mutating func forget(_ position: UInt64, shard: Int, _ reason: DropReason) -> Batch {
+        var batch = Batch()
+        guard let waiting = open.removeValue(forKey: position) else { return batch }
+        var touched: Set<ReceiverID> = []
+        for queue in queues.values.sorted(by: { $0.receiver < $1.receiver }) where queue.remove(position) {
+            queue.bytes -= Int(waiting.bytes)
+            touched.insert(queue.receiver)
+            batch.dropped.append(.init(shard: shard, receiver: queue.receiver, messages: 1, reason: reason))
+        }
+        tellDepths(of: touched, &batch)
         return batch
     }
 }

@@ -4,8 +4,11 @@ import DequeModule
 /// What waits for one durable receiver, and its open exchanges of QoS 2. Used by one thread.
 final class ReceiverQueue {
     let receiver: ReceiverID
-    /// Only sessions have a bounded queue.
-    var isSession: Bool
+    var bounds: QueueBounds
+    /// Bytes of the messages that wait.
+    var bytes = 0
+    /// True from the moment that a queue that rejects is full until an eighth of it is free again.
+    private(set) var isFull = false
     /// Positions that wait, ascending.
     private(set) var waiting: Deque<UInt64> = []
     /// Everything up to here is done.
@@ -15,17 +18,44 @@ final class ReceiverQueue {
     var inbound: Set<UInt16> = []
     var outbound: [UInt16: SpoolContents.Outbound] = [:]
 
-    init(receiver: ReceiverID, isSession: Bool, lowWater: UInt64, exceptions: [UInt64] = []) {
+    init(receiver: ReceiverID, bounds: QueueBounds, lowWater: UInt64, exceptions: [UInt64] = []) {
         self.receiver = receiver
-        self.isSession = isSession
+        self.bounds = bounds
         self.lowWater = lowWater
         self.exceptions = exceptions
     }
 
+    /// True when there is more than the bounds allow.
+    var isBeyondBounds: Bool { waiting.count > bounds.messagesMax || bytes > bounds.bytesMax }
+
+    /// True when one more message of this size would be too much.
+    func isBeyondBounds(with more: Int) -> Bool {
+        waiting.count >= bounds.messagesMax || bytes + more > bounds.bytesMax
+    }
+
+    /// Looks whether the queue is full. True when that changed, and only if the queue refuses when it is.
+    func updateFullness() -> Bool {
+        guard bounds.whenFull == .reject else { return false }
+        let was = isFull
+        if isFull {
+            let isRelieved =
+                waiting.count < bounds.messagesMax && waiting.count <= bounds.messagesMax - bounds.messagesMax / 8
+                && bytes < bounds.bytesMax && bytes <= bounds.bytesMax - bounds.bytesMax / 8
+            isFull = !isRelieved
+        } else {
+            isFull = waiting.count >= bounds.messagesMax || bytes >= bounds.bytesMax
+        }
+        return isFull != was
+    }
+
+    /// True when the position is the last that waits.
+    func isLast(_ position: UInt64) -> Bool { waiting.last == position }
+
     /// False when the position already waits.
-    func enqueue(_ position: UInt64) -> Bool {
+    func enqueue(_ position: UInt64, bytes size: Int) -> Bool {
         guard waiting.last != position else { return false }
         waiting.append(position)
+        bytes += size
         return true
     }
 
@@ -38,7 +68,7 @@ final class ReceiverQueue {
     }
 
     func removeAll() -> Deque<UInt64> {
-        defer { waiting = [] }
+        defer { (waiting, bytes) = ([], 0) }
         return waiting
     }
 

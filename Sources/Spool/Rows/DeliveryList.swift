@@ -42,6 +42,16 @@ enum DeliveryList {
         return nil
     }
 
+    /// Calls `body` with each receiver, without building the list. False when the bytes are no such list.
+    static func forEachReceiver(in bytes: ByteBuffer, _ body: (ReceiverID) -> Void) -> Bool {
+        var bytes = bytes
+        while bytes.readableBytes > 0 {
+            guard let delivery = next(&bytes) else { return false }
+            body(delivery.receiver)
+        }
+        return true
+    }
+
     private static func next(_ bytes: inout ByteBuffer) -> Delivery? {
         guard let number = bytes.readVariable(), let flags = bytes.readInteger(as: UInt8.self), flags < 16,
             let qos = QoS(rawValue: flags & 3)

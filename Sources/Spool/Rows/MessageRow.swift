@@ -5,14 +5,16 @@ import NIOCore
 /// A message as it stands in a row: all of its columns in one run of bytes, over which the checksum is made before
 /// writing and again after reading.
 ///
-/// The layout is position, id, QoS, flags, expiry, four lengths, topic, payload, properties, receivers. The bytes are
-/// reused for the next row, so a row costs no allocation once they have grown.
+/// The layout is position, id, QoS, flags, expiry, four lengths, topic, payload, properties, and a tail: the receivers
+/// of a message, or the client and the delay of a will. The bytes are reused for the next row, so a row costs no
+/// allocation once they have grown.
 struct MessageRow {
     private var bytes = ByteBuffer()
     private var topic = 0..<0
     private var payload = 0..<0
     private var properties = 0..<0
-    private var receivers = 0..<0
+    private var tail = 0..<0
+    private var delay: UInt32 = 0
     private var expiry: Timestamp?
     private var qos: UInt8 = 0
     private var flags: UInt8 = 0
@@ -27,10 +29,25 @@ struct MessageRow {
         case message
         /// topic, id, payload, qos, flags, properties, expiry, checksum
         case retained
+        /// client_id, id, topic, payload, qos, flags, properties, expiry, delay, checksum
+        case will
     }
 
     /// Takes a message in. `deliveries` is empty and the position 0 for a retained message.
     mutating func encode(_ message: Message, position: UInt64, deliveries: [Delivery]) {
+        encode(message, position: position) { DeliveryList.write(deliveries, to: &$0) }
+    }
+
+    /// Takes a will in.
+    mutating func encode(_ will: WillRecord) {
+        delay = will.delay
+        encode(will.message, position: 0) { bytes in
+            bytes.writeInteger(will.delay)
+            bytes.writeString(will.clientID.string)
+        }
+    }
+
+    private mutating func encode(_ message: Message, position: UInt64, tail write: (inout ByteBuffer) -> Void) {
         qos = message.qos.rawValue
         flags = message.isRetained ? Self.retained : 0
         expiry = message.expiry
@@ -42,8 +59,8 @@ struct MessageRow {
         payload = topic.upperBound..<bytes.writerIndex
         MessageProperties.write(message.properties, to: &bytes)
         properties = payload.upperBound..<bytes.writerIndex
-        DeliveryList.write(deliveries, to: &bytes)
-        receivers = properties.upperBound..<bytes.writerIndex
+        write(&bytes)
+        tail = properties.upperBound..<bytes.writerIndex
         writeLengths()
     }
 
@@ -62,7 +79,7 @@ struct MessageRow {
                 statement.bind(Int64(flags), at: 6)
                 statement.bind(borrowing: part(properties), at: 7)
                 statement.bind(expiry, at: 8)
-                statement.bind(borrowing: part(receivers), at: 9)
+                statement.bind(borrowing: part(tail), at: 9)
                 statement.bind(checksum, at: 10)
             case .retained:
                 statement.bind(borrowingText: part(topic), at: 1)
@@ -73,6 +90,17 @@ struct MessageRow {
                 statement.bind(borrowing: part(properties), at: 6)
                 statement.bind(expiry, at: 7)
                 statement.bind(checksum, at: 8)
+            case .will:
+                statement.bind(borrowingText: part(tail.dropFirst(MemoryLayout<UInt32>.size)), at: 1)
+                statement.bind(borrowing: part(Self.idRange), at: 2)
+                statement.bind(borrowingText: part(topic), at: 3)
+                statement.bind(borrowing: part(payload), at: 4)
+                statement.bind(Int64(qos), at: 5)
+                statement.bind(Int64(flags), at: 6)
+                statement.bind(borrowing: part(properties), at: 7)
+                statement.bind(expiry, at: 8)
+                statement.bind(Int64(delay), at: 9)
+                statement.bind(checksum, at: 10)
             }
             return Result { () throws(SpoolError) in try statement.run() }
         }
@@ -84,7 +112,7 @@ struct MessageRow {
         let idColumn: Int32 = 1
         let (topicColumn, payloadColumn, qosColumn): (Int32, Int32, Int32) =
             switch table {
-            case .message: (2, 3, 4)
+            case .message, .will: (2, 3, 4)
             case .retained: (0, 2, 3)
             }
         position = table == .message ? statement.number(0) : 0
@@ -104,9 +132,9 @@ struct MessageRow {
         topic = append(statement, topicColumn)
         payload = append(statement, payloadColumn)
         properties = append(statement, qosColumn + 2)
-        receivers = table == .message ? append(statement, qosColumn + 4) : bytes.writerIndex..<bytes.writerIndex
+        tail = appendTail(statement, of: table)
         writeLengths()
-        let checksum = statement.number(table == .message ? 9 : 7)
+        let checksum = statement.number(table == .retained ? 7 : 9)
         guard bytes.withUnsafeReadableBytes({ XXHash64.hash($0) }) == checksum,
             let qos = QoS(rawValue: qos),
             let properties = MessageProperties.read(copy(properties))
@@ -122,9 +150,15 @@ struct MessageRow {
         )
     }
 
+    /// Takes the row that a select of all columns of the wills stands on. Nil when its form or checksum is wrong.
+    mutating func decodeWill(_ statement: SQLStatement) -> WillRecord? {
+        guard let message = decode(statement, from: .will) else { return nil }
+        return WillRecord(clientID: MQTTString(statement.string(0)), message: message, delay: delay)
+    }
+
     /// How the row that was decoded last goes to one receiver.
     func delivery(to receiver: ReceiverID) -> Delivery? {
-        guard let list = bytes.getSlice(at: receivers.lowerBound, length: receivers.count) else { return nil }
+        guard let list = bytes.getSlice(at: tail.lowerBound, length: tail.count) else { return nil }
         return DeliveryList.find(receiver, in: list)
     }
 
@@ -142,8 +176,22 @@ struct MessageRow {
     }
 
     private mutating func writeLengths() {
-        for (index, part) in [topic, payload, properties, receivers].enumerated() {
+        for (index, part) in [topic, payload, properties, tail].enumerated() {
             bytes.setInteger(UInt32(truncatingIfNeeded: part.count), at: lengthsEnd - 16 + 4 * index)
+        }
+    }
+
+    private mutating func appendTail(_ statement: SQLStatement, of table: Table) -> Range<Int> {
+        switch table {
+        case .message:
+            return append(statement, 8)
+        case .retained:
+            return bytes.writerIndex..<bytes.writerIndex
+        case .will:
+            let start = bytes.writerIndex
+            delay = UInt32(truncatingIfNeeded: statement.integer(8))
+            bytes.writeInteger(delay)
+            return start..<append(statement, 0).upperBound
         }
     }
 

@@ -24,9 +24,15 @@ final class BatchStore {
     private let deleteOutbound: SQLStatement
     private let replaceRetained: SQLStatement
     private let deleteRetained: SQLStatement
+    private let replaceWill: SQLStatement
+    private let deleteWill: SQLStatement
+    private let insertAside: SQLStatement
+    private let copyAside: SQLStatement
     private let freePages: SQLStatement
     private let allPages: SQLStatement
     private var row = MessageRow()
+
+    private let mode: DurabilityMode
 
     /// Beyond this much log the writer checkpoints between two batches.
     private static let walPagesMax = 16 * 1024 * 1024 / 4096
@@ -34,11 +40,14 @@ final class BatchStore {
     private static let walPagesStep = 1024
     private var nextCheckpoint = BatchStore.walPagesMax
     private var lastPages = 0
+    /// From the moment that there are many free pages until there is none.
+    private var isGivingPagesBack = false
 
-    init(path: String) throws(SpoolError) {
-        connection = try SQLConnection(path: path, role: .writer)
+    init(path: String, mode: DurabilityMode) throws(SpoolError) {
+        self.mode = mode
+        connection = try SQLConnection(path: path, role: .writer, mode: mode)
         try SpoolSchema.migrate(connection)
-        durability = try SpoolSchema.verify(connection)
+        durability = try SpoolSchema.verify(connection, mode: mode)
         begin = try connection.prepare("BEGIN IMMEDIATE")
         commit = try connection.prepare("COMMIT")
         readBatch = try connection.prepare("SELECT batch FROM node")
@@ -76,6 +85,15 @@ final class BatchStore {
         deleteOutbound = try connection.prepare("DELETE FROM outbound WHERE receiver = ? AND packet_id = ?")
         replaceRetained = try connection.prepare("INSERT OR REPLACE INTO retained VALUES (?, ?, ?, ?, ?, ?, ?, ?)")
         deleteRetained = try connection.prepare("DELETE FROM retained WHERE topic = ?")
+        replaceWill = try connection.prepare("INSERT OR REPLACE INTO will VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
+        deleteWill = try connection.prepare("DELETE FROM will WHERE client_id = ?")
+        insertAside = try connection.prepare("INSERT INTO aside VALUES (NULL, ?, ?, ?, ?, ?, ?)")
+        copyAside = try connection.prepare(
+            """
+            INSERT INTO aside SELECT NULL, ?, 'damaged', 'message', position, topic, payload FROM message
+            WHERE position = ?
+            """
+        )
         freePages = try connection.prepare("PRAGMA freelist_count")
         allPages = try connection.prepare("PRAGMA page_count")
     }
@@ -90,13 +108,36 @@ final class BatchStore {
     }
 
     /// Writes a batch in one transaction; when this returns it is on disk.
-    func write(_ batch: Batch, hooks: SpoolHooks) throws(SpoolError) {
+    ///
+    /// - Parameter aside: becomes what SQLite did not take for reasons of its own; set also when the commit fails, since
+    ///   it may have taken effect. The rest is written, all in the same transaction, so that what belongs together is
+    ///   never seen in part.
+    func write(_ batch: Batch, hooks: SpoolHooks, aside: inout [SetAside]) throws(SpoolError) {
         do throws(SpoolError) {
+            return try attempt(batch, hooks, isolating: false, &aside)
+        } catch {
+            guard error.isOfTheRecord else { throw error }
+        }
+        try attempt(batch, hooks, isolating: true, &aside)
+    }
+
+    private func attempt(
+        _ batch: Batch,
+        _ hooks: SpoolHooks,
+        isolating: Bool,
+        _ aside: inout [SetAside]
+    ) throws(SpoolError) {
+        let raises = batch.demandsSync && mode != .sync
+        aside = []
+        do throws(SpoolError) {
+            // Not possible inside a transaction. A failure leaves it raised, and the connection is closed.
+            if raises { try setSynchronous(DurabilityMode.sync.synchronous) }
             try begin.run()
-            try writeReceivers(batch)
-            try writeMessages(batch)
-            try writeExchanges(batch)
-            try writeRetained(batch)
+            if isolating {
+                try isolate(batch, 0..<batch.count, hooks, &aside)
+            } else {
+                try write(batch, 0..<batch.count, hooks)
+            }
             updateNode.bind(batch.nextPosition, at: 1)
             updateNode.bind(batch.nextReceiver, at: 2)
             updateNode.bind(batch.number, at: 3)
@@ -105,92 +146,189 @@ final class BatchStore {
             try hooks.willCommit(batch.number)
             try commit.run()
             try hooks.didCommit(batch.number)
+            if raises { try setSynchronous(mode.synchronous) }
         } catch {
             connection.rollBack()
             throw error
         }
     }
 
-    private func writeReceivers(_ batch: Batch) throws(SpoolError) {
-        for receiver in batch.gone {
-            for statement in deleteReceiver {
-                statement.bind(receiver, at: 1)
-                try statement.run()
-            }
-        }
-        for new in batch.receivers {
-            upsertReceiver.bind(new.record.receiver, at: 1)
-            switch new.record.kind {
-            case .session(let clientID):
-                upsertReceiver.bind(Int64(0), at: 2)
-                upsertReceiver.bind(clientID, at: 3)
-            case .link(let name):
-                upsertReceiver.bind(Int64(1), at: 2)
-                upsertReceiver.bind(name, at: 3)
-            }
-            upsertReceiver.bind(Int64(new.record.expiryInterval), at: 4)
-            upsertReceiver.bind(new.record.disconnectedAt, at: 5)
-            upsertReceiver.bind(new.lowWater, at: 6)
-            try upsertReceiver.run()
-        }
-        for subscription in batch.subscriptions {
-            let statement = subscription.record == nil ? deleteSubscription : replaceSubscription
-            statement.bind(subscription.receiver, at: 1)
-            statement.bind(subscription.filter, at: 2)
-            if let record = subscription.record {
-                statement.bind(Int64(record.options.rawValue), at: 3)
-                statement.bind(record.identifier, at: 4)
-            }
-            try statement.run()
-        }
+    private func setSynchronous(_ wanted: Int64) throws(SpoolError) {
+        try connection.run("PRAGMA synchronous = \(wanted)", while: "setting synchronous")
+        let found = try connection.setting("PRAGMA synchronous")
+        guard found == wanted else { throw .pragma(name: "synchronous", found: "\(found)", wanted: "\(wanted)") }
     }
 
-    private func writeMessages(_ batch: Batch) throws(SpoolError) {
-        for new in batch.rows {
-            row.encode(new.message, position: new.position, deliveries: new.deliveries)
-            try row.insert(with: insertMessage, into: .message)
-        }
-        for position in batch.finished {
-            deleteMessage.bind(position, at: 1)
+    // MARK: The parts of a batch
+
+    /// Writes some of the things of a batch, counted over all its parts.
+    private func write(_ batch: Batch, _ range: Range<Int>, _ hooks: SpoolHooks) throws(SpoolError) {
+        var parts = BatchParts(range)
+        for at in parts.next(batch.gone.count) { try write(gone: batch.gone[at]) }
+        for at in parts.next(batch.receivers.count) { try write(batch.receivers[at]) }
+        for at in parts.next(batch.subscriptions.count) { try write(batch.subscriptions[at]) }
+        for at in parts.next(batch.rows.count) { try write(batch.rows[at], hooks) }
+        for at in parts.next(batch.finished.count) {
+            deleteMessage.bind(batch.finished[at], at: 1)
             try deleteMessage.run()
         }
-        for cursor in batch.cursors {
-            updateCursor.bind(cursor.lowWater, at: 1)
-            updateCursor.bind(copyOf: PositionList.write(cursor.exceptions, above: cursor.lowWater), at: 2)
-            updateCursor.bind(cursor.receiver, at: 3)
-            try updateCursor.run()
-        }
+        for at in parts.next(batch.cursors.count) { try write(batch.cursors[at]) }
+        for at in parts.next(batch.inbound.count) { try write(batch.inbound[at]) }
+        for at in parts.next(batch.outbound.count) { try write(batch.outbound[at]) }
+        for at in parts.next(batch.retained.count) { try write(batch.retained[at], hooks) }
+        for at in parts.next(batch.wills.count) { try write(batch.wills[at], hooks) }
     }
 
-    private func writeExchanges(_ batch: Batch) throws(SpoolError) {
-        for inbound in batch.inbound {
-            let statement = inbound.isOpen ? insertInbound : deleteInbound
-            statement.bind(inbound.receiver, at: 1)
-            statement.bind(Int64(inbound.packetID), at: 2)
-            try statement.run()
-        }
-        for exchange in batch.outbound {
-            let statement = exchange.outbound == nil ? deleteOutbound : replaceOutbound
-            statement.bind(exchange.receiver, at: 1)
-            statement.bind(Int64(exchange.packetID), at: 2)
-            if let outbound = exchange.outbound {
-                statement.bind(outbound.position, at: 3)
-                statement.bind(Int64(outbound.isReleased ? 1 : 0), at: 4)
-            }
+    private func write(gone receiver: ReceiverID) throws(SpoolError) {
+        for statement in deleteReceiver {
+            statement.bind(receiver, at: 1)
             try statement.run()
         }
     }
 
-    private func writeRetained(_ batch: Batch) throws(SpoolError) {
-        for retained in batch.retained {
-            if let message = retained.message {
-                row.encode(message, position: 0, deliveries: [])
-                try row.insert(with: replaceRetained, into: .retained)
-            } else {
-                deleteRetained.bind(retained.topic, at: 1)
-                try deleteRetained.run()
+    private func write(_ new: Batch.NewReceiver) throws(SpoolError) {
+        upsertReceiver.bind(new.record.receiver, at: 1)
+        switch new.record.kind {
+        case .session(let clientID):
+            upsertReceiver.bind(Int64(0), at: 2)
+            upsertReceiver.bind(clientID, at: 3)
+        case .link(let name):
+            upsertReceiver.bind(Int64(1), at: 2)
+            upsertReceiver.bind(name, at: 3)
+        }
+        upsertReceiver.bind(Int64(new.record.expiryInterval), at: 4)
+        upsertReceiver.bind(new.record.disconnectedAt, at: 5)
+        upsertReceiver.bind(new.lowWater, at: 6)
+        try upsertReceiver.run()
+    }
+
+    private func write(_ subscription: Batch.Subscription) throws(SpoolError) {
+        let statement = subscription.record == nil ? deleteSubscription : replaceSubscription
+        statement.bind(subscription.receiver, at: 1)
+        statement.bind(subscription.filter, at: 2)
+        if let record = subscription.record {
+            statement.bind(Int64(record.options.rawValue), at: 3)
+            statement.bind(record.identifier, at: 4)
+        }
+        try statement.run()
+    }
+
+    private func write(_ new: Batch.Row, _ hooks: SpoolHooks) throws(SpoolError) {
+        if let hook = hooks.willInsert { try hook(new.message) }
+        row.encode(new.message, position: new.position, deliveries: new.deliveries)
+        try row.insert(with: insertMessage, into: .message)
+    }
+
+    private func write(_ cursor: Batch.Cursor) throws(SpoolError) {
+        updateCursor.bind(cursor.lowWater, at: 1)
+        updateCursor.bind(copyOf: PositionList.write(cursor.exceptions, above: cursor.lowWater), at: 2)
+        updateCursor.bind(cursor.receiver, at: 3)
+        try updateCursor.run()
+    }
+
+    private func write(_ inbound: Batch.Inbound) throws(SpoolError) {
+        let statement = inbound.isOpen ? insertInbound : deleteInbound
+        statement.bind(inbound.receiver, at: 1)
+        statement.bind(Int64(inbound.packetID), at: 2)
+        try statement.run()
+    }
+
+    private func write(_ exchange: Batch.Exchange) throws(SpoolError) {
+        let statement = exchange.outbound == nil ? deleteOutbound : replaceOutbound
+        statement.bind(exchange.receiver, at: 1)
+        statement.bind(Int64(exchange.packetID), at: 2)
+        if let outbound = exchange.outbound {
+            statement.bind(outbound.position, at: 3)
+            statement.bind(Int64(outbound.isReleased ? 1 : 0), at: 4)
+        }
+        try statement.run()
+    }
+
+    private func write(_ retained: Batch.Retained, _ hooks: SpoolHooks) throws(SpoolError) {
+        guard let message = retained.message else {
+            deleteRetained.bind(retained.topic, at: 1)
+            return try deleteRetained.run()
+        }
+        if let hook = hooks.willInsert { try hook(message) }
+        row.encode(message, position: 0, deliveries: [])
+        try row.insert(with: replaceRetained, into: .retained)
+    }
+
+    private func write(_ will: Batch.Will, _ hooks: SpoolHooks) throws(SpoolError) {
+        guard let record = will.record else {
+            deleteWill.bind(will.clientID, at: 1)
+            return try deleteWill.run()
+        }
+        if let hook = hooks.willInsert { try hook(record.message) }
+        row.encode(record)
+        try row.insert(with: replaceWill, into: .will)
+    }
+
+    // MARK: What SQLite does not take
+
+    /// Halves until what is not taken stands alone, which is set aside.
+    private func isolate(
+        _ batch: Batch,
+        _ range: Range<Int>,
+        _ hooks: SpoolHooks,
+        _ aside: inout [SetAside]
+    ) throws(SpoolError) {
+        try connection.run("SAVEPOINT part", while: "beginning a part")
+        do throws(SpoolError) {
+            try write(batch, range, hooks)
+            return try connection.run("RELEASE part", while: "ending a part")
+        } catch {
+            guard error.isOfTheRecord else { throw error }
+            try connection.run("ROLLBACK TO part; RELEASE part", while: "undoing a part")
+            if range.count == 1 { return aside.append(try setAside(batch, range.lowerBound, error)) }
+        }
+        let middle = range.lowerBound + range.count / 2
+        try isolate(batch, range.lowerBound..<middle, hooks, &aside)
+        try isolate(batch, middle..<range.upperBound, hooks, &aside)
+    }
+
+    /// Keeps one thing of a batch in the table for people, without its payload if it must be.
+    private func setAside(_ batch: Batch, _ at: Int, _ error: SpoolError) throws(SpoolError) -> SetAside {
+        let aside = SetAside(batch, at)
+        for hasPayload in [true, false] {
+            insertAside.bind(batch.wallMark, at: 1)
+            insertAside.bind(MQTTString(error.description), at: 2)
+            insertAside.bind(MQTTString(aside.kind), at: 3)
+            insertAside.bind(aside.position ?? 0, at: 4)
+            insertAside.bind(hasPayload ? aside.name : "", at: 5)
+            insertAside.bind(copyOf: hasPayload ? aside.payload : ByteBuffer(), at: 6)
+            do throws(SpoolError) {
+                try insertAside.run()
+                break
+            } catch {
+                guard error.isOfTheRecord else { throw error }
             }
         }
+        return aside
+    }
+
+    /// Moves a row that was found damaged to the table for people. A row whose page cannot be read stays where it is.
+    func setDamagedAside(_ position: UInt64, wall: UInt64) throws(SpoolError) {
+        do throws(SpoolError) {
+            try begin.run()
+            copyAside.bind(wall, at: 1)
+            copyAside.bind(position, at: 2)
+            try copyAside.run()
+            deleteMessage.bind(position, at: 1)
+            try deleteMessage.run()
+            try commit.run()
+        } catch {
+            connection.rollBack()
+            if case .corrupt = error { return }
+            throw error
+        }
+    }
+
+    // MARK: Space
+
+    /// Bytes of the pages that are in use.
+    func bytesUsed() throws(SpoolError) -> Int {
+        (Int(try count(allPages)) - Int(try count(freePages))) * 4096
     }
 
     /// Between two batches: moves the log into the file when it is long. Readers are never waited for.
@@ -199,7 +337,7 @@ final class BatchStore {
         if pages < lastPages { nextCheckpoint = Self.walPagesMax }
         lastPages = pages
         guard pages > nextCheckpoint else { return }
-        try connection.checkpoint(.passive)
+        try checkpoint(.passive)
         nextCheckpoint = pages + Self.walPagesStep
     }
 
@@ -207,18 +345,56 @@ final class BatchStore {
     var hasLog: Bool { connection.walPages > 0 }
 
     /// When nothing is to be done: gives free pages back if there are many, and empties the log.
-    func tidy() throws(SpoolError) {
-        let free = try count(freePages)
-        if free > 1024, free * 4 > (try count(allPages)) {
-            try connection.run("PRAGMA incremental_vacuum(16384)", while: "giving back free pages")
-        }
-        try connection.checkpoint(.truncate)
+    /// - Returns: true when there is more to give back.
+    func tidy() throws(SpoolError) -> Bool {
+        let isMore = try giveBackPages()
+        try checkpoint(.truncate)
         nextCheckpoint = Self.walPagesMax
         lastPages = 0
+        return isMore
+    }
+
+    /// Gives some free pages back, few enough that whoever comes meanwhile does not wait long.
+    private func giveBackPages() throws(SpoolError) -> Bool {
+        if !isGivingPagesBack {
+            let free = try count(freePages)
+            let all = try count(allPages)
+            isGivingPagesBack = free > 1024 && free * 4 > all
+        }
+        guard isGivingPagesBack else { return false }
+        try connection.run("PRAGMA incremental_vacuum(2048)", while: "giving back free pages")
+        isGivingPagesBack = try count(freePages) > 0
+        return isGivingPagesBack
+    }
+
+    /// Mode `off` does not sync its commits, but it syncs here: otherwise a commit that demands it would stand in a log
+    /// whose file has not arrived.
+    private func checkpoint(_ kind: SQLConnection.CheckpointMode) throws(SpoolError) {
+        if mode == .off { try setSynchronous(DurabilityMode.normal.synchronous) }
+        try connection.checkpoint(kind)
+        if mode == .off { try setSynchronous(mode.synchronous) }
     }
 
     private func count(_ statement: SQLStatement) throws(SpoolError) -> Int64 {
         defer { statement.reset() }
         return try statement.step() ? statement.integer(0) : 0
     }
+}
+
+/// Walks over the parts of a batch with a range that counts through all of them.
+private struct BatchParts {
+    private let range: Range<Int>
+    private var start = 0
+
+    init(_ range: Range<Int>) { self.range = range }
+
+    /// The indices of the next part that the range covers.
+    mutating func next(_ count: Int) -> Range<Int> {
+        defer { start += count }
+        return range.clamped(to: start..<start + count).shifted(by: -start)
+    }
+}
+
+extension Range<Int> {
+    fileprivate func shifted(by distance: Int) -> Range<Int> { lowerBound + distance..<upperBound + distance }
 }

@@ -1,3 +1,4 @@
+import BrokerCore
 import Foundation
 import GRDB
 import GRDBSQLite
@@ -11,6 +12,8 @@ final class SQLConnection {
         case writer
         /// Reads only.
         case reader
+        /// Reads what can be read of a file that is damaged.
+        case salvager
     }
 
     let handle: OpaquePointer
@@ -26,7 +29,7 @@ final class SQLConnection {
         var pages = 0
     }
 
-    init(path: String, role: Role) throws(SpoolError) {
+    init(path: String, role: Role, mode: DurabilityMode = .sync) throws(SpoolError) {
         do {
             var configuration = Configuration()
             configuration.label = role == .writer ? "spool.writer" : "spool.reader"
@@ -36,13 +39,19 @@ final class SQLConnection {
             switch role {
             case .writer:
                 configuration.journalMode = .wal
-                // Both are ignored once the file is in WAL mode or has a table, so they must come first.
+                // Both are ignored once the file is in WAL mode or has a table, so they must come first; a file that is
+                // there they would write to.
+                guard SpoolDirectory.size(of: path) <= 0 else { break }
                 configuration.prepareDatabase { db in
                     try db.execute(sql: "PRAGMA page_size = 4096; PRAGMA auto_vacuum = INCREMENTAL")
                 }
             case .reader:
                 configuration.readonly = true
                 configuration.prepareDatabase { db in try db.execute(sql: "PRAGMA query_only = 1") }
+            case .salvager:
+                configuration.readonly = true
+                // The only way to make SQLite read a file that is shorter than it says.
+                configuration.prepareDatabase { db in try db.execute(sql: "PRAGMA writable_schema = 1") }
             }
             let queue = try DatabaseQueue(path: path, configuration: configuration)
             guard let handle = queue.inDatabase({ $0.sqliteConnection }) else {
@@ -63,8 +72,12 @@ final class SQLConnection {
         sqlite3_rollback_hook(handle, nil, nil)
         sqlite3_update_hook(handle, nil, nil)
         if role == .writer {
-            // GRDB sets NORMAL when it turns WAL on, after `prepareDatabase`: FULL must be set here, and is read back.
-            try run("PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0", while: "setting pragmas")
+            // GRDB sets NORMAL when it turns WAL on, after `prepareDatabase`: what is wanted must be set here, and is
+            // read back.
+            try run(
+                "PRAGMA synchronous = \(mode.synchronous); PRAGMA wal_autocheckpoint = 0",
+                while: "setting pragmas"
+            )
             sqlite3_wal_hook(
                 handle,
                 { context, _, _, pages in
@@ -104,6 +117,16 @@ final class SQLConnection {
         defer { statement.reset() }
         guard try statement.step() else { return nil }
         return statement.integer(0)
+    }
+
+    /// A setting as it is now. Not with a statement that is kept: SQLite puts the answer into it when it is prepared.
+    func setting(_ pragma: String) throws(SpoolError) -> Int64 {
+        var pointer: OpaquePointer?
+        let code = sqlite3_prepare_v2(handle, pragma, -1, &pointer, nil)
+        defer { sqlite3_finalize(pointer) }
+        guard code == SQLITE_OK, let pointer else { throw error(code, while: "reading a setting") }
+        guard sqlite3_step(pointer) == SQLITE_ROW else { throw error(SQLITE_ERROR, while: "reading a setting") }
+        return sqlite3_column_int64(pointer, 0)
     }
 
     /// Ends an open transaction, if any. What it says about errors is of no use: the connection is closed next.

@@ -5,6 +5,8 @@ import Synchronization
 final class SpoolDirectory: Sendable {
     let path: String
     let databasePath: String
+    /// True when the database is missing or empty although a spool was here: somebody, or the file system, lost it.
+    let isDatabaseLost: Bool
     /// The descriptor that holds the lock; nil once released.
     private let lock: Mutex<Int32?>
 
@@ -26,9 +28,11 @@ final class SpoolDirectory: Sendable {
             throw .locked(path: path, by: holder)
         }
         lock = Mutex(descriptor)
-        Self.writeProcessID(descriptor)
+        let wasMade = Self.read(descriptor).contains(Self.madeMark)
+        isDatabaseLost = wasMade && Self.size(of: databasePath) <= 0
+        Self.write(descriptor, wasMade: wasMade)
         do {
-            try Self.makeFile(databasePath)
+            if !isDatabaseLost { try Self.makeFile(databasePath) }
             try Self.synchronize(folder: path)
         } catch {
             release()
@@ -68,8 +72,21 @@ final class SpoolDirectory: Sendable {
         try synchronize(folder: (path as NSString).deletingLastPathComponent)
     }
 
+    /// Remembers that there is a spool, so that its absence is never taken for a first start.
+    func rememberDatabase() {
+        lock.withLock { if let descriptor = $0 { Self.write(descriptor, wasMade: true) } }
+    }
+
+    private static let madeMark = "made"
+
+    /// -1 when there is no such file.
+    static func size(of path: String) -> Int {
+        var information = stat()
+        return stat(path, &information) == 0 ? Int(information.st_size) : -1
+    }
+
     /// SQLite gives its log the permissions of the database, so the database gets them before SQLite sees it.
-    private static func makeFile(_ path: String) throws(SpoolError) {
+    static func makeFile(_ path: String) throws(SpoolError) {
         let descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
         guard descriptor >= 0 else { throw .notWritable(path: path, reason: reason()) }
         defer { close(descriptor) }
@@ -77,7 +94,7 @@ final class SpoolDirectory: Sendable {
     }
 
     /// A new name is durable only when its folder is.
-    private static func synchronize(folder path: String) throws(SpoolError) {
+    static func synchronize(folder path: String) throws(SpoolError) {
         let descriptor = open(path.isEmpty ? "." : path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         guard descriptor >= 0 else { return }
         defer { close(descriptor) }
@@ -86,18 +103,21 @@ final class SpoolDirectory: Sendable {
 
     private static func reason() -> String { String(cString: strerror(errno)) }
 
-    private static func writeProcessID(_ descriptor: Int32) {
-        let text = "\(getpid())\n"
-        // Only a hint for whoever finds the lock taken: nothing depends on it.
-        _ = ftruncate(descriptor, 0)
+    private static func write(_ descriptor: Int32, wasMade: Bool) {
+        let text = "\(getpid())\n" + (wasMade ? madeMark + "\n" : "")
+        // The process is only a hint for whoever finds the lock taken. Written before it is cut, so that the mark is
+        // never missing in between.
         _ = text.utf8.withContiguousStorageIfAvailable { pwrite(descriptor, $0.baseAddress, $0.count, 0) }
+        _ = ftruncate(descriptor, off_t(text.utf8.count))
+    }
+
+    private static func read(_ descriptor: Int32) -> String {
+        var bytes = [UInt8](repeating: 0, count: 64)
+        let count = pread(descriptor, &bytes, bytes.count, 0)
+        return count > 0 ? String(decoding: bytes.prefix(count), as: UTF8.self) : ""
     }
 
     private static func readProcessID(_ descriptor: Int32) -> Int32? {
-        var bytes = [UInt8](repeating: 0, count: 16)
-        let count = pread(descriptor, &bytes, bytes.count, 0)
-        guard count > 0 else { return nil }
-        return Int32(
-            String(decoding: bytes.prefix(count), as: UTF8.self).trimmingCharacters(in: .whitespacesAndNewlines))
+        read(descriptor).split(separator: "\n").first.flatMap { Int32($0) }
     }
 }

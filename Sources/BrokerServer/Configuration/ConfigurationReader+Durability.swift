@@ -1,0 +1,39 @@
+import BrokerCore
+import Spool
+
+/// `[durability]` and what bounds queues.
+extension ConfigurationReader {
+    mutating func readDurability(_ table: SettingsTable) {
+        set(\.durability.mode, table.choice("mode", of: DurabilityMode.self))
+        set(\.durability.whenCorrupt, table.choice("on_corrupt", of: CorruptPolicy.self))
+        set(\.durability.bytesMax, table.size("max_bytes", in: (1 << 20)...(1 << 50)))
+        set(\.durability.freeDiskMin, table.size("min_free_disk", in: 0...(1 << 50)))
+        configuration.durability.rules += table.tables("rule", known: .durabilityRule).compactMap(durabilityRule)
+    }
+
+    private func durabilityRule(_ table: SettingsTable) -> DurabilityRuleConfiguration? {
+        for key in ["filter", "mode"] where !table.has(key) {
+            reading.report("a durability rule needs `\(key)`", at: table.place)
+        }
+        let filter = table.string("filter")
+        let mode = table.choice("mode", of: DurabilityMode.self)
+        guard let filter, let mode else { return nil }
+        if filter.hasPrefix("$share/") {
+            table.report("filter", "a durability rule is about topics: leave out $share")
+            return nil
+        }
+        if let problem = FilterText.problem(in: filter) {
+            table.report("filter", problem)
+            return nil
+        }
+        return DurabilityRuleConfiguration(filter: filter, mode: mode)
+    }
+
+    /// `[link.spool]`: what may wait for a link while it is down.
+    func readLinkSpool(of table: SettingsTable, into link: inout LinkConfiguration) {
+        guard let spool = table.table("spool", known: .linkSpool) else { return }
+        link.spool.bytesMax = spool.size("max_bytes", in: 1_024...(1 << 50)) ?? link.spool.bytesMax
+        link.spool.messagesMax = spool.integer("max_messages", in: 1...1_000_000_000) ?? link.spool.messagesMax
+        link.spool.whenFull = spool.choice("on_full", of: FullQueuePolicy.self) ?? link.spool.whenFull
+    }
+}

@@ -1,0 +1,19 @@
+import MQTTCodec
+package import Spool
+
+extension SpoolOptions {
+    /// What the configuration means to the spool.
+    package init(_ configuration: Configuration) {
+        self.init(directory: configuration.node.dataDirectory)
+        mode = configuration.durability.mode
+        whenCorrupt = configuration.durability.whenCorrupt
+        bytesMax = configuration.durability.bytesMax
+        freeDiskMin = configuration.durability.freeDiskMin
+        session = QueueBounds(
+            messagesMax: configuration.queue.messagesMax,
+            bytesMax: configuration.queue.bytesMax,
+            whenFull: configuration.queue.whenFull
+        )
+        for link in configuration.links { links[MQTTString(link.name)] = link.spool }
+    }
+}

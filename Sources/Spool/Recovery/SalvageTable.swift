@@ -1,0 +1,58 @@
+/// A table of the spool, as salvaging sees it.
+struct SalvageTable: Sendable {
+    var name: String
+    /// In the order of the schema.
+    var columns: [String]
+    /// How many of the first columns order the table.
+    var keyColumns = 1
+    /// Whether its rows can be told from wreckage.
+    var isSound: @Sendable (SQLStatement, inout MessageRow) -> Bool
+
+    var list: String { columns.joined(separator: ", ") }
+    var order: String { columns.prefix(keyColumns).joined(separator: ", ") }
+    var orderBackwards: String { columns.prefix(keyColumns).map { $0 + " DESC" }.joined(separator: ", ") }
+    var insert: String {
+        let marks = columns.map { _ in "?" }.joined(separator: ", ")
+        return "INSERT OR IGNORE INTO \(name) (\(list)) VALUES (\(marks))"
+    }
+
+    static let receiver = SalvageTable(
+        name: "receiver",
+        columns: ["number", "kind", "name", "expiry", "disconnected_at", "low_water", "exceptions"]
+    ) { row, _ in PositionList.read(row.buffer(6), above: row.number(5)) != nil && row.number(0) < UInt64(Int64.max) }
+
+    static let subscription = SalvageTable(
+        name: "subscription",
+        columns: ["receiver", "filter", "options", "identifier"],
+        keyColumns: 2
+    ) { row, _ in !row.string(1).isEmpty }
+
+    static let inbound = SalvageTable(name: "inbound", columns: ["receiver", "packet_id"], keyColumns: 2) { row, _ in
+        (1...65_535).contains(row.integer(1))
+    }
+
+    static let outbound = SalvageTable(
+        name: "outbound",
+        columns: ["receiver", "packet_id", "position", "is_released"],
+        keyColumns: 2
+    ) { row, _ in (1...65_535).contains(row.integer(1)) }
+
+    static let retained = SalvageTable(
+        name: "retained",
+        columns: ["topic", "id", "payload", "qos", "flags", "properties", "expiry", "checksum"]
+    ) { $1.decode($0, from: .retained) != nil }
+
+    static let will = SalvageTable(
+        name: "will",
+        columns: [
+            "client_id", "id", "topic", "payload", "qos", "flags", "properties", "expiry", "delay", "checksum",
+        ]
+    ) { $1.decodeWill($0) != nil }
+
+    static let message = SalvageTable(
+        name: "message",
+        columns: [
+            "position", "id", "topic", "payload", "qos", "flags", "properties", "expiry", "receivers", "checksum",
+        ]
+    ) { $1.decode($0, from: .message) != nil }
+}

@@ -1,0 +1,37 @@
+import BrokerCore
+import Foundation
+
+/// Whether the spool may grow: its own bound and what the file system has left. Both let go a sixteenth later than they
+/// take hold, so that shards are not told twice a message. Used by the writer.
+final class SpoolRoom {
+    private let options: SpoolOptions
+    private var isFull = false
+    private var isDiskFull = false
+    private var nextLook = ContinuousClock.now
+
+    /// The file system is asked four times a second at most.
+    static let secondsBetweenLooks = 0.25
+
+    init(_ options: SpoolOptions) { self.options = options }
+
+    func refusal(bytesUsed: Int, directory: String) -> SpoolRefusal? {
+        let bytesMax = options.bytesMax
+        isFull = bytesUsed >= (isFull ? bytesMax - bytesMax / 16 : bytesMax)
+        lookAtDisk(directory)
+        return isDiskFull ? .diskFull : isFull ? .full : nil
+    }
+
+    private func lookAtDisk(_ directory: String) {
+        guard options.freeDiskMin > 0, ContinuousClock.now >= nextLook else { return }
+        nextLook = .now + .seconds(Self.secondsBetweenLooks)
+        // A file system that does not say is not refused for: the commits will tell.
+        guard let free = options.hooks.freeDisk?() ?? Self.freeBytes(directory) else { return }
+        isDiskFull = free < options.freeDiskMin + (isDiskFull ? options.freeDiskMin / 16 : 0)
+    }
+
+    private static func freeBytes(_ directory: String) -> Int? {
+        var system = statvfs()
+        guard statvfs(directory, &system) == 0 else { return nil }
+        return Int(clamping: UInt64(system.f_bavail) &* UInt64(system.f_frsize))
+    }
+}
