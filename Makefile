@@ -2,7 +2,7 @@
 # `make` alone lists them: a line is a target with a `##` comment.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format release bench interop chaos clean
+.PHONY: help run test lint format release bench interop sanitize chaos clean
 
 SWIFT ?= swift
 
@@ -37,10 +37,18 @@ interop: ## Only the tests with real programs, on a debug build (ARGS="-k story"
 	@$(SWIFT) build --product drawbridge
 	@scripts/interop.sh $(ARGS)
 
+# Each sanitizer needs its own build of everything, so this is no part of `make test`.
+sanitize: ## Run the tests of spool, server and core under the thread and the address sanitizer
+	@scripts/setup.sh run
+	@for kind in thread address; do \
+	    $(SWIFT) test --sanitize=$$kind --scratch-path .build-$$kind --no-parallel \
+	        --filter 'SpoolTests|BrokerServerTests|BrokerCoreTests' || exit 1; \
+	done
+
 chaos: ## Crash tests: kill -9 and power cuts, 200 rounds at QoS 1 and 200 at QoS 2 (ARGS="--seed 7 --rounds 50")
 	@scripts/setup.sh test
 	@$(SWIFT) build --product drawbridge
 	@scripts/chaos.sh $(ARGS)
 
 clean: ## Remove everything that was built, the Python tools included
-	@rm -rf .build .build-venv
+	@rm -rf .build .build-venv .build-thread .build-address

@@ -23,6 +23,16 @@ package struct Outbox {
             && dials.isEmpty && notices.isEmpty
     }
 
+    /// Everything is performed; the buffers stay.
+    package mutating func removeAll() {
+        touched.removeAll(keepingCapacity: true)
+        closes.removeAll(keepingCapacity: true)
+        resumed.removeAll(keepingCapacity: true)
+        receipts.removeAll(keepingCapacity: true)
+        dials.removeAll(keepingCapacity: true)
+        notices.removeAll(keepingCapacity: true)
+    }
+
     /// The answer to a publish that came through the gateway.
     package struct Receipt {
         package let token: UInt64

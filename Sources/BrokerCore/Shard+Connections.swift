@@ -148,6 +148,8 @@ extension Shard {
             deletesStored = existing.receiver != nil
             old = nil
         }
+        // Of a session that a crash ended nothing but its will is left: its client has returned.
+        if let existing = old, existing.receiver == nil { dropWill(of: existing) }
         if let existing = old, connect.cleanStart || existing.receiver == nil {
             // [5:MQTT-3.1.2-4] [311:MQTT-3.1.2-6] what was there before is thrown away.
             deletesStored = existing.receiver != nil
@@ -187,7 +189,7 @@ extension Shard {
         session.timer = nil
         session.epoch &+= 1
         // [5:MQTT-3.1.3-9] a return within the will delay cancels the will; [5:MQTT-3.1.2-7] the new one is kept.
-        session.will = connect.will.map { Session.PendingWill(will: $0.owned) }
+        keepWill(connect.will?.owned, of: session, now)
         connection.session = session
         connection.state = .accepted
         connection.keepAlive = .seconds(Int64(connect.keepAlive))
@@ -285,6 +287,7 @@ extension Shard {
         // [5:MQTT-3.14.4-1] nothing follows.
         connection.state = .closing
         connection.answers.removeAll()
+        connection.stalled = nil
         timers.cancel(connection.timer)
         connection.timer = nil
         outbox.closes.append(connection)
@@ -311,7 +314,7 @@ extension Shard {
         session.flow = .behind
         session.page.removeAll()
         session.isLoading = false
-        if !publishesWill { session.will = nil }
+        if !publishesWill { dropWill(of: session) }
 
         if session.expiryInterval == 0 {
             // [5:MQTT-4.1.0-2] [311:MQTT-3.1.2-6]
@@ -336,7 +339,7 @@ extension Shard {
     }
 
     /// One timer a session: for its will, and then for its end.
-    private func armAbsence(_ session: Session) {
+    func armAbsence(_ session: Session) {
         timers.cancel(session.timer)
         session.timer = [session.will?.due, session.expiresAt].compactMap(\.self).min().map {
             timers.add(.absence(session), at: $0)
@@ -371,14 +374,84 @@ extension Shard {
         freeSlot(session.slot)
         if let receiver = session.receiver {
             receivers[receiver] = nil
+            if session.isFull { fullReceivers -= 1 }
             store(.receiverGone(receiver))
         }
     }
 
+    // MARK: - Wills
+
+    /// The will of a new connection replaces the one before. One of QoS 1 or 2, or of a session that outlives its
+    /// connection, is stored, so that it also goes out when the node dies with its client [5:MQTT-3.1.2-7].
+    private func keepWill(_ will: Connect.Will?, of session: Session, _ now: Now) {
+        guard let will else { return dropWill(of: session) }
+        let isStored = will.qos > .atMostOnce || session.receiver != nil
+        if !isStored { dropWill(of: session) }
+        session.will = Session.PendingWill(will: will, isStored: isStored)
+        guard isStored else { return }
+        var properties = will.properties
+        if properties.willDelayInterval != nil { properties.willDelayInterval = nil }
+        let message = Message(
+            id: ids.next(now.wall),
+            topic: will.topic,
+            payload: will.payload,
+            qos: will.qos,
+            isRetained: will.isRetained,
+            properties: properties,
+            expiry: nil
+        )
+        let delay = will.properties.willDelayInterval ?? 0
+        store(.will(WillRecord(clientID: session.clientID, message: message, delay: delay)))
+    }
+
+    /// [5:MQTT-3.1.2-10] [311:MQTT-3.1.2-10]
+    private func dropWill(of session: Session) {
+        if session.will?.isStored == true { store(.willGone(clientID: session.clientID)) }
+        session.will = nil
+    }
+
+    /// A will that the spool kept: its client was connected, or its delay ran, when the process ended.
+    ///
+    /// A session that outlives its connection gets it back, with its whole delay. Of others the end of the process was
+    /// the end; their will waits a moment for the client, and for those who want to hear of it, to return.
+    func restoreWill(_ record: WillRecord, _ now: Now) {
+        let message = record.message
+        var will = Connect.Will(
+            topic: message.topic,
+            payload: message.payload,
+            qos: message.qos,
+            isRetained: message.isRetained,
+            properties: message.properties
+        )
+        if record.delay > 0 { will.properties.willDelayInterval = record.delay }
+        let session: Session
+        var wait = record.delay
+        if let known = directory[record.clientID] {
+            session = known
+        } else {
+            session = Session(
+                clientID: record.clientID,
+                slot: takeSlot(),
+                receiver: nil,
+                expiryInterval: 0,
+                firstPacketID: firstPacketID()
+            )
+            sessions[Int(session.slot)] = session
+            directory[record.clientID] = session
+            wait = min(record.delay, Self.orphanedWillSeconds)
+            session.expiresAt = now.instant.advanced(by: .seconds(Int64(wait)))
+        }
+        let due = now.instant.advanced(by: .seconds(Int64(wait)))
+        session.will = Session.PendingWill(will: will, due: due, isStored: true)
+        armAbsence(session)
+    }
+
+    private static let orphanedWillSeconds: UInt32 = 30
+
     private func publishWill(of session: Session, _ now: Now) {
         guard let pending = session.will else { return }
-        // [5:MQTT-3.1.2-10] [311:MQTT-3.1.2-10]
-        session.will = nil
+        // In the same transaction as what it becomes.
+        dropWill(of: session)
         var properties = pending.will.properties
         if properties.willDelayInterval != nil { properties.willDelayInterval = nil }
         var publication = Publication(
@@ -396,11 +469,11 @@ extension Shard {
 
     // MARK: - Keep-alive
 
-    private func armKeepAlive(_ connection: Connection) {
+    func armKeepAlive(_ connection: Connection) {
         setTimer(of: connection, connection.lastReceived.advanced(by: connection.keepAlive * 3 / 2))
     }
 
-    private func setTimer(of connection: Connection, _ instant: Instant) {
+    func setTimer(of connection: Connection, _ instant: Instant) {
         timers.cancel(connection.timer)
         connection.timer = timers.add(.connection(connection), at: instant)
     }
@@ -414,6 +487,10 @@ extension Shard {
             close(connection, reason: nil)
         case .accepted:
             armAgain(connection, now)
+        case .open where connection.stalled != nil:
+            // There was no room for what it publishes, and what it might acknowledge waits behind that.
+            outbox.notices.append(Notice(.warning, "no room in time", clientID: connection.session?.clientID))
+            fail(connection, .quotaExceeded, now)
         case .open where connection.isHeld || connection.wasHeld:
             // We are the ones who did not read: its clock stood still.
             connection.wasHeld = false

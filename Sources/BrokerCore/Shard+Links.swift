@@ -18,6 +18,7 @@ extension Shard {
             let known = linkReceivers.removeValue(forKey: linkSettings.name)
             startLink(linkSettings, known, contents.lastPosition, now)
         }
+        for record in contents.wills { restoreWill(record, now) }
         // A link that is no longer configured keeps its queue: it is the operator's to drop, and naming the link again
         // brings it back.
         for name in linkReceivers.keys.sorted(by: { $0.string < $1.string }) {
@@ -235,6 +236,8 @@ extension Shard {
         case .pubRel(let ack): pubRelReceived(ack, session, on: connection)
         case .pubComp(let ack): pubCompReceived(ack, session, now)
         case .subAck(let ack):
+            // One is awaited; an upstream that sends more would fill the log.
+            guard link.phase == .catchingUp, ack.packetID == link.subscribePacketID else { break }
             for (reason, rule) in zip(ack.reasons, link.settings.inRules) where reason.isFailure {
                 outbox.notices.append(
                     Notice(

@@ -87,6 +87,18 @@ extension Shard {
             // Version 3 has no refusal, and an acknowledgement would promise what is not kept.
             return fail(connection, .quotaExceeded, now)
         }
+        let storesIdentifier = packet.qos == .exactlyOnce && session.receiver != nil
+        if refusal == nil, hasNoRoom(for: publication, storesIdentifier: storesIdentifier) {
+            if packet.qos == .atMostOnce {
+                // Only its being kept needs room.
+                publication.isRetained = false
+            } else if connection.version == .v5, session.link == nil {
+                refusal = .quotaExceeded
+            } else {
+                connection.unanswered -= 1
+                return stall(packet, on: connection, now)
+            }
+        }
         switch packet.qos {
         case .atMostOnce:
             if refusal == nil { publish(publication, now) }
@@ -95,7 +107,7 @@ extension Shard {
             answer(
                 .pubAck(PublishAck(packetID: packet.packetID, reason: reason(refusal, result, connection))),
                 on: connection,
-                after: result?.isStored == true ? ticket : .none
+                after: result?.waits == true ? ticket : .none
             )
         case .exactlyOnce:
             if let refusal, refusal.isFailure, connection.version == .v5, session.link == nil {
@@ -113,7 +125,7 @@ extension Shard {
                 waits = true
             }
             let result = refusal == nil ? publish(publication, now) : nil
-            if result?.isStored == true { waits = true }
+            if result?.waits == true { waits = true }
             session.inbound[packet.packetID] = waits ? ticket : Ticket.none
             answer(
                 .pubRec(PublishAck(packetID: packet.packetID, reason: reason(refusal, result, connection))),
@@ -170,8 +182,10 @@ extension Shard {
         var id: MessageID?
         /// Receivers that the message was routed to.
         var matched = 0
-        /// True when an answer has to wait for this turn's ticket.
+        /// True when it is, or will be, on disk for somebody.
         var isStored = false
+        /// True when an answer has to wait for this turn's ticket.
+        var waits = false
         var links: [MQTTString] = []
     }
 
@@ -273,6 +287,14 @@ extension Shard {
             if publication.qos == .exactlyOnce { storesExactlyOnce = true }
             result.isStored = true
         }
+        if result.isStored {
+            let mode = settings.durability(of: publication.topic)
+            result.waits = mode != .off
+            if mode == .sync, settings.durability != .sync {
+                store(.demandsSync)
+                demandsSync = true
+            }
+        }
         return result
     }
 
@@ -297,12 +319,12 @@ extension Shard {
             token: token,
             receipt: GatewayReceipt(
                 id: result.id ?? ids.next(now.wall),
-                isDurable: result.isStored,
+                isDurable: result.waits,
                 matched: result.matched,
                 links: result.links
             )
         )
-        if result.isStored, request.qos > .atMostOnce {
+        if result.waits, request.qos > .atMostOnce {
             gate.hold(.receipt(receipt), until: ticket)
         } else {
             outbox.receipts.append(receipt)
@@ -317,15 +339,14 @@ extension Shard {
         }
         // A program that posts can be told to come back, which a publisher of MQTT cannot: it is not read from.
         if backlog.isBehind, request.qos > .atMostOnce || request.isRetained { return .quotaExceeded }
-        return refusal(
-            of: Publication(
-                topic: request.topic,
-                payload: request.payload,
-                qos: request.qos,
-                isRetained: request.isRetained,
-                properties: request.properties
-            )
+        let publication = Publication(
+            topic: request.topic,
+            payload: request.payload,
+            qos: request.qos,
+            isRetained: request.isRetained,
+            properties: request.properties
         )
+        return refusal(of: publication) ?? (hasNoRoom(for: publication) ? .quotaExceeded : nil)
     }
 
     // MARK: - Outbound acknowledgements

@@ -41,6 +41,12 @@ package final class Shard {
     var isDraining = false
     /// Why the spool takes no new messages; nil when it does.
     var spoolRefusal: SpoolRefusal?
+    /// Receivers that refuse.
+    var fullReceivers = 0
+    /// Connections whose `stalled` message waits for room.
+    var stalledConnections: [Connection] = []
+    /// True when this turn stores something that has to be synced although the node's mode is a weaker one.
+    var demandsSync = false
     private var spares: [ByteBuffer] = []
     private static let sparesMax = 256
     private static let spareBytesMax = 128 << 10
@@ -80,6 +86,10 @@ package final class Shard {
                 deliver(message, now)
             }
         }
+        // Without durability nothing waits for the disk; what demands it still does, and what follows queues behind.
+        if settings.durability == .off, !demandsSync { gate.commit(appendedTicket) }
+        demandsSync = false
+        if settings.durability == .off { releaseHeld(now) }
     }
 
     /// When the next timer is due.
@@ -223,8 +233,8 @@ package final class Shard {
                         detail: "\(messages) messages"
                     )
                 )
-            case .refusing(let refusal): spoolRefusal = refusal
-            case .full(let receiver, let isFull): receivers[receiver]?.isFull = isFull
+            case .refusing(let refusal): refusalChanged(refusal, now)
+            case .full(let receiver, let isFull): fullnessChanged(of: receiver, isFull: isFull, now)
             }
         }
     }
@@ -252,8 +262,10 @@ package final class Shard {
         for connection in waiting { releaseIfReady(connection) }
     }
 
-    private func releaseIfReady(_ connection: Connection) {
-        guard connection.isHeld, connection.isOpen, connection.answers.count <= settings.heldAnswersMax / 2 else {
+    func releaseIfReady(_ connection: Connection) {
+        guard connection.isHeld, connection.isOpen, connection.stalled == nil,
+            connection.answers.count <= settings.heldAnswersMax / 2
+        else {
             return
         }
         release(connection)

@@ -38,6 +38,7 @@ package final class BrokerServer: Sendable {
     private let group: MultiThreadedEventLoopGroup
     private let runner: NIOLoopBound<ShardRunner>
     private let listeners: [any Channel]
+    private let control: ControlSocket?
     private let spool: Spool
     private let logger: Logger
 
@@ -46,6 +47,7 @@ package final class BrokerServer: Sendable {
         group: MultiThreadedEventLoopGroup,
         runner: NIOLoopBound<ShardRunner>,
         listeners: [any Channel],
+        control: ControlSocket?,
         spool: Spool,
         logger: Logger
     ) {
@@ -53,6 +55,7 @@ package final class BrokerServer: Sendable {
         self.group = group
         self.runner = runner
         self.listeners = listeners
+        self.control = control
         self.spool = spool
         self.logger = logger
     }
@@ -74,6 +77,7 @@ package final class BrokerServer: Sendable {
         } catch {
             throw .spool(error)
         }
+        for notice in spool.notices { logger.warning("old spool", metadata: ["detail": .string(notice)]) }
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         let loop = group.next()
         let settings = BrokerSettings(configuration)
@@ -111,12 +115,14 @@ package final class BrokerServer: Sendable {
                     )
                 }
             }
+            let control = await openControl(configuration, group, spool, inbox, logger)
             loop.execute { runner.value.turn() }
             return BrokerServer(
                 endpoints: endpoints,
                 group: group,
                 runner: runner,
                 listeners: listeners,
+                control: control,
                 spool: spool,
                 logger: logger
             )
@@ -193,6 +199,31 @@ package final class BrokerServer: Sendable {
         }
     }
 
+    /// A node that cannot be asked still serves its clients, so a socket that cannot be made is a warning.
+    private static func openControl(
+        _ configuration: Configuration,
+        _ group: MultiThreadedEventLoopGroup,
+        _ spool: Spool,
+        _ inbox: Inbox,
+        _ logger: Logger
+    ) async -> ControlSocket? {
+        let routes = SpoolRoutes.all(
+            spool,
+            presences: { await withCheckedContinuation { inbox.post(.presences($0)) } },
+            now: { wallClock() }
+        )
+        do {
+            return try await ControlSocket.open(
+                in: configuration.node.dataDirectory,
+                group: group,
+                routes: AdminRoutes(routes)
+            )
+        } catch {
+            logger.warning("no control socket", metadata: ["detail": "\(error)"])
+            return nil
+        }
+    }
+
     private static func wallClock() -> Timestamp {
         var wall = timespec()
         clock_gettime(CLOCK_REALTIME, &wall)
@@ -205,6 +236,7 @@ package final class BrokerServer: Sendable {
 
     /// Stops accepting, tells clients (DISCONNECT 0x8B to version 5) and upstreams, commits what was accepted, closes.
     package func shutdown() async {
+        await control?.close()
         for listener in listeners {
             listener.pipeline.fireUserInboundEventTriggered(ChannelShouldQuiesceEvent())
             await Self.finish(listener.close())

@@ -1,4 +1,5 @@
 package import BrokerCore
+import Synchronization
 
 /// The durable queue: SQLite behind records and tickets.
 ///
@@ -11,6 +12,12 @@ package final class Spool: Sendable {
     private let status: SpoolStatus
     /// The settings that the promises rest on, as the writer's connection read them back when it was opened.
     package let durability: [String: String]
+    /// What the operator must know about how this spool came here, in sentences: an old copy was put back.
+    package let notices: [String]
+    /// How often this spool was opened, this time included.
+    package let bootCount: UInt64
+    let path: String
+    let isCopying = Mutex(false)
 
     /// Opens or creates the spool of a directory, checks it and reads what it holds. Blocking.
     ///
@@ -22,8 +29,15 @@ package final class Spool: Sendable {
         do throws(SpoolError) {
             try SpoolSchema.check(store.connection)
             let status = SpoolStatus()
+            let notices = try SpoolBoot.notices(store.connection, noted: SpoolBoot.read(in: options.directory))
             let loader = try SpoolLoader(store.connection, options: options, now: now, status: status)
-            let spool = Spool(store, loader, directory, options, status, now: now)
+            let boot = SpoolBoot(
+                spool: loader.contents.nodeNumber,
+                starts: loader.contents.bootCount,
+                batch: loader.lastBatch
+            )
+            boot.write(in: options.directory)
+            let spool = Spool(store, loader, directory, options, status, notices, now: now)
             return (spool, loader.contents)
         } catch {
             store.close()
@@ -37,9 +51,13 @@ package final class Spool: Sendable {
         _ directory: SpoolDirectory,
         _ options: SpoolOptions,
         _ status: SpoolStatus,
+        _ notices: [String],
         now: Timestamp
     ) {
         self.status = status
+        self.notices = notices
+        path = directory.databasePath
+        bootCount = loader.contents.bootCount
         durability = store.durability
         status.committed(depths: loader.index.depths()) { _ in }
         shards = SpoolShards()

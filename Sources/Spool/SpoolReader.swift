@@ -1,5 +1,6 @@
 import BrokerCore
 import Foundation
+import MQTTCodec
 import NIOCore
 
 /// Reads pages of queues on a thread and a connection of its own, so that a long page never holds up a commit.
@@ -132,7 +133,7 @@ private final class PageSource {
         for (index, position) in job.positions.enumerated() {
             guard let entry = try entry(at: position, for: job.request.receiver, status) else { continue }
             page.entries.append(entry)
-            bytes += entry.message.bytes
+            bytes += entry.message.payload.readableBytes + entry.message.properties.publishBytes
             if bytes >= job.request.bytesMax, index + 1 < job.positions.count {
                 page.end = Position(position)
                 break

@@ -90,6 +90,7 @@ final class SpoolWriter: @unchecked Sendable {
         }
         store?.close()
         store = nil
+        SpoolBoot.ended(in: directory.path, batch: lastBatch)
         directory.release()
         end.lock()
         hasEnded = true

@@ -122,4 +122,93 @@ struct WillTests {
         listener.receives(Self.gone)
         #expect(broker.spool.retained == 0)
     }
+
+    // MARK: - Over the end of the process
+
+    /// A durable session that hears of wills, and is away.
+    private static func durableListener(_ broker: ShardHarness) {
+        let listener = broker.connectsDurably("b")
+        listener.sends(.subscribe(id: 1, filters: "will", qos: .atLeastOnce))
+        listener.vanishes()
+    }
+
+    private static func heard(_ broker: ShardHarness) -> [String] {
+        broker.connectsDurably("b").takesMessages().map(\.text)
+    }
+
+    @Test("when the node dies with its client, the will of QoS 1 goes out after the restart, once")
+    func crash() {
+        let broker = ShardHarness()
+        Self.durableListener(broker)
+        _ = broker.connects("a", will: Self.will(.atLeastOnce))
+        #expect(broker.spool.wills == 1)
+        broker.restarts()
+        broker.advance(.seconds(1))
+        #expect(Self.heard(broker) == ["gone"])
+        #expect(broker.spool.wills == 0)
+        broker.restarts()
+        broker.advance(.seconds(60))
+        // Not acknowledged, so it is sent again, but there is one.
+        #expect(Self.heard(broker) == ["gone"])
+    }
+
+    @Test("the will of a session that outlives its connection is stored at QoS 0 too, and keeps its delay")
+    func crashWithDelay() {
+        let broker = ShardHarness()
+        let connect = { broker.connects("a", cleanStart: false, expiry: 1_000, will: Self.will(delay: 100)) }
+        _ = connect()
+        broker.restarts()
+        let listener = Self.listener(broker)
+        broker.advance(.seconds(99))
+        listener.receivesNothing()
+        broker.advance(.seconds(1))
+        listener.receives(Self.gone)
+        #expect(broker.spool.wills == 0)
+        _ = connect()
+        broker.restarts()
+        let again = Self.listener(broker)
+        _ = broker.connects("a", cleanStart: false, expiry: 1_000)
+        broker.advance(.seconds(500))
+        again.receivesNothing()
+        #expect(broker.spool.wills == 0)
+    }
+
+    @Test("a client that returns before its orphaned will is due cancels it")
+    func crashAndReturn() {
+        let broker = ShardHarness()
+        Self.durableListener(broker)
+        _ = broker.connects("a", will: Self.will(.atLeastOnce, delay: 3_000))
+        broker.restarts()
+        broker.advance(.seconds(29))
+        _ = broker.connects("a")
+        broker.advance(.seconds(60))
+        #expect(Self.heard(broker).isEmpty)
+        #expect(broker.spool.wills == 0)
+    }
+
+    @Test("an orphaned will waits 30 s at most, and its publishing and its going are one commit")
+    func orphan() {
+        let broker = ShardHarness()
+        Self.durableListener(broker)
+        _ = broker.connects("a", will: Self.will(.exactlyOnce, delay: 3_000))
+        broker.restarts()
+        broker.commitsAtOnce = false
+        broker.advance(.seconds(30))
+        broker.restarts()
+        #expect(broker.spool.wills == 1)
+        broker.commitsAtOnce = true
+        broker.advance(.seconds(30))
+        #expect(broker.spool.wills == 0)
+        #expect(Self.heard(broker) == ["gone"])
+    }
+
+    @Test("DISCONNECT, a new will and none take the stored one away")
+    func replaced() {
+        let broker = ShardHarness()
+        broker.connects("a", will: Self.will(.atLeastOnce)).sends(.disconnect(reason: .success))
+        #expect(broker.spool.wills == 0)
+        _ = broker.connects("a", cleanStart: false, expiry: 100, will: Self.will())
+        _ = broker.connects("a", cleanStart: false, expiry: 100)
+        #expect(broker.spool.wills == 0)
+    }
 }

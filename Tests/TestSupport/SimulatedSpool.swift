@@ -16,6 +16,7 @@ package final class SimulatedSpool {
         var rows: [Position: Row] = [:]
         var receivers: [ReceiverID: SpoolContents.Receiver] = [:]
         var retained: [MQTTString: Message] = [:]
+        var wills: [MQTTString: WillRecord] = [:]
         var last = Position.zero
         var nextReceiver: UInt64 = 1
         var boots: UInt64 = 0
@@ -40,6 +41,7 @@ package final class SimulatedSpool {
     package var rows: Int { disk.rows.count }
     package var receivers: Int { disk.receivers.count }
     package var retained: Int { disk.retained.count }
+    package var wills: Int { disk.wills.count }
     /// Unfinished QoS 2 exchanges on disk, both directions.
     package var identifiers: Int {
         disk.receivers.values.reduce(0) { $0 + $1.inbound.count + $1.outbound.count }
@@ -92,6 +94,7 @@ package final class SimulatedSpool {
             contents.receivers.append(receiver)
         }
         contents.retained = disk.retained.sorted { $0.key < $1.key }.map(\.value)
+        contents.wills = disk.wills.sorted { $0.key < $1.key }.map(\.value)
         contents.nextReceiver = ReceiverID(disk.nextReceiver)
         contents.lastPosition = disk.last
         contents.nodeNumber = 0xABCD
@@ -151,7 +154,9 @@ package final class SimulatedSpool {
             disk.receivers[receiver]?.subscriptions.removeAll { $0.filter == filter }
         case .retain(let message): disk.retained[message.topic] = message
         case .retainGone(let topic): disk.retained[topic] = nil
-        case .will, .willGone, .demandsSync: break
+        case .will(let record): disk.wills[record.clientID] = record
+        case .willGone(let clientID): disk.wills[clientID] = nil
+        case .demandsSync: break
         }
     }
 

@@ -47,6 +47,9 @@ package final class Connection {
     /// QoS 1 and 2 messages of a version 5 peer that were not answered: its send quota (§4.9).
     var unanswered = 0
 
+    /// A message for which there is no room: it waits, and whatever this peer sent behind it.
+    var stalled: Publish?
+
     /// Zero switches keep-alive off.
     var keepAlive: Duration = .zero
     var lastReceived: Instant

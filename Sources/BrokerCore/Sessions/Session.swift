@@ -115,6 +115,8 @@ package final class Session {
         var will: Connect.Will
         /// Nil while the connection that brought it is there.
         var due: Instant?
+        /// The spool has it.
+        var isStored = false
     }
 
     /// A replay starts anew under the new options of its subscription, in the place of the one that may go on.

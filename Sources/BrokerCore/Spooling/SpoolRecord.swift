@@ -160,7 +160,7 @@ package struct LoadRequest: Sendable, Hashable {
     /// Messages after this position.
     package var after: Position
     package var messagesMax: Int
-    /// The page ends with the message that reaches this many bytes, so it always makes progress.
+    /// The page ends with the message that reaches this many bytes of payload and properties, so it always makes progress.
     package var bytesMax: Int
     /// Comes back in the page, so that a shard knows a page that was asked for over a connection that is gone.
     package var epoch: UInt64

@@ -42,6 +42,7 @@ package enum WebListener {
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
             .serverChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
+                    try channel.pipeline.syncOperations.addHandler(AcceptPause())
                     try channel.pipeline.syncOperations.addHandler(
                         AcceptedConnections(connectionsMax: options.connectionsMax)
                     )

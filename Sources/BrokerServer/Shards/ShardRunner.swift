@@ -19,6 +19,8 @@ final class ShardRunner {
     private let index: Int
     private let linkConnector: LinkConnector
 
+    /// The outbox that is being performed; it and the shard's change places from turn to turn.
+    private var outbox = Outbox()
     private var isScheduled = false
     private var timer: Scheduled<Void>?
     private var timerAt: Instant?
@@ -109,8 +111,8 @@ final class ShardRunner {
         isScheduled = false
         let now = now
         appendRecords(now)
-        let outbox = shard.outbox
-        shard.outbox = Outbox()
+        // What handlers do from here on fills the other one.
+        swap(&outbox, &shard.outbox)
 
         for connection in outbox.touched {
             let bytes = shard.takeBytes(of: connection)
@@ -130,6 +132,7 @@ final class ShardRunner {
         }
         for dial in outbox.dials { linkConnector.dial(dial, runner: self) }
         for notice in outbox.notices { log(notice) }
+        outbox.removeAll()
         setTimer()
         finishDrain()
         if !shard.outbox.isEmpty { turn() }
@@ -174,6 +177,7 @@ final class ShardRunner {
             case .spool(let events): shard.spoolReported(events, now: now)
             case .publish(let request, let continuation): publish(request, continuation)
             case .health(let continuation): continuation.resume(returning: health)
+            case .presences(let continuation): continuation.resume(returning: presences)
             }
         }
         turn()
@@ -202,6 +206,18 @@ final class ShardRunner {
                 )
             }
         )
+    }
+
+    /// Who of the durable receivers is there.
+    private var presences: [ReceiverPresence] {
+        shard.connectedReceivers.map { ReceiverPresence(receiver: $0, isConnected: true) }
+            + shard.links.map { link in
+                ReceiverPresence(
+                    receiver: link.receiver,
+                    isConnected: link.state == .live || link.state == .catchingUp,
+                    state: link.state.rawValue
+                )
+            }
     }
 
     // MARK: - Shutdown

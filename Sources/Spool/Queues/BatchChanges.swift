@@ -18,6 +18,9 @@ struct BatchChanges {
     var inbound = LatestValues<PacketKey, Bool>()
     var outbound = LatestValues<PacketKey, Bool>()
     private(set) var drops: [Batch.Dropped] = []
+    /// Where each receiver stands in `drops`: one message may overflow the queues of all sessions that are away, and
+    /// looking through the list for each of them would take the square of their number.
+    private var dropPlaces: [ReceiverID: Int] = [:]
 
     init(base: UInt64) { self.base = base }
 
@@ -42,9 +45,10 @@ struct BatchChanges {
     }
 
     mutating func dropped(_ receiver: ReceiverID, shard: Int, messages: Int) {
-        if let index = drops.lastIndex(where: { $0.shard == shard && $0.receiver == receiver }) {
+        if let index = dropPlaces[receiver], drops[index].shard == shard {
             drops[index].messages += messages
         } else {
+            dropPlaces[receiver] = drops.count
             drops.append(Batch.Dropped(shard: shard, receiver: receiver, messages: messages))
         }
     }

@@ -3,6 +3,7 @@ import Synchronization
 
 /// The folder of a spool and the lock that makes its owner the only one, for life.
 final class SpoolDirectory: Sendable {
+    let path: String
     let databasePath: String
     /// The descriptor that holds the lock; nil once released.
     private let lock: Mutex<Int32?>
@@ -13,6 +14,7 @@ final class SpoolDirectory: Sendable {
     /// taken before the database is touched: closing any other descriptor of the database in this process would drop
     /// the locks that SQLite holds on it.
     init(_ path: String) throws(SpoolError) {
+        self.path = path
         databasePath = path + "/spool.sqlite"
         try Self.makeFolder(path)
         let lockPath = path + "/spool.lock"

@@ -1,0 +1,85 @@
+import MQTTCodec
+
+/// Refusing a message before anything of it is delivered: the spool has no room or a sick disk, or a receiver that
+/// must not lose anything is full.
+///
+/// Version 5 publishers hear 0x97 and the gateway answers 507. Version 3 has no word for it, and an upstream would take
+/// any answer for an acknowledgement: their message waits unread-on, and with it their connection; a client is closed
+/// when there is no room in time, since what it acknowledges waits behind it.
+extension Shard {
+    /// How long a version 3 publisher waits for room.
+    static let stallTime = Duration.seconds(30)
+
+    /// Whether a message would have to be stored for somebody for whom there is no room.
+    ///
+    /// - Complexity: two comparisons while there is room everywhere.
+    func hasNoRoom(for publication: Publication, storesIdentifier: Bool = false) -> Bool {
+        guard spoolRefusal != nil || fullReceivers > 0 else { return false }
+        var stores = storesIdentifier || publication.isRetained
+        if publication.qos > .atMostOnce {
+            for target in router.route(publication.topic) where target.maximumQoS > .atMostOnce {
+                guard let session = sessions[Int(target.slot)], session.receiver != nil else { continue }
+                if let link = session.link, publication.origin === link { continue }
+                if session.isFull { return true }
+                stores = true
+            }
+        }
+        return stores && spoolRefusal != nil
+    }
+
+    /// The message waits, and whatever comes behind it.
+    func stall(_ packet: Publish, on connection: Connection, _ now: Now) {
+        connection.stalled = packet
+        connection.isHeld = true
+        stalledConnections.append(connection)
+        if connection.link == nil { setTimer(of: connection, now.instant.advanced(by: Self.stallTime)) }
+    }
+
+    /// There may be room again.
+    private func retryStalled(_ now: Now) {
+        let waiting = stalledConnections
+        stalledConnections.removeAll()
+        for connection in waiting {
+            guard connection.isOpen, let session = connection.session, let packet = connection.stalled else { continue }
+            connection.stalled = nil
+            publishReceived(packet, session, on: connection, now)
+            guard connection.isOpen, connection.stalled == nil else { continue }
+            if connection.link == nil {
+                timers.cancel(connection.timer)
+                connection.timer = nil
+                connection.lastReceived = now.instant
+                if connection.keepAlive > .zero { armKeepAlive(connection) }
+            }
+            releaseIfReady(connection)
+        }
+    }
+
+    func refusalChanged(_ refusal: SpoolRefusal?, _ now: Now) {
+        guard refusal != spoolRefusal else { return }
+        spoolRefusal = refusal
+        switch refusal {
+        case .none:
+            outbox.notices.append(Notice(.info, "the spool takes messages again"))
+            retryStalled(now)
+        case .some(let reason):
+            outbox.notices.append(
+                Notice(.warning, "the spool refuses messages", detail: "\(reason); QoS 0 and live delivery go on")
+            )
+        }
+    }
+
+    func fullnessChanged(of receiver: ReceiverID, isFull: Bool, _ now: Now) {
+        guard let session = receivers[receiver], session.isFull != isFull else { return }
+        session.isFull = isFull
+        fullReceivers += isFull ? 1 : -1
+        outbox.notices.append(
+            Notice(
+                isFull ? .warning : .info,
+                isFull ? "queue full: publishers are refused" : "queue takes messages again",
+                clientID: session.link == nil ? session.clientID : nil,
+                link: session.link?.settings.name
+            )
+        )
+        if !isFull { retryStalled(now) }
+    }
+}

@@ -1,0 +1,96 @@
+import BrokerCore
+import Foundation
+import NIOCore
+import NIOHTTP1
+import NIOPosix
+import Spool
+
+/// What a node can be asked about its spool.
+enum SpoolRoutes {
+    static let path = "/admin/v1/spool"
+    static let copyPath = "/admin/v1/spool/backup"
+
+    /// - Parameter presences: asks the shard who is there.
+    static func all(
+        _ spool: Spool,
+        presences: @escaping @Sendable () async -> [ReceiverPresence],
+        now: @escaping @Sendable () -> Timestamp
+    ) -> [AdminRoute] {
+        [
+            AdminRoute(.GET, path, door: .any) { request in
+                var limit: Int?
+                if let text = request.parameter("limit") {
+                    guard let number = Int(text), number >= 0 else {
+                        return .problem(.badRequest, "limit is a whole number, 0 or more.")
+                    }
+                    limit = number
+                }
+                let presences = await presences()
+                return await blocking { [limit] in
+                    let survey = try spool.survey()
+                    let overview = SpoolOverview(survey, spool, presences, limit: limit, now: now())
+                    return json(try overview.encoded())
+                }
+            },
+            AdminRoute(.POST, copyPath, door: .socket) { request in
+                guard let target = BackupRequest(request.body)?.target else {
+                    return .problem(.badRequest, #"The body is {"target": "/absolute/path"}."#)
+                }
+                return await blocking {
+                    let copy = try spool.copy(to: target)
+                    return json(
+                        try JSONEncoder().encode(
+                            BackupAnswer(target: copy.path, bytes: copy.bytes, messages: copy.messages)
+                        )
+                    )
+                }
+            },
+        ]
+    }
+
+    /// Reads of the disk belong on no event loop.
+    private static func blocking(_ work: @escaping @Sendable () throws -> HTTPAnswer) async -> HTTPAnswer {
+        do {
+            return try await NIOThreadPool.singleton.runIfActive(work)
+        } catch let error as SpoolToolError {
+            switch error {
+            case .targetExists, .copying: return .problem(.conflict, error.description)
+            case .notAbsolute: return .problem(.badRequest, error.description)
+            case .missing, .target, .spool: return .problem(.internalServerError, error.description)
+            }
+        } catch {
+            return .problem(.internalServerError, "\(error)")
+        }
+    }
+
+    private static func json(_ data: Data) -> HTTPAnswer {
+        HTTPAnswer(
+            status: .ok,
+            headers: ["Content-Type": "application/json", "Cache-Control": "no-store"],
+            body: ByteBuffer(bytes: data + Data("\n".utf8))
+        )
+    }
+}
+
+/// The body of `POST /admin/v1/spool/backup`.
+package struct BackupRequest: Codable, Sendable {
+    /// An absolute path, as the node sees it.
+    package var target: String
+
+    package init(target: String) { self.target = target }
+
+    init?(_ body: ByteBuffer) {
+        do {
+            self = try JSONDecoder().decode(Self.self, from: Data(body.readableBytesView))
+        } catch {
+            return nil
+        }
+    }
+}
+
+/// Its answer.
+package struct BackupAnswer: Codable, Sendable {
+    package var target: String
+    package var bytes: Int
+    package var messages: Int
+}

@@ -1,0 +1,21 @@
+import Synchronization
+
+extension Spool {
+    /// What waits and for whom. Blocking: it reads every row of the queue over a connection of its own.
+    package func survey() throws(SpoolError) -> SpoolSurvey { try SpoolSurvey(path: path) }
+
+    /// Makes a copy of what is committed at this moment, while everything goes on. Blocking. One at a time: the log
+    /// cannot be emptied while somebody reads an old state of the file.
+    ///
+    /// - Parameter target: an absolute path; the node writes there, so the node's user must be allowed to.
+    package func copy(to target: String) throws(SpoolToolError) -> SpoolCopy {
+        guard target.hasPrefix("/") else { throw .notAbsolute(path: target) }
+        let isFirst = isCopying.withLock { isCopying in
+            defer { isCopying = true }
+            return !isCopying
+        }
+        guard isFirst else { throw .copying }
+        defer { isCopying.withLock { $0 = false } }
+        return try SpoolCopy.make(of: path, at: target)
+    }
+}

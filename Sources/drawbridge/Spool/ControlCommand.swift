@@ -1,0 +1,89 @@
+import ArgumentParser
+import BrokerServer
+import Foundation
+
+/// `drawbridge ctl`: asks a node that runs, over the socket in its data directory.
+struct ControlCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "ctl",
+        abstract: "Ask a running node.",
+        subcommands: [ControlSpoolCommand.self]
+    )
+}
+
+/// `drawbridge ctl spool`: what waits, for whom, since when.
+struct ControlSpoolCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "spool",
+        abstract: "Show what waits in the spool of a running node, the deepest queue first."
+    )
+
+    @OptionGroup var directory: DataDirectory
+
+    @Flag(help: "Print the answer of the node as one JSON document.")
+    var json = false
+
+    @Option(help: "How many sessions and links to list (default: 20; with --json: all).")
+    var limit: Int?
+
+    func validate() throws {
+        if let limit, limit < 0 { throw ValidationError("--limit is 0 or more.") }
+    }
+
+    func run() throws {
+        let limit = limit ?? (json ? nil : 20)
+        let path = "/admin/v1/spool" + (limit.map { "?limit=\($0)" } ?? "")
+        let answer = try Control.ask("GET", path, in: try directory.path())
+        if json {
+            FileHandle.standardOutput.write(answer)
+        } else {
+            do {
+                print(SpoolTable.text(try SpoolOverview.decoded(answer)))
+            } catch {
+                Console.error("drawbridge: this program does not understand the node; use the version that it runs")
+                throw ExitCode(1)
+            }
+        }
+    }
+}
+
+/// A question to the running node, with its refusals as one line each.
+enum Control {
+    static func ask(_ method: String, _ path: String, body: Data = Data(), in directory: String) throws -> Data {
+        guard let answer = try askIfRunning(method, path, body: body, in: directory) else {
+            Console.error("drawbridge: \(ControlCall.Failure.notRunning(directory: directory))")
+            throw ExitCode(1)
+        }
+        return answer
+    }
+
+    /// Nil when no node is running there.
+    static func askIfRunning(_ method: String, _ path: String, body: Data, in directory: String) throws -> Data? {
+        let answer: (status: Int, body: Data)
+        do throws(ControlCall.Failure) {
+            answer = try ControlCall.ask(method, path, body: body, in: directory)
+        } catch {
+            if case .notRunning = error { return nil }
+            Console.error("drawbridge: \(error)")
+            throw ExitCode(1)
+        }
+        guard answer.status == 200 else {
+            Console.error("drawbridge: \(Problem.detail(answer.body) ?? "the node answered \(answer.status)")")
+            throw ExitCode(1)
+        }
+        return answer.body
+    }
+
+    /// RFC 9457: the sentence for people.
+    private struct Problem: Decodable {
+        let detail: String
+
+        static func detail(_ body: Data) -> String? {
+            do {
+                return try JSONDecoder().decode(Problem.self, from: body).detail
+            } catch {
+                return nil
+            }
+        }
+    }
+}

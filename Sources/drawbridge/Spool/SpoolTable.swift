@@ -1,0 +1,104 @@
+import BrokerServer
+import Foundation
+
+/// The overview of a spool for people: a few lines of facts, then a table.
+enum SpoolTable {
+    static func text(_ spool: SpoolOverview) -> String {
+        var lines: [String] = []
+        for notice in spool.notices { lines.append("warning: \(Plain.text(notice))") }
+        var state = spool.state
+        if let seconds = spool.failingSeconds { state += " for \(Plain.age(seconds))" }
+        if let reason = spool.reason { state += ": \(Plain.text(reason))" }
+        lines.append("state       \(state)")
+        lines.append("durability  \(spool.durability)")
+        lines.append(
+            "file        \(Plain.size(spool.fileBytes)), \(Plain.size(spool.freeBytes)) of it free; "
+                + "log \(Plain.size(spool.logBytes)); opened \(Plain.count(Int(clamping: spool.starts), "time"))"
+        )
+        let totals = spool.totals
+        lines.append(
+            "messages    \(totals.messages), \(Plain.size(totals.bytes))"
+                + (totals.oldestSeconds.map { ", oldest \(Plain.age($0))" } ?? "")
+        )
+        lines.append(
+            "waiting     \(totals.waiting) for \(Plain.count(totals.sessions, "session")) and \(Plain.count(totals.links, "link")); "
+                + "retained \(totals.retained)"
+        )
+        let counted = spool.sinceStart
+        lines.append(
+            "since start \(counted.commits) commits, \(counted.rowsWritten) rows written, \(counted.rowsElided) elided, "
+                + "\(counted.messagesDropped) messages dropped, \(counted.failures) failures, "
+                + "\(counted.damagedRows) damaged rows"
+        )
+        guard !spool.receivers.isEmpty else { return lines.joined(separator: "\n") }
+        lines.append("")
+        let rows = spool.receivers.map { receiver in
+            [
+                Plain.text(receiver.name), receiver.kind,
+                receiver.state ?? (receiver.connected ? "connected" : "away"),
+                String(receiver.depth), Plain.size(receiver.bytes), receiver.oldestSeconds.map(Plain.age) ?? "-",
+            ]
+        }
+        lines += columns([["NAME", "KIND", "STATE", "DEPTH", "BYTES", "OLDEST"]] + rows, rightAligned: [3, 4, 5])
+        let more = totals.sessions + totals.links - spool.receivers.count
+        if more > 0 { lines.append("... and \(more) more; --limit shows more of them") }
+        return lines.joined(separator: "\n")
+    }
+
+    static func columns(_ rows: [[String]], rightAligned: Set<Int>) -> [String] {
+        var widths: [Int] = []
+        for row in rows {
+            for (index, cell) in row.enumerated() {
+                if index == widths.count { widths.append(0) }
+                widths[index] = max(widths[index], cell.count)
+            }
+        }
+        return rows.map { row in
+            let cells = row.enumerated().map { index, cell in
+                let padding = String(repeating: " ", count: widths[index] - cell.count)
+                return rightAligned.contains(index) ? padding + cell : cell + padding
+            }
+            return cells.joined(separator: "  ").replacing(/[ ]+$/, with: "")
+        }
+    }
+}
+
+/// Numbers and names as people read them.
+enum Plain {
+    /// The units of the configuration: 1024 bytes are a KiB.
+    static func size(_ bytes: Int) -> String {
+        if bytes < 1024 { return "\(bytes) B" }
+        var value = Double(bytes) / 1024
+        for unit in ["KiB", "MiB", "GiB"] {
+            if value < 1024 { return String(format: "%.1f \(unit)", value) }
+            value /= 1024
+        }
+        return String(format: "%.1f TiB", value)
+    }
+
+    static func count(_ number: Int, _ noun: String) -> String { "\(number) \(noun)\(number == 1 ? "" : "s")" }
+
+    /// The two largest units.
+    static func age(_ seconds: Int) -> String {
+        switch seconds {
+        case ..<60: "\(seconds) s"
+        case ..<3_600: "\(seconds / 60) min \(seconds % 60) s"
+        case ..<86_400: "\(seconds / 3_600) h \(seconds % 3_600 / 60) min"
+        default: "\(seconds / 86_400) d \(seconds % 86_400 / 3_600) h"
+        }
+    }
+
+    /// Client ids come from the network: control characters would speak to the terminal.
+    static func text(_ text: String) -> String {
+        var plain = ""
+        for scalar in text.unicodeScalars {
+            let isControl =
+                switch scalar.properties.generalCategory {
+                case .control, .format, .lineSeparator, .paragraphSeparator: true
+                default: false
+                }
+            plain.unicodeScalars.append(isControl ? "\u{FFFD}" : scalar)
+        }
+        return plain
+    }
+}

@@ -1,0 +1,160 @@
+import BrokerCore
+import MQTTCodec
+import NIOCore
+import TestSupport
+import Testing
+
+/// Refused at routing, before anything is delivered; never acknowledged and dropped (promise 2).
+@Suite("Refusals")
+struct RefusalTests {
+    private static func site(_ settings: BrokerSettings = BrokerSettings()) -> (
+        broker: ShardHarness, durable: ScriptedPeer, clean: ScriptedPeer
+    ) {
+        let broker = ShardHarness(settings)
+        let durable = broker.connectsDurably("durable")
+        durable.sends(.subscribe(id: 1, filters: "t", qos: .exactlyOnce))
+        let clean = broker.connects("clean")
+        clean.sends(.subscribe(id: 1, filters: "#", qos: .exactlyOnce))
+        _ = (durable.takes(), clean.takes())
+        return (broker, durable, clean)
+    }
+
+    private static func tell(_ broker: ShardHarness, _ event: SpoolEvent) {
+        broker.perform { shard, now in shard.spoolReported([event], now: now) }
+    }
+
+    @Test("version 5 hears 0x97 for what would have to be stored, and nobody gets it")
+    func version5() {
+        let (broker, durable, clean) = Self.site()
+        let publisher = broker.connects("a")
+        Self.tell(broker, .refusing(.full))
+        publisher.sends(.publish(topic: "t", payload: "x", qos: .atLeastOnce, id: 1))
+        publisher.receives(.pubAck(id: 1, reason: .quotaExceeded))
+        publisher.sends(.publish(topic: "t", payload: "x", qos: .exactlyOnce, id: 2))
+        publisher.receives(.pubRec(id: 2, reason: .quotaExceeded))
+        durable.receivesNothing()
+        clean.receivesNothing()
+        Self.tell(broker, .refusing(nil))
+        publisher.sends(.publish(topic: "t", payload: "y", qos: .atLeastOnce, id: 1))
+        publisher.receives(.pubAck(id: 1))
+        #expect(durable.takesMessages().map(\.text) == ["y"])
+    }
+
+    @Test("what needs no room goes on: QoS 0, and receivers that are not durable")
+    func liveGoesOn() {
+        let (broker, durable, clean) = Self.site()
+        let publisher = broker.connects("a")
+        Self.tell(broker, .refusing(.sick))
+        publisher.sends(.publish(topic: "t", payload: "0"))
+        publisher.sends(.publish(topic: "else", payload: "1", qos: .atLeastOnce, id: 1))
+        publisher.receives(.pubAck(id: 1))
+        #expect(durable.takesMessages().map(\.text) == ["0"])
+        #expect(clean.takesMessages().map(\.text) == ["0", "1"])
+    }
+
+    @Test("a retained message of QoS 0 is delivered and not kept")
+    func retained() {
+        let (broker, _, clean) = Self.site()
+        Self.tell(broker, .refusing(.diskFull))
+        broker.connects("a").sends(.publish(topic: "t", payload: "x", isRetained: true))
+        #expect(clean.takesMessages().map(\.text) == ["x"])
+        #expect(broker.spool.retained == 0)
+    }
+
+    @Test("version 3 is slowed: its message waits, is stored when there is room, and what follows keeps its order")
+    func version3() {
+        let (broker, durable, _) = Self.site()
+        let publisher = broker.connects("a", .v3_1_1)
+        Self.tell(broker, .refusing(.full))
+        publisher.sends(.publish(topic: "t", payload: "1", qos: .atLeastOnce, id: 1))
+        publisher.receivesNothing()
+        durable.receivesNothing()
+        broker.advance(.seconds(20))
+        Self.tell(broker, .refusing(nil))
+        publisher.receives(.pubAck(id: 1))
+        publisher.sends(.publish(topic: "t", payload: "2", qos: .atLeastOnce, id: 2))
+        publisher.receives(.pubAck(id: 2))
+        #expect(durable.takesMessages().map(\.text) == ["1", "2"])
+        broker.advance(.seconds(60))
+        #expect(!publisher.isClosed)
+    }
+
+    @Test("a version 3 publisher without room for 30 s is closed, unacknowledged")
+    func version3Closed() {
+        let (broker, durable, _) = Self.site()
+        let publisher = broker.connects("a", .v3_1_1)
+        Self.tell(broker, .refusing(.full))
+        publisher.sends(.publish(topic: "t", payload: "1", qos: .exactlyOnce, id: 1))
+        broker.advance(.seconds(30))
+        #expect(publisher.isClosed)
+        publisher.receivesNothing()
+        Self.tell(broker, .refusing(nil))
+        durable.receivesNothing()
+    }
+
+    @Test("one full receiver refuses its own topics only")
+    func receiver() throws {
+        let (broker, durable, _) = Self.site()
+        let publisher = broker.connects("a")
+        let id = try #require(durable.connection.session?.receiver)
+        Self.tell(broker, .full(id, true))
+        publisher.sends(.publish(topic: "t", payload: "x", qos: .atLeastOnce, id: 1))
+        publisher.receives(.pubAck(id: 1, reason: .quotaExceeded))
+        publisher.sends(.publish(topic: "u", payload: "x", qos: .atLeastOnce, id: 2))
+        publisher.receives(.pubAck(id: 2))
+        Self.tell(broker, .full(id, false))
+        publisher.sends(.publish(topic: "t", payload: "y", qos: .atLeastOnce, id: 3))
+        publisher.receives(.pubAck(id: 3))
+        #expect(durable.takesMessages().map(\.text) == ["y"])
+    }
+
+    @Test("the gateway is told before it publishes")
+    func gateway() {
+        let (broker, _, clean) = Self.site()
+        func refusal(_ qos: QoS, _ topic: MQTTString) -> ReasonCode? {
+            var answer: ReasonCode?
+            broker.perform { shard, _ in
+                let request = GatewayPublish(topic: topic, payload: ByteBuffer(), qos: qos, isRetained: false)
+                answer = shard.refusal(of: request)
+            }
+            return answer
+        }
+        Self.tell(broker, .refusing(.full))
+        #expect(refusal(.atLeastOnce, "t") == .quotaExceeded)
+        #expect(refusal(.atMostOnce, "t") == nil)
+        #expect(refusal(.atLeastOnce, "u") == nil)
+        clean.receivesNothing()
+    }
+
+    @Test("mode off waits for no commit; a rule that says sync does")
+    func modes() throws {
+        var settings = BrokerSettings()
+        settings.durability = .off
+        settings.durabilityRules = [DurabilityRule(filter: try TopicFilter(validating: "t"), mode: .sync)]
+        let (broker, durable, _) = Self.site(settings)
+        durable.sends(.subscribe(id: 2, filters: "u", qos: .atLeastOnce))
+        _ = durable.takes()
+        broker.commitsAtOnce = false
+        let publisher = broker.connects("a")
+        publisher.sends(.publish(topic: "u", payload: "1", qos: .atLeastOnce, id: 1))
+        publisher.receives(.pubAck(id: 1))
+        publisher.sends(.publish(topic: "t", payload: "2", qos: .atLeastOnce, id: 2))
+        publisher.receivesNothing()
+        broker.commit()
+        publisher.receives(.pubAck(id: 2))
+        #expect(durable.takesMessages().map(\.text) == ["1", "2"])
+    }
+
+    @Test("mode sync with a rule that says off: those topics are acknowledged at once")
+    func ruleOff() throws {
+        var settings = BrokerSettings()
+        settings.durabilityRules = [DurabilityRule(filter: try TopicFilter(validating: "t"), mode: .off)]
+        let (broker, _, _) = Self.site(settings)
+        broker.commitsAtOnce = false
+        let publisher = broker.connects("a")
+        publisher.sends(.publish(topic: "t", payload: "1", qos: .atLeastOnce, id: 1))
+        publisher.receives(.pubAck(id: 1))
+        broker.settle()
+        #expect(broker.spool.rows == 1)
+    }
+}

@@ -1,0 +1,94 @@
+import BrokerCore
+import Foundation
+import MQTTCodec
+import NIOCore
+import Spool
+import Testing
+
+@Suite("Looking at a spool: survey, check, dump, compact")
+struct InspectionTests {
+    @Test("the survey of the file agrees with the queues in memory, whoever acknowledged what in which order")
+    func surveyAgreesWithDepths() throws {
+        let fixture = try SpoolFixture()
+        try fixture.commit(.session(alice, "alice"), .session(bob, "bob"))
+        var numbers = SystemRandomNumberGenerator()
+        for _ in 0..<60 {
+            let first = try fixture.commit(.message(to: alice, bob), .message(to: alice), .message(to: bob))
+            var records: [SpoolRecord] = []
+            for offset in 0..<3 where Bool.random(using: &numbers) {
+                let position = Position(first.number + UInt64(offset))
+                records.append(.acknowledged(Bool.random(using: &numbers) ? alice : bob, position))
+            }
+            if !records.isEmpty { try fixture.commit(records) }
+            let survey = try fixture.spool.survey()
+            #expect(survey.receivers.map(\.name) == ["alice", "bob"])
+            #expect(survey.receivers.map(\.depth) == [alice, bob].map { fixture.spool.depth(of: $0) })
+        }
+        let survey = try fixture.spool.survey()
+        #expect(survey.messages == Int(try fixture.sql("SELECT count(*) FROM message")))
+        let perMessage = MQTTString("room/1").count + "hello".utf8.count
+        for receiver in survey.receivers { #expect(receiver.bytes >= receiver.depth * perMessage) }
+        #expect(survey.bytes >= survey.messages * perMessage)
+        #expect(survey.oldest == Timestamp(microseconds: 7), "the time that the id begins with")
+    }
+
+    @Test("an empty spool has nothing that waits and no age")
+    func emptySurvey() throws {
+        let fixture = try SpoolFixture()
+        try fixture.commit(.session(alice))
+        let survey = try fixture.spool.survey()
+        #expect(survey.messages == 0 && survey.oldest == nil && survey.receivers.map(\.depth) == [0])
+    }
+
+    @Test("a spool in use is refused, and let go of when the tool ends")
+    func inUse() throws {
+        let fixture = try SpoolFixture()
+        #expect(throws: SpoolToolError.spool(.locked(path: fixture.folder, by: getpid()))) {
+            try SpoolFile(fixture.folder)
+        }
+        fixture.spool.close()
+        var tool: SpoolFile? = try SpoolFile(fixture.folder)
+        #expect(throws: SpoolError.locked(path: fixture.folder, by: getpid())) { try fixture.reopen() }
+        #expect(try tool?.check().damage == [])
+        tool = nil
+        try fixture.reopen()
+    }
+
+    @Test(
+        "a changed column of any kind is found, of a message and of a retained message",
+        arguments: [
+            "UPDATE message SET topic = 'other'", "UPDATE message SET qos = 0", "UPDATE message SET expiry = 5",
+            "UPDATE message SET receivers = x'ff'", "UPDATE message SET position = 90, checksum = checksum",
+            "UPDATE retained SET payload = x'00'", "UPDATE node SET next_position = 1", "DELETE FROM node",
+            "UPDATE receiver SET exceptions = x'ff'",
+        ])
+    func damage(_ change: String) throws {
+        let fixture = try SpoolFixture()
+        try fixture.commit(.session(alice), .message(to: alice), .retain(.sample()))
+        fixture.spool.close()
+        #expect(try SpoolFile(fixture.folder).check().damage == [])
+        _ = try fixture.sql(change)
+        #expect(try SpoolFile(fixture.folder).check().damage.isEmpty == false)
+    }
+
+    @Test("messages are shown in order, for one receiver if wanted, and without payload unless wanted")
+    func eachMessage() throws {
+        let fixture = try SpoolFixture()
+        try fixture.commit(.session(alice, "alice"), .session(bob, "bob"))
+        try fixture.commit(.message("one", to: alice, bob), .message("two", to: bob), .message("three", to: alice))
+        try fixture.commit(.acknowledged(bob, Position(1)))
+        fixture.spool.close()
+        func shown(_ receiver: String?, limit: Int = .max, payload: Bool = false) throws -> [DumpedMessage] {
+            var lines: [DumpedMessage] = []
+            let damaged = try SpoolFile(fixture.folder)
+                .eachMessage(for: receiver, limit: limit, includingPayload: payload) { lines.append($0) }
+            #expect(damaged == 0)
+            return lines
+        }
+        #expect(try shown(nil).map { $0.receivers.map(\.name) } == [["alice"], ["bob"], ["alice"]])
+        #expect(try shown("alice").map(\.position) == [1, 3])
+        #expect(try shown("bob", payload: true).map { String(decoding: $0.payload, as: UTF8.self) } == ["two"])
+        #expect(try shown(nil, limit: 2).map(\.payload) == [[], []])
+        #expect(try shown("nobody").isEmpty)
+    }
+}
