@@ -167,7 +167,6 @@ def test_a_failed_sync_is_not_taken_for_a_success_at_the_second_try(site):
     for failing in range(12):
         with Wire(site.node.port, f"writer {failing}", clean=True) as writer:
             first = sent
-            # On even rounds nobody reads, so the writer's handle is the last one when it is closed.
             site.power.break_disk(sync_fails_in=failing % 4, sync_fails_for=1)
             for number in range(1, 9):
                 writer.publish("stored/x", str(sent).encode(), 1, number)
