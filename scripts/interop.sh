@@ -7,6 +7,7 @@ cd "$(dirname "$0")/.."
 
 DRAWBRIDGE=${DRAWBRIDGE:-$("${SWIFT:-swift}" build --show-bin-path)/drawbridge}
 export DRAWBRIDGE
+export POWERCUT_SHIM=${POWERCUT_SHIM:-$PWD/.build/powercut.so} # made by the first test that needs it
 if [ ! -x "$DRAWBRIDGE" ]; then
     echo "interop: no binary at $DRAWBRIDGE; \`swift build\` makes it" >&2
     exit 1

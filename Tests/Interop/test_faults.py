@@ -50,7 +50,10 @@ class Site:
         with Wire(self.node.port, "absent") as absent:
             assert absent.session_present
             while until not in arrived:
-                packet = absent.read()
+                try:
+                    packet = absent.read(5)
+                except AssertionError:
+                    raise AssertionError(f"{until} does not come; what came is {arrived}") from None
                 if packet.kind == PUBLISH:
                     publication = absent.publication(packet)
                     arrived.append(publication.payload)
@@ -123,7 +126,7 @@ def test_live_delivery_goes_on_while_the_disk_is_sick(site, fault):
     with Wire(port, "viewer", clean=True) as viewer, Wire(port, "talker", clean=True) as talker:
         viewer.subscribe("live/#", 1)
         site.power.break_disk(**fault)
-        with Wire(port, "writer") as writer:  # makes it sick
+        with Wire(port, "writer", clean=True) as writer:  # makes it sick
             writer.publish("stored/x", b"held", 1, 1)
             eventually("the fault is met", lambda: site.power.count("failures") > 0)
             for number in range(50):
@@ -148,7 +151,7 @@ def test_health_says_that_the_disk_is_sick_and_that_it_is_well_again(site, fault
 
     assert is_well()
     site.power.break_disk(**fault)
-    with Wire(site.node.port, "writer") as writer:
+    with Wire(site.node.port, "writer", clean=True) as writer:
         writer.publish("stored/x", b"held", 1, 1)
         eventually(lambda: f"health says it: {site.health()}", lambda: not is_well(), 5)
         site.power.heal()
@@ -164,7 +167,6 @@ def test_a_failed_sync_is_not_taken_for_a_success_at_the_second_try(site):
     for failing in range(12):
         with Wire(site.node.port, f"writer {failing}", clean=True) as writer:
             first = sent
-            # On even rounds nobody reads, so the writer's handle is the last one when it is closed.
             site.power.break_disk(sync_fails_in=failing % 4, sync_fails_for=1)
             for number in range(1, 9):
                 writer.publish("stored/x", str(sent).encode(), 1, number)

@@ -31,6 +31,7 @@ final class SQLConnection {
 
     init(path: String, role: Role, mode: DurabilityMode = .sync) throws(SpoolError) {
         do {
+            if role == .writer { try WriteAheadLog.makeDurable(ofDatabase: path) }
             var configuration = Configuration()
             configuration.label = role == .writer ? "spool.writer" : "spool.reader"
             configuration.busyMode = .timeout(5)

@@ -7,7 +7,6 @@ import collections
 import struct
 
 from wire import (
-    CONNACK,
     DISCONNECT,
     PUBACK,
     PUBCOMP,
@@ -80,7 +79,8 @@ class Publisher(Actor):
         self.open = {}  # packet id -> [number, topic, payload, is released]; in order of sending
         self.acknowledged = set()
         self.sent = collections.defaultdict(list)  # topic -> [(number, payload)], for retained messages
-        self.resent = 0
+        self.resent = self.refused = 0
+        self.may_be_refused = False
 
     def connect(self):
         super().connect()
@@ -111,10 +111,15 @@ class Publisher(Actor):
             raise Finding(f"{self.name} got an unexpected {packet}")
         packet_id = packet_id_of(packet)
         reason = packet.body[2] if len(packet.body) > 2 else 0
+        entry = self.open.get(packet_id)
+        if reason == 0x97 and self.may_be_refused and packet.kind != PUBCOMP:
+            # It is ours again, and not sent again here: it may arrive or not.
+            self.refused += 1
+            self.open.pop(packet_id, None)
+            return
         # PUBCOMP 0x92: the first PUBREL did arrive, which "is not an error during recovery" (5: 3.7.2.1).
         if reason >= 0x80 and not (packet.kind == PUBCOMP and reason == 0x92):
             raise Finding(f"{self.name}: answer 0x{reason:02x} in packet type {packet.kind}")
-        entry = self.open.get(packet_id)
         if packet.kind == PUBACK or packet.kind == PUBREC:
             if entry is None:
                 raise Finding(f"{self.name}: an answer to {packet_id}, which is not open")
@@ -216,6 +221,3 @@ class Fickle(Actor):
             raise Finding(f"{self.name}: SUBACK {packet.body.hex()}")
         self.state[filter] = wanted
         self.changes += 1
-
-
-__all__ = ["Actor", "CONNACK", "Fickle", "Finding", "Publisher", "Subscriber"]

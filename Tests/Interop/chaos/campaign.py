@@ -15,6 +15,7 @@ import collections
 import pathlib
 import random
 import select
+import signal
 import sys
 import tempfile
 import time
@@ -28,9 +29,10 @@ from wire import PUBACK, PUBLISH, Gone, Wire  # noqa: E402
 
 
 class Campaign:
-    def __init__(self, folder, qos, seed, shim=None, say=print, is_lying=False):
-        """`is_lying`: the disk says "synced" and forgets nevertheless, to see whether the campaign finds it."""
-        self.is_lying = is_lying
+    def __init__(self, folder, qos, seed, shim=None, say=print, is_lying=False, fault_share=0.0):
+        """`fault_share`: the share of the rounds in which writes or syncs fail, or the disk is full, before the death.
+        `is_lying`: the disk says "synced" and forgets nevertheless, to see whether the campaign finds it."""
+        self.is_lying, self.fault_share = is_lying, fault_share
         self.dice, self.qos, self.seed, self.say = random.Random(f"{seed} {qos}"), qos, seed, say
         self.node = Drawbridge(folder, "node")
         self.power = Power(self.node.data, self.node.folder / "disk", shim)
@@ -51,6 +53,8 @@ class Campaign:
                 [(4, qos, False), (5, qos, False), (5, qos, True), (4, 3 - qos, True), (5, 2, False)]
             )
         ]
+        for publisher in (*self.publishers, *self.retainers):
+            publisher.may_be_refused = fault_share > 0
         self.fickle = [Fickle(port, f"f{version}", version, dice) for version in (4, 5)]
         self.actors = [*self.publishers, *self.retainers, *self.subscribers, *self.fickle]
         self.is_power_round = False
@@ -300,6 +304,17 @@ class Campaign:
         dice = self.dice
         self.is_power_round = number % 2 == 1
         self.power.break_disk(sync_delay_us=dice.choice([0, 0, 1000, 5000]), lies=int(self.is_lying))
+        if dice.random() < self.fault_share:
+            self.counts["faults"] += 1
+            self.power.break_disk(
+                **dice.choice(
+                    [
+                        dict(sync_fails_in=dice.randint(0, 60), sync_fails_for=dice.randint(1, 4)),
+                        dict(write_fails_in=dice.randint(0, 300), write_fails_for=dice.randint(1, 6)),
+                        dict(space=dice.randint(0, 200_000)),
+                    ]
+                )
+            )
         if dice.random() < 0.5:  # at a change of a file, rather than at a moment
             self.power.break_disk(dies_in=dice.randint(20, 1500))
         self.load(dice.uniform(0.1, 0.5))
@@ -341,7 +356,7 @@ class Campaign:
         c = self.counts
         return (
             f"QoS {self.qos}: {done} rounds in {time.monotonic() - began:.0f} s, {c['kills']} kills and"
-            f" {c['power cuts']} power cuts ({c['deaths in recovery']} in recovery,"
+            f" {c['power cuts']} power cuts ({c['deaths in recovery']} in recovery, {c['faults']} with a failing disk,"
             f" {c['sectors lost']} of {c['sectors at risk']} unsynced sectors lost), {c['messages']} acknowledged messages"
             f" ({c['resent']} resends), {c['deliveries']} deliveries ({c['duplicates at QoS 1']} again at QoS 1),"
             f" {c['subscriptions checked']} subscriptions and {c['retained checked']} retained values right,"
@@ -354,14 +369,20 @@ def main():
     parser.add_argument("--qos", type=int, choices=[1, 2], action="append")
     parser.add_argument("--rounds", type=int, default=200)
     parser.add_argument("--seed", type=int, default=int(time.time()))
+    parser.add_argument("--faults", type=float, default=0.0, metavar="SHARE", help="rounds with a failing disk, 0 to 1")
     parser.add_argument("--folder", help="keeps the data of a failing run there")
     options = parser.parse_args()
     print(f"seed {options.seed}", flush=True)
     status = 0
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # the node ends with us
+
+    def say(line):
+        print(line, flush=True)
+
     for qos in options.qos or [1, 2]:
         folder = pathlib.Path(options.folder or tempfile.mkdtemp(prefix="drawbridge-chaos-")) / f"qos{qos}"
         try:
-            Campaign(folder, qos, options.seed, say=lambda line: print(line, flush=True)).run(options.rounds)
+            Campaign(folder, qos, options.seed, say=say, fault_share=options.faults).run(options.rounds)
         except Finding as finding:
             status = 1
             print(f"FINDING: {finding}\ndata kept in {folder}", flush=True)

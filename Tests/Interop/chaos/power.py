@@ -47,7 +47,9 @@ def build_shim(target):
     source, target = FOLDER / "powercut.c", pathlib.Path(target)
     if not target.exists() or target.stat().st_mtime < source.stat().st_mtime:
         target.parent.mkdir(parents=True, exist_ok=True)
-        subprocess.run(["cc", "-shared", "-fPIC", "-O2", "-Wall", "-Wextra", "-o", target, source, "-ldl"], check=True)
+        fresh = target.with_name(f"{target.name}.{os.getpid()}")
+        subprocess.run(["cc", "-shared", "-fPIC", "-O2", "-Wall", "-Wextra", "-o", fresh, source, "-ldl"], check=True)
+        fresh.replace(target)
     return target
 
 

@@ -219,6 +219,18 @@ static int fails(int64_t *in, int64_t *for_) {
     return 1;
 }
 
+/* Reads from a file whatever its descriptor is open for. */
+static ssize_t read_there(int fd, void *bytes, size_t count, off_t offset) {
+    if ((fcntl(fd, F_GETFL) & O_ACCMODE) != O_WRONLY) return pread(fd, bytes, count, offset);
+    REAL(open);
+    char link[64];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    int reader = real_open(link, O_RDONLY | O_CLOEXEC);
+    ssize_t got = reader < 0 ? -1 : pread(reader, bytes, count, offset);
+    if (reader >= 0) close(reader);
+    return got;
+}
+
 /* Says what is about to be overwritten; returns how much may be written, or -1. */
 static ssize_t before_write(uint64_t inode, int fd, const struct stat *what, off_t offset, size_t count) {
     control->writes++;
@@ -240,12 +252,7 @@ static ssize_t before_write(uint64_t inode, int fd, const struct stat *what, off
     if (!old) give_up("no memory");
     if (offset < what->st_size) {
         int64_t there = what->st_size - offset;
-        char link[64];
-        REAL(open);
-        snprintf(link, sizeof link, "/proc/self/fd/%d", fd); /* the descriptor may be for writing only */
-        int reader = (fcntl(fd, F_GETFL) & O_ACCMODE) == O_WRONLY ? real_open(link, O_RDONLY | O_CLOEXEC) : fd;
-        ssize_t got = pread(reader, old, there < (int64_t)count ? (size_t)there : count, offset);
-        if (reader != fd) close(reader);
+        ssize_t got = read_there(fd, old, there < (int64_t)count ? (size_t)there : count, offset);
         if (got < 0) give_up("what is overwritten cannot be read");
         length = got;
     }
@@ -366,7 +373,7 @@ int ftruncate(int fd, off_t size) {
         step();
         size_t length = size < what.st_size ? what.st_size - size : 0;
         char *old = malloc(length ? length : 1);
-        if (!old || (length && pread(fd, old, length, size) != (ssize_t)length)) give_up("what is cut off cannot be read");
+        if (!old || (length && read_there(fd, old, length, size) != (ssize_t)length)) give_up("what is cut off cannot be read");
         note(TRUNCATE, inode, size, 0, what.st_size, size, old, length);
         free(old);
     }
