@@ -60,9 +60,12 @@ package struct NodeHealth: Sendable, Equatable {
 
     package var connections: Int
     package var links: [Link]
+    /// Why the spool stores nothing at the moment; nil when all is well.
+    package var spoolTrouble: String?
 
-    package init(connections: Int, links: [Link]) {
+    package init(connections: Int, links: [Link], spoolTrouble: String? = nil) {
         self.connections = connections
         self.links = links
+        self.spoolTrouble = spoolTrouble
     }
 }

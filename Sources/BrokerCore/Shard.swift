@@ -40,7 +40,7 @@ package final class Shard {
     package internal(set) var counters = Counters()
     var isDraining = false
     /// Why the spool takes no new messages; nil when it does.
-    var spoolRefusal: SpoolRefusal?
+    package internal(set) var spoolRefusal: SpoolRefusal?
     /// Receivers that refuse.
     var fullReceivers = 0
     /// Connections whose `stalled` message waits for room.

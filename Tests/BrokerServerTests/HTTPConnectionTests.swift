@@ -20,7 +20,15 @@ struct HTTPConnectionTests {
             #expect(answer.status == 200)
             #expect(
                 answer.body == """
-                    {"status":"ok","connections":3,"links":[{"name":"hub","state":"live","queued":7}]}
+                    {"status":"ok","spool":{"status":"ok"},"connections":3,"links":[{"name":"hub","state":"live","queued":7}]}
+
+                    """
+            )
+            let sick = HealthRoute.answer(NodeHealth(connections: 0, links: [], spoolTrouble: "the disk is full"))
+            #expect(sick.status == .serviceUnavailable)
+            #expect(
+                String(buffer: sick.body) == """
+                    {"status":"sick","spool":{"status":"sick","reason":"the disk is full"},"connections":0,"links":[]}
 
                     """
             )

@@ -143,7 +143,6 @@ def test_live_delivery_goes_on_while_the_disk_is_sick(site, fault):
 
 
 @every_fault
-@pytest.mark.xfail(reason="/healthz does not speak of the spool yet", strict=False)
 def test_health_says_that_the_disk_is_sick_and_that_it_is_well_again(site, fault):
     def is_well():
         status, body = site.health()

@@ -5,10 +5,15 @@ import MQTTCodec
 package enum HealthRoute {
     package static let path = "/healthz"
 
+    /// 200 when all is well, 503 when nothing can be stored: what needs no storing goes on then.
     package static func answer(_ health: NodeHealth) -> HTTPAnswer {
         var json = JSONText()
         json.object { json in
-            json.member("status", "ok")
+            json.member("status", health.spoolTrouble == nil ? "ok" : "sick")
+            json.object("spool") { json in
+                json.member("status", health.spoolTrouble == nil ? "ok" : "sick")
+                if let trouble = health.spoolTrouble { json.member("reason", trouble) }
+            }
             json.member("connections", health.connections)
             json.array("links") { json in
                 for link in health.links {
@@ -20,6 +25,6 @@ package enum HealthRoute {
                 }
             }
         }
-        return .json(json)
+        return .json(json, status: health.spoolTrouble == nil ? .ok : .serviceUnavailable)
     }
 }

@@ -204,8 +204,14 @@ final class ShardRunner {
                     state: link.state.rawValue,
                     queued: spool.depth(of: link.receiver)
                 )
-            }
+            },
+            spoolTrouble: spoolTrouble
         )
+    }
+
+    private var spoolTrouble: String? {
+        if case .failing(_, let reason) = spool.state { return reason }
+        return shard.spoolRefusal.map { "\($0)" }
     }
 
     /// Who of the durable receivers is there.
