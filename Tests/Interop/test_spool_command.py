@@ -224,7 +224,7 @@ def test_check_counts_and_says_ok(filled):
     assert filled.stop() == 0
     result = run("spool", "check", filled.data)
     assert result.returncode == 0, result
-    counts = dict(line.rsplit(None, 1) for line in result.stdout.splitlines()[:8])
+    counts = dict(line.rsplit(None, 1) for line in result.stdout.splitlines()[:10])
     assert (counts["messages"], counts["deliveries that wait"]) == ("40", "60")
     assert (counts["sessions"], counts["links"], counts["subscriptions"]) == ("2", "1", "2")
     assert said(result)[-1] == f"{spool_file(filled)}: ok"
@@ -454,5 +454,5 @@ def test_a_lost_or_foreign_spool_is_told(filled):
     assert filled.stop() == 0
     spool_file(filled).unlink()
     filled.restart()
-    (notice,) = overview(filled)["notices"]
-    assert "is gone" in notice
+    notices = overview(filled)["notices"]
+    assert any("is gone" in notice for notice in notices) and len(notices) <= 2, notices

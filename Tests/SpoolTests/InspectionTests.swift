@@ -60,11 +60,12 @@ struct InspectionTests {
             "UPDATE message SET topic = 'other'", "UPDATE message SET qos = 0", "UPDATE message SET expiry = 5",
             "UPDATE message SET receivers = x'ff'", "UPDATE message SET position = 90, checksum = checksum",
             "UPDATE retained SET payload = x'00'", "UPDATE node SET next_position = 1", "DELETE FROM node",
-            "UPDATE receiver SET exceptions = x'ff'",
+            "UPDATE receiver SET exceptions = x'ff'", "UPDATE will SET delay = 9",
         ])
     func damage(_ change: String) throws {
         let fixture = try SpoolFixture()
-        try fixture.commit(.session(alice), .message(to: alice), .retain(.sample()))
+        let will = WillRecord(clientID: "client", message: .sample(), delay: 0)
+        try fixture.commit(.session(alice), .message(to: alice), .retain(.sample()), .will(will))
         fixture.spool.close()
         #expect(try SpoolFile(fixture.folder).check().damage == [])
         _ = try fixture.sql(change)

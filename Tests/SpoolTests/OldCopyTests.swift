@@ -69,6 +69,7 @@ struct OldCopyTests {
         try FileManager.default.removeItem(atPath: one.folder + "/spool.sqlite")
         try one.reopen()
         #expect(one.spool.notices.count == 1 && one.spool.notices[0].contains("is gone"))
+        #expect(one.spool.quarantine?.description.contains("is gone") == true)
     }
 
     @Test(

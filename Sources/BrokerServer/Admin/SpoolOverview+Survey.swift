@@ -24,7 +24,14 @@ extension SpoolOverview {
             self.reason = reason
             failingSeconds = age(since)
         }
-        notices = spool.notices
+        refusing = spool.refusal.map { refusal in
+            switch refusal {
+            case .full: "full"
+            case .diskFull: "disk full"
+            case .sick: "sick"
+            }
+        }
+        notices = (spool.quarantine.map { [$0.description] } ?? []) + spool.notices
         durability =
             switch spool.durability["synchronous"] {
             case "0": "off"

@@ -45,6 +45,8 @@ package struct SpoolOverview: Codable, Sendable, Equatable {
     package var state: String
     package var reason: String?
     package var failingSeconds: Int?
+    /// Why new messages are refused: "full", "disk full" or "sick"; nil when they are taken.
+    package var refusing: String?
     /// What the operator must know about how this spool came here.
     package var notices: [String]
     /// "sync", "normal" or "off".

@@ -42,6 +42,12 @@ extension SpoolFile {
                 try Self.count("QoS 2 exchanges of senders", "inbound", connection, &check)
                 try Self.count("QoS 2 exchanges of receivers", "outbound", connection, &check)
             }
+            // Schema 2 brought both.
+            guard check.schema >= 2 else { return }
+            check.part("the wills") { (check) throws(SpoolError) in try Self.checkWills(connection, &check) }
+            check.part("what was set aside") { (check) throws(SpoolError) in
+                try Self.count("set aside", "aside", connection, &check)
+            }
         }
         return check
     }
@@ -121,6 +127,23 @@ extension SpoolFile {
             check.damage.append("\(damaged - SpoolCheck.listedMax) more retained messages that are damaged")
         }
         check.counts.append(("retained messages", count))
+    }
+
+    private static func checkWills(_ connection: SQLConnection, _ check: inout SpoolCheck) throws(SpoolError) {
+        let rows = try connection.prepare(
+            """
+            SELECT client_id, id, topic, payload, qos, flags, properties, expiry, delay, checksum FROM will
+            ORDER BY client_id
+            """
+        )
+        defer { rows.reset() }
+        var row = MessageRow()
+        var count = 0
+        while try rows.step() {
+            count += 1
+            if row.decodeWill(rows) == nil { check.damage.append("will \(count): its checksum or form is wrong") }
+        }
+        check.counts.append(("wills", count))
     }
 
     private static func count(

@@ -9,6 +9,7 @@ enum SpoolTable {
         var state = spool.state
         if let seconds = spool.failingSeconds { state += " for \(Plain.age(seconds))" }
         if let reason = spool.reason { state += ": \(Plain.text(reason))" }
+        if let refusing = spool.refusing { state += "; new messages are refused: \(refusing)" }
         lines.append("state       \(state)")
         lines.append("durability  \(spool.durability)")
         lines.append(
