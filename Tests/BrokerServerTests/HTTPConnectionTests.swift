@@ -3,6 +3,7 @@ import BrokerServer
 import Logging
 import NIOCore
 import NIOEmbedded
+import NIOHTTP1
 import Testing
 
 @Suite("HTTP connections")

@@ -1,5 +1,6 @@
 package import BrokerCore
 import MQTTCodec
+import NIOHTTP1
 
 /// `GET /healthz`: is the node alive, and what are its links doing.
 package enum HealthRoute {
