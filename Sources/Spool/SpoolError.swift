@@ -48,7 +48,7 @@ extension SpoolError: CustomStringConvertible {
         case .pragma(let name, let found, let wanted):
             "SQLite has \(name) = \(found) where \(wanted) is needed; put the spool on a local file system"
         case .io(let code, let context):
-            "SQLite error \(code) while \(context); check the disk: space, health and mount"
+            "the spool cannot use its disk: SQLite error \(code) while \(context); check its space, health and mount"
         }
     }
 }

@@ -19,7 +19,7 @@ struct LogLines: LogHandler {
 
     func log(event: LogEvent) {
         let all = metadata.merging(event.metadata ?? [:]) { _, new in new }.sorted { $0.key < $1.key }
-        let time = Date().formatted(.iso8601.time(includingFractionalSeconds: true))
+        let time = Date().formatted(Date.ISO8601FormatStyle(includingFractionalSeconds: true))
         var line: String
         if isJSON {
             var fields: [String: String] = ["time": time, "level": event.level.rawValue, "message": "\(event.message)"]
