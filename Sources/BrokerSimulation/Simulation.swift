@@ -23,7 +23,8 @@ package final class Simulation {
     private(set) var nodes: [SimulatedNode] = []
     private(set) var clients: [SimulatedClient] = []
     var ledger = Ledger()
-    private var log = Trace()
+    private var log: Trace
+    private var steps = 0
     private var failures: [String] = []
     private var queue = EventQueue()
     private var wallOffset: Int64 = 1_700_000_000_000_000
@@ -36,6 +37,7 @@ package final class Simulation {
         self.seed = seed
         self.options = options
         self.random = RandomSource(seed: seed)
+        self.log = Trace(keepsLines: options.keepsTrace)
         self.plan = FaultPlan(options, &random)
         for index in 0..<options.nodes { nodes.append(SimulatedNode(index: index, self)) }
         for index in 0..<options.clients {
@@ -77,9 +79,15 @@ package final class Simulation {
             quietSince = since
             return self.clock - since >= UInt64(self.options.quietMilliseconds) * 1_000_000
         }
-        judge()
+        if wasStopped {
+            trace("stopped after \(steps) steps")
+        } else {
+            judge()
+        }
         let report = SimulationReport(
             seed: seed,
+            steps: steps,
+            wasStopped: wasStopped,
             digest: log.digest,
             failures: failures,
             published: ledger.published.count,
@@ -94,13 +102,17 @@ package final class Simulation {
     }
 
     private func run(until end: UInt64, or isDone: () -> Bool) {
-        while let at = queue.nextAt, at <= end, !isDone(), failures.count < Self.failuresMax {
+        while let at = queue.nextAt, at <= end, !isDone(), !isOver {
             guard let event = queue.pop() else { break }
             clock = max(clock, at)
+            steps += 1
             event.body()
         }
-        if failures.count < Self.failuresMax, queue.nextAt.map({ $0 > end }) ?? true { clock = max(clock, end) }
+        if !isOver, queue.nextAt.map({ $0 > end }) ?? true { clock = max(clock, end) }
     }
+
+    private var wasStopped: Bool { options.stepsMax.map { steps >= $0 } ?? false }
+    private var isOver: Bool { wasStopped || failures.count >= Self.failuresMax }
 
     // MARK: - What everyone needs
 

@@ -20,6 +20,10 @@ package struct SimulationOptions: Sendable {
     package var liesAboutCommits = false
     /// What links speak; version 3.1.1 with the bridge bit.
     package var linkVersion = ProtocolVersion.v5
+    /// The run stops after so many steps, and is judged by what happened until then.
+    package var stepsMax: Int?
+    /// Whether the report holds the lines of the trace and not only their digest.
+    package var keepsTrace = false
     package var settings = BrokerSettings()
 
     package init() { settings.inflightMax = 8 }

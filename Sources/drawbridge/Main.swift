@@ -8,7 +8,7 @@ struct Drawbridge: AsyncParsableCommand {
         abstract: "MQTT edge gateway and broker bridge.",
         discussion: "Without a subcommand it runs: MQTT on port 1883, WebSocket, HTTP and the chat page on port 8083.",
         version: Version.text,
-        subcommands: [RunCommand.self, CheckCommand.self, VersionCommand.self],
+        subcommands: [RunCommand.self, CheckCommand.self, SimulateCommand.self, VersionCommand.self],
         defaultSubcommand: RunCommand.self
     )
 }

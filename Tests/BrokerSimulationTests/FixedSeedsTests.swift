@@ -23,9 +23,11 @@ import Testing
     }
 
     private static func expectPromisesHold(_ seed: UInt64) {
-        let report = Simulation(seed: seed).run()
+        var options = SimulationOptions(seed: seed)
+        options.keepsTrace = Environment.number("DRAWBRIDGE_TRACE") != nil
+        let report = Simulation(seed: seed, options: options).run()
         guard !report.failures.isEmpty else { return }
-        if Environment.number("DRAWBRIDGE_TRACE") != nil { for line in report.trace.lines { print(line) } }
+        for line in report.trace.lines { print(line) }
         Issue.record("\(report)")
     }
 }
