@@ -37,6 +37,8 @@ package struct BrokerSettings: Sendable {
     package var pageMessagesMax = 256
     package var pageBytesMax = 1 << 20
     package var links: [LinkSettings] = []
+    /// Whether `Outbox.ledger` says what became of every message: for tests, costs an allocation a message.
+    package var keepsLedger = false
 
     package init() {}
 }

@@ -1,3 +1,4 @@
+import DequeModule
 package import MQTTCodec
 import NIOCore
 
@@ -364,6 +365,7 @@ extension Shard {
         session.replayTimer = nil
         for filter in session.subscriptions.keys { router.tree.remove(filter, slot: session.slot) }
         session.subscriptions.removeAll()
+        if settings.keepsLedger { for queued in session.queue { book(.discarded, session, queued.message) } }
         session.queue.removeAll()
         session.replay.removeAll()
         session.page.removeAll()
@@ -372,6 +374,7 @@ extension Shard {
         if let receiver = session.receiver {
             receivers[receiver] = nil
             store(.receiverGone(receiver))
+            book(.discarded, session, nil)
         }
     }
 
