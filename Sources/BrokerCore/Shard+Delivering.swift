@@ -377,10 +377,23 @@ extension Shard {
         }
     }
 
-    /// Exchanges whose message is no longer in the spool (dropped by its queue) have nothing to be sent again.
+    /// Exchanges whose message is no longer in the spool (dropped by its queue) have nothing to be sent again. A
+    /// QoS 2 PUBLISH that may have been sent is released all the same: a receiver that has it would keep the identifier
+    /// for ever, and take the next message under it for this one.
     private func forgetVanished(_ session: Session) {
-        for entry in session.window.all where entry.needsResend && entry.position <= session.cursor {
-            settle(entry, of: session, as: .dropped)
+        for var entry in session.window.all where entry.needsResend && entry.position <= session.cursor {
+            guard entry.state == .published2, let receiver = session.receiver, let connection = session.connection
+            else {
+                settle(entry, of: session, as: .dropped)
+                continue
+            }
+            entry.state = .released2
+            entry.needsResend = false
+            store(.outboundRelease(receiver, packetID: entry.packetID, entry.position))
+            book(.dropped, session, nil, at: entry.position)
+            entry.ticket = ticket
+            session.window.update(entry)
+            answer(.pubRel(PublishAck(packetID: entry.packetID)), on: connection, after: ticket)
         }
     }
 

@@ -1,3 +1,5 @@
+import MQTTCodec
+
 /// What is bounded, looked at from outside: the simulation asks after every turn.
 extension Shard {
     /// The first thing that is above its limit, in words; nil when everything is within.
@@ -23,7 +25,9 @@ extension Shard {
         if session.inbound.count > settings.awaitingReleaseMax { return "\(session.inbound.count) unreleased" }
         if session.subscriptions.count > settings.subscriptionsMax { return "too many subscriptions" }
         guard let connection = session.connection else { return nil }
-        if session.inflight > connection.inflightMax { return "\(session.inflight) in flight" }
+        // A session that comes back sends all its PUBRELs at once: only PUBLISH is counted by Receive Maximum.
+        let published = session.window.all.count { !$0.needsResend && $0.state != .released2 }
+        if published > connection.inflightMax { return "\(published) in flight" }
         if session.link == nil, connection.version == .v5, connection.unanswered > Int(settings.receiveMaximum) {
             return "\(connection.unanswered) unanswered"
         }
