@@ -9,6 +9,8 @@ package struct SimulationReport: Sendable, CustomStringConvertible {
     package let published: Int
     package let arrived: Int
     package let virtualMilliseconds: UInt64
+    /// Of all nodes together.
+    package let ledger: LedgerSum
     package let plan: String
     package let cast: String
     package let trace: Trace
@@ -24,6 +26,7 @@ package struct SimulationReport: Sendable, CustomStringConvertible {
             "seed \(seed): \(verdict), \(published) messages published, \(arrived) arrivals, "
                 + "\(virtualMilliseconds) ms of virtual time in \(steps) steps, digest \(String(digest, radix: 16))"
         ]
+        lines.append("  \(ledger)")
         lines += failures.map { "  " + $0 }
         lines += ["  who took part:", cast, "  what broke:", plan]
         let limit = wasStopped ? " --steps \(steps)" : ""

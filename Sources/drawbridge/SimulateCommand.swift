@@ -99,6 +99,7 @@ private struct CampaignProgress {
     private(set) var findings = 0
     private var published = 0
     private var arrived = 0
+    private var ledger = LedgerSum()
 
     init(total: UInt64) { self.total = total }
 
@@ -106,6 +107,7 @@ private struct CampaignProgress {
         done += 1
         published += report.published
         arrived += report.arrived
+        ledger += report.ledger
         if !report.failures.isEmpty {
             findings += 1
             if isTerminal { Console.error("") }
@@ -127,6 +129,7 @@ private struct CampaignProgress {
             """
             \(done) seeds in \(Self.clock(seconds)), \(rate) a second: \(published) messages published, \(arrived) \
             arrivals, \(findings) findings, digest \(String(digest, radix: 16))
+            \(ledger)
             """
         )
     }
