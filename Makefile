@@ -2,7 +2,7 @@
 # `make` alone lists them: a line is a target with a `##` comment.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format release bench interop sanitize chaos clean
+.PHONY: help run test lint format release bench interop sanitize chaos simulate clean
 
 SWIFT ?= swift
 
@@ -49,6 +49,14 @@ chaos: ## Crash tests: kill -9 and power cuts, 200 rounds at QoS 1 and 200 at Qo
 	@scripts/setup.sh test
 	@$(SWIFT) build --product drawbridge
 	@scripts/chaos.sh $(ARGS)
+
+SEEDS ?= 20000
+FIRST ?= 1
+simulate: ## Run whole sites from SEEDS=20000 seeds, from FIRST=1 on (release build; JOBS=n runs at a time)
+	@scripts/setup.sh run
+	@$(SWIFT) build -c release --product drawbridge
+	@"$$($(SWIFT) build -c release --show-bin-path)/drawbridge" simulate --first $(FIRST) --seeds $(SEEDS) \
+		--jobs $(or $(JOBS),0) $(ARGS)
 
 clean: ## Remove everything that was built, the Python tools included
 	@rm -rf .build .build-venv .build-thread .build-address

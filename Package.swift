@@ -84,7 +84,7 @@ let package = Package(
         .executableTarget(
             name: "drawbridge",
             dependencies: [
-                "BrokerServer", "Spool", nioCore, logging,
+                "BrokerServer", "BrokerSimulation", "Spool", nioCore, logging,
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: settings

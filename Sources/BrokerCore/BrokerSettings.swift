@@ -40,6 +40,8 @@ package struct BrokerSettings: Sendable {
     package var durability = DurabilityMode.sync
     /// The first rule that matches a topic decides.
     package var durabilityRules: [DurabilityRule] = []
+    /// Whether `Outbox.ledger` says what became of every message: for tests, costs an allocation a message.
+    package var keepsLedger = false
 
     package init() {}
 }

@@ -15,12 +15,14 @@ package struct Outbox {
     package var receipts: [Receipt] = []
     package var dials: [Dial] = []
     package var notices: [Notice] = []
+    /// Empty unless `BrokerSettings.keepsLedger`; the runner of a test takes the lines with the records of their turn.
+    package var ledger: [LedgerLine] = []
 
     package init() {}
 
     package var isEmpty: Bool {
         records.isEmpty && loads.isEmpty && touched.isEmpty && closes.isEmpty && resumed.isEmpty && receipts.isEmpty
-            && dials.isEmpty && notices.isEmpty
+            && dials.isEmpty && notices.isEmpty && ledger.isEmpty
     }
 
     /// Everything is performed; the buffers stay.

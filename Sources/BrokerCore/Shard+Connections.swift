@@ -1,3 +1,4 @@
+import DequeModule
 package import MQTTCodec
 import NIOCore
 
@@ -367,6 +368,7 @@ extension Shard {
         session.replayTimer = nil
         for filter in session.subscriptions.keys { router.tree.remove(filter, slot: session.slot) }
         session.subscriptions.removeAll()
+        if settings.keepsLedger { for queued in session.queue { book(.discarded, session, queued.message) } }
         session.queue.removeAll()
         session.replay.removeAll()
         session.page.removeAll()
@@ -376,6 +378,7 @@ extension Shard {
             receivers[receiver] = nil
             if session.isFull { fullReceivers -= 1 }
             store(.receiverGone(receiver))
+            book(.discarded, session, nil)
         }
     }
 

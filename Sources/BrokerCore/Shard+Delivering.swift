@@ -20,14 +20,16 @@ extension Shard {
             guard let connection = session.connection, connection.isOpen, connection.isWritable, !isFull(connection)
             else {
                 counters.qos0Dropped &+= 1
+                book(.dropped, session, message())
                 return
             }
             if session.link != nil {
                 return sendUpstream(message(), session, delivery, on: connection, now)
             }
-            guard fits(&encoder, delivery, connection) else { return }
+            guard fits(&encoder, delivery, connection) else { return book(.tooLarge, session, message()) }
             touch(connection)
             counters.sent &+= 1
+            book(.delivered, session, message())
             encoder.append(
                 to: &connection.out,
                 version: connection.version,
@@ -38,12 +40,15 @@ extension Shard {
             )
             return
         }
-        guard !session.isEnded else { return }
+        guard !session.isEnded else { return book(.discarded, session, message()) }
         if session.queue.isEmpty, session.room > 0, let connection = session.connection {
-            guard fits(&encoder, delivery, connection) else { return }
-            guard let id = session.window.add(delivery.qos.publishedState, position: .zero) else { return }
+            guard fits(&encoder, delivery, connection) else { return book(.tooLarge, session, message()) }
+            guard let id = session.window.add(delivery.qos.publishedState, position: .zero) else {
+                return book(.dropped, session, message())
+            }
             touch(connection)
             counters.sent &+= 1
+            book(.delivered, session, message())
             encoder.append(
                 to: &connection.out,
                 version: connection.version,
@@ -92,6 +97,7 @@ extension Shard {
         {
             session.queueBytes -= oldest.bytes
             counters.queueDropped &+= 1
+            book(.dropped, session, oldest.message)
         }
     }
 
@@ -116,7 +122,11 @@ extension Shard {
             payload: stored.message.payload,
             properties: properties(of: stored.message, now)
         )
-        for (session, delivery) in stored.transient where !session.isEnded {
+        for (session, delivery) in stored.transient {
+            guard !session.isEnded else {
+                book(.discarded, session, stored.message)
+                continue
+            }
             deliver(delivery, to: session, &encoder, now) { stored.message }
         }
     }
@@ -130,11 +140,11 @@ extension Shard {
         if let expiry = message.expiry, expiry <= now.wall {
             // [5:MQTT-3.3.2-5]
             counters.expired &+= 1
-            return acknowledge(session, position)
+            return acknowledge(session, position, as: .expired)
         }
         guard packetFits(message, delivery, session, connection, now) else {
             counters.tooLarge &+= 1
-            return acknowledge(session, position)
+            return acknowledge(session, position, as: .tooLarge)
         }
         // The upstream had nothing to settle until now.
         if let link = session.link, session.inflight == 0 { link.progressedAt = now.instant }
@@ -252,8 +262,9 @@ extension Shard {
         let delivery = Delivery(receiver: receiver, qos: delivery.qos, isRetained: delivery.isRetained)
         guard packetFits(message, delivery, session, connection, now) else {
             counters.tooLarge &+= 1
-            return
+            return book(.tooLarge, session, message)
         }
+        book(.delivered, session, message)
         write(message, delivery, session, packetID: 0, isDuplicate: false, on: connection, now)
     }
 
@@ -328,6 +339,7 @@ extension Shard {
             session.queueBytes -= next.bytes
             if let expiry = next.message.expiry, expiry <= now.wall {
                 counters.expired &+= 1
+                book(.expired, session, next.message)
                 continue
             }
             let delivery = Delivery(
@@ -338,9 +350,13 @@ extension Shard {
             )
             guard packetFits(next.message, delivery, session, connection, now) else {
                 counters.tooLarge &+= 1
+                book(.tooLarge, session, next.message)
                 continue
             }
-            guard let id = session.window.add(next.qos.publishedState, position: .zero) else { return }
+            guard let id = session.window.add(next.qos.publishedState, position: .zero) else {
+                return book(.dropped, session, next.message)
+            }
+            book(.delivered, session, next.message)
             write(next.message, delivery, session, packetID: id, isDuplicate: false, on: connection, now)
         }
     }
@@ -361,10 +377,23 @@ extension Shard {
         }
     }
 
-    /// Exchanges whose message is no longer in the spool (dropped by its queue) have nothing to be sent again.
+    /// Exchanges whose message is no longer in the spool (dropped by its queue) have nothing to be sent again. A
+    /// QoS 2 PUBLISH that may have been sent is released all the same: a receiver that has it would keep the identifier
+    /// for ever, and take the next message under it for this one.
     private func forgetVanished(_ session: Session) {
-        for entry in session.window.all where entry.needsResend && entry.position <= session.cursor {
-            settle(entry, of: session)
+        for var entry in session.window.all where entry.needsResend && entry.position <= session.cursor {
+            guard entry.state == .published2, let receiver = session.receiver, let connection = session.connection
+            else {
+                settle(entry, of: session, as: .dropped)
+                continue
+            }
+            entry.state = .released2
+            entry.needsResend = false
+            store(.outboundRelease(receiver, packetID: entry.packetID, entry.position))
+            book(.dropped, session, nil, at: entry.position)
+            entry.ticket = ticket
+            session.window.update(entry)
+            answer(.pubRel(PublishAck(packetID: entry.packetID)), on: connection, after: ticket)
         }
     }
 
@@ -395,6 +424,7 @@ extension Shard {
                 room -= 1
             }
             session.replay[0].done += 1
+            book(.replayed, session, message, qos, isRetained: true, next.subscriptionIdentifiers)
             if let receiver = session.receiver, qos > .atMostOnce {
                 let delivery = Delivery(
                     receiver: receiver,

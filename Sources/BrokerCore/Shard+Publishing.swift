@@ -254,6 +254,7 @@ extension Shard {
                 isRetained = rule.retains(publication.isRetained)
             }
             result.matched += 1
+            book(.routed, session, message(), qos, isRetained: isRetained, target.subscriptionIdentifiers)
             if let receiver = session.receiver, qos > .atMostOnce {
                 durable.append(
                     (
@@ -381,6 +382,7 @@ extension Shard {
             entry.needsResend = false
             if let receiver = session.receiver {
                 store(.outboundRelease(receiver, packetID: ack.packetID, entry.position))
+                book(.delivered, session, nil, at: entry.position)
                 entry.ticket = ticket
             }
             session.window.update(entry)
@@ -397,15 +399,16 @@ extension Shard {
     }
 
     /// The exchange is over: its identifier is free, its message done.
-    func settle(_ entry: PacketWindow.Entry, of session: Session) {
+    func settle(_ entry: PacketWindow.Entry, of session: Session, as outcome: LedgerLine.Entry = .delivered) {
         session.window.remove(entry.packetID)
         guard let receiver = session.receiver else { return }
         if entry.state != .published1 { store(.outboundComplete(receiver, packetID: entry.packetID)) }
-        if entry.state != .released2 { acknowledge(session, entry.position) }
+        if entry.state != .released2 { acknowledge(session, entry.position, as: outcome) }
     }
 
-    func acknowledge(_ session: Session, _ position: Position) {
+    func acknowledge(_ session: Session, _ position: Position, as outcome: LedgerLine.Entry = .delivered) {
         guard let receiver = session.receiver, position > .zero else { return }
+        book(outcome, session, nil, at: position)
         store(.acknowledged(receiver, position))
     }
 

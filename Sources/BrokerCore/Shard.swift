@@ -77,7 +77,24 @@ package final class Shard {
         for (offset, message) in batch.enumerated() {
             var message = message
             message.position = Position(first.number &+ UInt64(offset))
-            for (session, _) in message.durable { session.told = max(session.told, message.position) }
+            for (session, delivery) in message.durable {
+                session.told = max(session.told, message.position)
+                guard settings.keepsLedger else { continue }
+                guard !session.isEnded else {
+                    // It ended in the turn that stored this.
+                    book(.discarded, session, message.message)
+                    continue
+                }
+                book(
+                    .stored,
+                    session,
+                    message.message,
+                    delivery.qos,
+                    isRetained: delivery.isRetained,
+                    delivery.subscriptionIdentifiers,
+                    at: message.position
+                )
+            }
             // QoS 2 is delivered after the commit; whatever follows a message that waits queues behind it, so that
             // receivers see positions grow.
             if message.message.qos == .exactlyOnce || gate.deliveries > 0 {

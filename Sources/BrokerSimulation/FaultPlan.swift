@@ -18,6 +18,12 @@ package struct FaultPlan: Sendable, CustomStringConvertible {
         case stallLink(node: Int, lasting: Duration)
         /// Commits take long.
         case slowSpool(node: Int, lasting: Duration)
+        /// The next commits fail and are tried again.
+        case failWrites(node: Int, count: Int)
+        /// Commits fail for a while; from its beginning on nothing new is taken.
+        case sickSpool(node: Int, lasting: Duration)
+        /// The upstream of this node loses the session of its link.
+        case forgetLink(node: Int)
         /// The wall clock jumps against the monotonic one.
         case wallJump(milliseconds: Int64)
     }
@@ -40,7 +46,7 @@ package struct FaultPlan: Sendable, CustomStringConvertible {
             let link = Int.random(in: 0..<max(1, options.nodes - 1), using: &random)
             let short = random.duration(milliseconds: 100...8_000)
             let fault: Fault =
-                switch Int.random(in: 0..<20, using: &random) {
+                switch Int.random(in: 0..<24, using: &random) {
                 case 0...2: .crash(node: node, down: short)
                 case 3...6: .crashWithin(node: node, steps: Int.random(in: 1...60, using: &random), down: short)
                 case 7...9: .cut(client: client)
@@ -50,6 +56,11 @@ package struct FaultPlan: Sendable, CustomStringConvertible {
                 case 15: hasLinks ? .halfOpenLink(node: link) : .crash(node: node, down: short)
                 case 16: hasLinks ? .stallLink(node: link, lasting: short) : .stall(client: client, lasting: short)
                 case 17...18: .slowSpool(node: node, lasting: short)
+                case 19...20: .failWrites(node: node, count: Int.random(in: 1...4, using: &random))
+                case 21: .sickSpool(node: node, lasting: short)
+                case 22:
+                    options.upstreamForgets && hasLinks
+                        ? .forgetLink(node: link) : .failWrites(node: node, count: 1)
                 default: .wallJump(milliseconds: Int64.random(in: -300_000...300_000, using: &random))
                 }
             entries.append(Entry(at: at, fault: fault))

@@ -9,6 +9,12 @@ struct Ledger {
         let topic: MQTTString
         let qos: QoS
         let isRetained: Bool
+        var expires = false
+        /// Takes the retained message of its topic away; it carries no number, so that nobody can say that it arrived.
+        var isDeletion = false
+        var isWill = false
+        /// A will that its client's DISCONNECT or return took back: it must not be published any more.
+        var isWithdrawn = false
         /// When its PUBLISH first left; nil while it waits at its publisher.
         var sentAt: UInt64?
         /// When the broker took responsibility: PUBACK, or PUBREC for QoS 2.
@@ -33,6 +39,7 @@ struct Ledger {
         let qos: QoS
         let isRetained: Bool
         let isDuplicate: Bool
+        let identifiers: [UInt32]
         let at: UInt64
     }
 

@@ -96,6 +96,13 @@ final class SimulatedClient: LineEnd {
             // In version 3 this would make a session that ends with its connection.
             connect.cleanStart = false
         }
+        if let will = habits.will {
+            let topic = MQTTString("w/\(index)")
+            let number = simulation.ledger.publish(by: self, topic: topic, qos: will.qos, isRetained: false)
+            simulation.ledger.published[number].isWill = true
+            connect.will = Connect.Will(topic: topic, payload: ByteBuffer(string: "\(number)"), qos: will.qos)
+            if will.delay > 0 { connect.will?.properties.willDelayInterval = will.delay }
+        }
         wantsCleanStart = connect.cleanStart
         if connect.cleanStart { forgetSession() }
         simulation.trace("\(name) connects on line \(line.id)\(connect.cleanStart ? ", clean" : "")")
@@ -205,7 +212,13 @@ final class SimulatedClient: LineEnd {
             let raw = simulation.random.once(in: 6) ? 0 : UInt8.random(in: 1...highest, using: &simulation.random)
             qos = QoS(rawValue: raw) ?? .atLeastOnce
         }
-        waiting.append(simulation.ledger.publish(by: self, topic: topic, qos: qos, isRetained: isRetained))
+        let number = simulation.ledger.publish(by: self, topic: topic, qos: qos, isRetained: isRetained)
+        if isRetained, simulation.options.deletesRetained {
+            simulation.ledger.published[number].isDeletion = simulation.random.once(in: 3)
+        } else if !isRetained, habits.expiry != nil {
+            simulation.ledger.published[number].expires = simulation.random.once(in: 4)
+        }
+        waiting.append(number)
         flush()
     }
 
@@ -229,13 +242,23 @@ final class SimulatedClient: LineEnd {
     }
 
     private func subscribe(_ subscriptions: [Habits.Subscription]) {
-        let id = takePacketID()
-        subscribing[id] = subscriptions
+        if subscriptions.count > 1, subscriptions.contains(where: { $0.identifier != nil }) {
+            // One identifier stands for all filters of its packet.
+            for subscription in subscriptions { subscribe([subscription]) }
+            return
+        }
         simulation.trace("\(name) subscribes \(subscriptions.map { "\($0.filter.text):\($0.qos)" })")
         let entries = subscriptions.map {
-            Subscribe.Entry(filter: $0.filter, options: SubscriptionOptions(maximumQoS: $0.qos))
+            Subscribe.Entry(
+                filter: $0.filter, options: SubscriptionOptions(maximumQoS: $0.qos, noLocal: $0.noLocal))
         }
-        send(.subscribe(Subscribe(packetID: id, subscriptions: entries)))
+        let id = takePacketID()
+        subscribing[id] = subscriptions
+        var subscribe = Subscribe(packetID: id, subscriptions: entries)
+        if let identifier = subscriptions.first?.identifier {
+            subscribe.properties.subscriptionIdentifiers = [identifier]
+        }
+        send(.subscribe(subscribe))
     }
 
     private func subAckReceived(_ ack: SubAck) {
@@ -270,18 +293,16 @@ final class SimulatedClient: LineEnd {
         guard !item.isReleased else { return send(.pubRel(PublishAck(packetID: item.packetID))) }
         let published = simulation.ledger.published[item.message]
         simulation.trace("\(name) publishes m\(item.message) \(published.topic) \(published.qos) #\(item.packetID)")
-        send(
-            .publish(
-                Publish(
-                    topic: published.topic,
-                    payload: ByteBuffer(string: "\(item.message)"),
-                    qos: published.qos,
-                    packetID: item.packetID,
-                    isRetained: published.isRetained,
-                    isDuplicate: isDuplicate
-                )
-            )
+        var publish = Publish(
+            topic: published.topic,
+            payload: ByteBuffer(string: published.isDeletion ? "" : "\(item.message)"),
+            qos: published.qos,
+            packetID: item.packetID,
+            isRetained: published.isRetained,
+            isDuplicate: isDuplicate && published.qos > .atMostOnce
         )
+        if published.expires { publish.properties.messageExpiryInterval = habits.expiry }
+        send(.publish(publish))
     }
 
     private func takePacketID() -> UInt16 {
@@ -297,6 +318,10 @@ final class SimulatedClient: LineEnd {
             return simulation.fail("\(name): PUBACK \(ack.packetID) for nothing")
         }
         let item = outgoing.remove(at: place)
+        if ack.reason == .quotaExceeded {
+            simulation.trace("\(name): m\(item.message) refused")
+            return flush()
+        }
         if ack.reason.isFailure { simulation.fail("\(name): PUBACK \(ack.reason)") }
         simulation.trace("\(name): m\(item.message) acknowledged")
         simulation.ledger.published[item.message].takenAt = simulation.clock
@@ -307,6 +332,11 @@ final class SimulatedClient: LineEnd {
     private func pubRecReceived(_ ack: PublishAck) {
         guard let place = outgoing.firstIndex(where: { $0.packetID == ack.packetID }) else {
             return simulation.fail("\(name): PUBREC \(ack.packetID) for nothing")
+        }
+        if ack.reason == .quotaExceeded {
+            // [5:MQTT-4.3.3-4] a failure ends the exchange.
+            simulation.trace("\(name): m\(outgoing.remove(at: place).message) refused")
+            return flush()
         }
         if ack.reason.isFailure { simulation.fail("\(name): PUBREC \(ack.reason)") }
         let message = outgoing[place].message
@@ -366,7 +396,9 @@ final class SimulatedClient: LineEnd {
         case .pingResp: break
         case .disconnect(let disconnect):
             simulation.trace("\(name) hears DISCONNECT \(disconnect.reason)")
-            if disconnect.reason != .sessionTakenOver, disconnect.reason != .keepAliveTimeout {
+            if disconnect.reason != .sessionTakenOver, disconnect.reason != .keepAliveTimeout,
+                disconnect.reason != .quotaExceeded || simulation.phase == .drain
+            {
                 simulation.fail("\(name) was disconnected: \(disconnect.reason)")
             }
         case .connect, .connAck, .subscribe, .unsubscribe, .pingReq, .auth:
@@ -375,11 +407,17 @@ final class SimulatedClient: LineEnd {
     }
 
     private func publishReceived(_ publish: Publish) {
-        guard let message = Int(String(buffer: publish.payload)), message < simulation.ledger.published.count,
-            simulation.ledger.published[message].topic == publish.topic
-        else { return simulation.fail("\(name): a message that nobody published, to \(publish.topic)") }
+        var message: Int?
+        if publish.payload.readableBytes > 0 {
+            message = Int(String(buffer: publish.payload))
+            guard let message, message < simulation.ledger.published.count,
+                simulation.ledger.published[message].topic == publish.topic
+            else { return simulation.fail("\(name): a message that nobody published, to \(publish.topic)") }
+        } else if !simulation.options.deletesRetained || publish.isRetained {
+            return simulation.fail("\(name): a message without content, to \(publish.topic)")
+        }
         simulation.trace(
-            "\(name) gets m\(message) \(publish.qos) #\(publish.packetID)\(publish.isDuplicate ? " again" : "")"
+            "\(name) gets m\(message.map { "\($0)" } ?? "-") \(publish.qos) #\(publish.packetID)\(publish.isDuplicate ? " again" : "")"
                 + (publish.isRetained ? " retained" : "")
         )
         if publish.qos > .atMostOnce {
@@ -404,7 +442,9 @@ final class SimulatedClient: LineEnd {
         }
     }
 
-    private func note(_ publish: Publish, _ message: Int) {
+    private func note(_ publish: Publish, _ message: Int?) {
+        // A deletion carries no number: that it came is all that can be said.
+        guard let message else { return }
         simulation.ledger.arrivals.append(
             Ledger.Arrival(
                 message: message,
@@ -412,6 +452,7 @@ final class SimulatedClient: LineEnd {
                 qos: publish.qos,
                 isRetained: publish.isRetained,
                 isDuplicate: publish.isDuplicate,
+                identifiers: publish.properties.subscriptionIdentifiers,
                 at: simulation.clock
             )
         )

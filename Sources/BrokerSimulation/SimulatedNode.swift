@@ -14,6 +14,8 @@ final class SimulatedNode {
         var buffer = ByteBuffer()
         var isClosed = false
         var isWritable = true
+        /// Known from CONNECT on.
+        var client: MQTTString?
 
         init(_ node: SimulatedNode, _ line: Line, _ side: Line.Side, _ connection: Connection, _ decoder: PacketDecoder)
         {
@@ -42,6 +44,8 @@ final class SimulatedNode {
     /// When the link to the next node was first subscribed: from then on messages of that node come here.
     private(set) var linkUpSince: UInt64?
     private(set) var linkLine: Line?
+    private(set) var books = Books()
+    private var reference: ReferenceBroker
     private unowned let simulation: Simulation
     private let settings: BrokerSettings
     private var life = 0
@@ -62,6 +66,14 @@ final class SimulatedNode {
             settings.links = [Self.link(from: index, simulation.options)]
         }
         self.settings = settings
+        self.reference = ReferenceBroker(link: settings.links.first?.clientID)
+        spool.onCommit = { [unowned self] ticket in
+            self.books.committed(ticket)
+            self.reference.commit(ticket)
+        }
+        spool.onGivenUp = { [unowned self] kind, position in
+            if case .session(let clientID) = kind { self.books.gaveUp(clientID, position) }
+        }
     }
 
     /// Everything crosses in both directions.
@@ -86,6 +98,9 @@ final class SimulatedNode {
     func start() {
         guard shard == nil else { return }
         simulation.trace("node \(index) starts")
+        for problem in books.differences(from: spool.store, node: index, isQuiet: false)
+            + reference.differences(from: spool.store, node: index)
+        { simulation.fail("node \(index) after its start: \(problem)") }
         shard = Shard(
             settings: settings,
             contents: spool.contents(),
@@ -109,6 +124,9 @@ final class SimulatedNode {
         isPerforming = false
         stepsToLive = nil
         spool.crash(loses: simulation.random.once(in: 2))
+        books.crash()
+        reference.crash()
+        simulation.wills.crashed(node: index, at: simulation.clock, &simulation.ledger)
         let lines = ports.values.map(\.line).sorted { $0.id < $1.id }
         ports.removeAll()
         linkLine = nil
@@ -141,7 +159,12 @@ final class SimulatedNode {
             isRetained: message.isRetained
         )
         simulation.trace("node \(index): m\(number) by HTTP to \(message.topic) \(message.qos)")
+        guard shard.refusal(of: request) == nil else { return }
+        let packet = Publish(topic: request.topic, payload: request.payload, qos: request.qos, packetID: 0)
+        let expected = reference.publish(nil, packet)
+        let before = shard.outbox.ledger.count
         shard.publish(request, token: UInt64(number), now: simulation.now)
+        compare(shard, since: before, expected, "m\(number)")
         perform()
     }
 
@@ -167,7 +190,7 @@ final class SimulatedNode {
         while !port.connection.isHeld, port.connection.state != .closing {
             do throws(DecodeError) {
                 guard let packet = try port.decoder.next(from: &port.buffer) else { return }
-                shard.received(packet, on: port.connection, now: simulation.now)
+                receive(packet, on: port, shard)
             } catch {
                 let version = port.decoder.version
                 simulation.fail("node \(index) cannot read what a correct peer sent: \(error)")
@@ -175,6 +198,79 @@ final class SimulatedNode {
                 return
             }
         }
+    }
+
+    /// Both brokers hear the packet; whoever the one routes it to, the other has to name.
+    private func receive(_ packet: Packet, on port: Port, _ shard: Shard) {
+        let before = shard.outbox.ledger.count
+        var expected: [MQTTString: ReferenceBroker.Copy] = [:]
+        if case .connect(let connect) = packet {
+            port.client = connect.clientID
+            reference.connect(connect, line: port.line.id)
+            simulation.wills.connected(
+                connect, node: index, line: port.line.id, at: simulation.clock, &simulation.ledger)
+        }
+        let client = port.side == .dialer ? reference.link : port.client
+        if let client {
+            switch packet {
+            case .publish(let publish):
+                expected = reference.publish(client, publish)
+                shard.received(packet, on: port.connection, now: simulation.now)
+                if compare(shard, since: before, expected, String(buffer: publish.payload)) == .refused {
+                    reference.refused(client, publish.packetID)
+                }
+                return
+            case .pubRel(let ack): reference.release(client, ack.packetID)
+            case .subscribe(let subscribe): reference.subscribe(client, subscribe)
+            case .unsubscribe where simulation.options.hasDeafReference: break
+            case .unsubscribe(let unsubscribe): reference.unsubscribe(client, unsubscribe.filters)
+            case .connAck(let ack) where !ack.isSessionPresent: reference.upstreamForgot()
+            case .disconnect where port.side == .listener:
+                simulation.wills.deleted(client, line: port.line.id, &simulation.ledger)
+            default: break
+            }
+        }
+        shard.received(packet, on: port.connection, now: simulation.now)
+    }
+
+    private enum Comparison { case agreed, refused, different }
+
+    @discardableResult
+    private func compare(
+        _ shard: Shard,
+        since before: Int,
+        _ expected: [MQTTString: ReferenceBroker.Copy],
+        _ what: String
+    ) -> Comparison {
+        var routed: [MQTTString: ReferenceBroker.Copy] = [:]
+        for line in shard.outbox.ledger[before...] where line.entry == .routed {
+            let copy = ReferenceBroker.Copy(
+                qos: line.qos, isRetained: line.isRetained, identifiers: line.subscriptionIdentifiers.sorted())
+            if routed.updateValue(copy, forKey: line.receiver) != nil {
+                simulation.fail("node \(index): \(what) is routed twice to \(line.receiver)")
+            }
+        }
+        if routed == expected { return .agreed }
+        if routed.isEmpty, spool.isSick || spool.isRefusing { return .refused }
+        for name in Set(routed.keys).union(expected.keys).sorted() where routed[name] != expected[name] {
+            simulation.fail(
+                "node \(index): \(what) goes to \(name) with \(routed[name].map { "\($0)" } ?? "nothing"), "
+                    + "the reference says \(expected[name].map { "\($0)" } ?? "nothing")"
+            )
+        }
+        return .different
+    }
+
+    /// The session of a client, here the link of another node, is lost: somebody came with its name and threw it away.
+    func forget(client: MQTTString) {
+        guard let shard else { return }
+        let line = simulation.newLine()
+        let connection = shard.opened(peer: "line-\(line.id)", now: simulation.now)
+        add(line, .listener, connection, PacketDecoder(role: .server, limits: CodecLimits()))
+        guard let port = ports[ObjectIdentifier(connection)] else { return }
+        receive(.connect(Connect(version: .v5, clientID: client, cleanStart: true)), on: port, shard)
+        perform()
+        simulation.schedule(after: .milliseconds(50)) { line.cut() }
     }
 
     /// Performs what the shard wants done, until it wants nothing more.
@@ -202,6 +298,7 @@ final class SimulatedNode {
             shard.outbox.notices.removeAll()
         }
         isPerforming = false
+        if let problem = shard.brokenBound { simulation.fail("node \(index) is over its bounds: \(problem)") }
         if linkUpSince == nil, let link = shard.links.first, link.state == .live { linkUpSince = simulation.clock }
         planTimer(shard)
     }
@@ -212,10 +309,22 @@ final class SimulatedNode {
             let loads = shard.outbox.loads
             shard.outbox.records.removeAll()
             shard.outbox.loads.removeAll()
+            book(shard)
+            if !records.isEmpty { reference.append(shard.ticket) }
             let ticket = records.isEmpty ? Ticket(shard.ticket.number - 1) : shard.ticket
             let first = spool.append(records, loads: loads, ticket: ticket)
-            if !records.isEmpty { shard.appended(first: first, now: simulation.now) }
+            guard !records.isEmpty else { continue }
+            shard.appended(first: first, now: simulation.now)
+            for line in shard.outbox.ledger where line.entry == .stored { books.note(line, under: ticket) }
+            shard.outbox.ledger.removeAll { $0.entry == .stored }
         }
+        book(shard)
+    }
+
+    /// What ends in a turn is stored under the ticket of its records.
+    private func book(_ shard: Shard) {
+        for line in shard.outbox.ledger { books.note(line, under: shard.ticket) }
+        shard.outbox.ledger.removeAll()
     }
 
     private func send(_ shard: Shard) {
@@ -233,6 +342,7 @@ final class SimulatedNode {
         let closes = shard.outbox.closes
         shard.outbox.closes.removeAll()
         for connection in closes {
+            forgetConnection(ports[ObjectIdentifier(connection)])
             guard let port = ports.removeValue(forKey: ObjectIdentifier(connection)), !port.isClosed else { continue }
             port.isClosed = true
             port.line.close(from: port.side)
@@ -284,7 +394,14 @@ final class SimulatedNode {
         guard let shard, ports.removeValue(forKey: ObjectIdentifier(port.connection)) != nil else { return }
         port.isClosed = true
         shard.closed(port.connection, now: simulation.now)
+        forgetConnection(port)
         perform()
+    }
+
+    private func forgetConnection(_ port: Port?) {
+        guard let port, port.side == .listener, let client = port.client else { return }
+        reference.disconnected(client, line: port.line.id)
+        simulation.wills.lost(client, line: port.line.id, at: simulation.clock, &simulation.ledger)
     }
 
     private func updateWritability(_ port: Port) {

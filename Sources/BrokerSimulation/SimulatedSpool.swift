@@ -19,6 +19,15 @@ final class SimulatedSpool {
     /// Counts starts: what was planned before a crash does not happen after it.
     private var life: UInt64 = 0
     var isSlow = false
+    /// The next so many commits fail.
+    var failures = 0
+    /// Every commit fails, and nothing new is taken.
+    private(set) var isSick = false
+    /// What the shard was told last.
+    private(set) var isRefusing = false
+    /// Told of every commit at the moment at which it happens, and of every message that a full queue gave up.
+    var onCommit: (Ticket) -> Void = { _ in }
+    var onGivenUp: (ReceiverRecord.Kind, Position) -> Void = { _, _ in }
     /// Takes what the spool tells the shard.
     var report: (SpoolEvent) -> Void = { _ in }
 
@@ -46,6 +55,9 @@ final class SimulatedSpool {
         if let writing, !loses { commit(writing) }
         writing = nil
         waiting = Batch()
+        isSick = false
+        isRefusing = false
+        failures = 0
         nextPosition = store.lastPosition + 1
     }
 
@@ -61,6 +73,7 @@ final class SimulatedSpool {
         if simulation.options.liesAboutCommits { tell(.committed(batch.ticket), after: .zero) }
         simulation.schedule(after: delay) { [weak self] in
             guard let self, self.life == life, self.writing != nil else { return }
+            if self.fails() { return self.retry(batch) }
             self.writing = nil
             self.commit(batch)
             self.tell(.committed(batch.ticket), after: self.simulation.random.duration(milliseconds: 0...3))
@@ -69,12 +82,59 @@ final class SimulatedSpool {
         }
     }
 
+    private func fails() -> Bool {
+        guard !isSick else { return true }
+        guard failures > 0 else { return false }
+        failures -= 1
+        return true
+    }
+
+    /// A failed commit: nothing is told and nothing undone. The writer opens the file again and looks; the batch may be
+    /// there all the same.
+    private func retry(_ batch: Batch) {
+        simulation.trace("spool \(nodeNumber) fails to commit \(batch.ticket.number)")
+        let isThere = simulation.random.once(in: 4)
+        if isThere {
+            commit(batch)
+            writing = Batch()
+        }
+        let life = life
+        simulation.schedule(after: simulation.random.duration(milliseconds: 20...400)) { [weak self] in
+            guard let self, self.life == life, self.writing != nil else { return }
+            var batch = batch
+            if isThere {
+                self.tell(.committed(batch.ticket), after: .zero)
+                for request in batch.loads { self.load(request) }
+                batch = Batch()
+            }
+            // What waits meanwhile goes into the same transaction.
+            batch.records += self.waiting.records
+            batch.loads += self.waiting.loads
+            if !self.waiting.isEmpty { batch.ticket = self.waiting.ticket }
+            self.waiting = batch
+            self.writing = nil
+            self.write()
+        }
+    }
+
+    func becomeSick(_ isSick: Bool) {
+        guard self.isSick != isSick else { return }
+        self.isSick = isSick
+        tell(.refusing(isSick ? .sick : nil), after: .zero)
+    }
+
     private func commit(_ batch: Batch) {
         store.wallMark = max(store.wallMark, simulation.now.wall)
         for record in batch.records {
             if let problem = store.apply(record) { simulation.fail("spool: \(problem)") }
         }
         simulation.trace("spool \(nodeNumber) commits \(batch.ticket.number), \(batch.records.count) records")
+        if simulation.options.losesRows, simulation.random.once(in: 50) { store.loseRow() }
+        onCommit(batch.ticket)
+        for (receiver, kind, positions) in store.giveUpOldest(over: simulation.options.spoolQueueMax) {
+            for position in positions { onGivenUp(kind, position) }
+            tell(.dropped(receiver, messages: positions.count), after: .zero)
+        }
     }
 
     /// Reads at a moment of its own choosing after the commit, and answers even later.
@@ -93,6 +153,7 @@ final class SimulatedSpool {
         let life = life
         simulation.schedule(after: delay) { [weak self] in
             guard let self, self.life == life else { return }
+            if case .refusing(let refusal) = event { self.isRefusing = refusal != nil }
             self.report(event)
         }
     }

@@ -18,11 +18,31 @@ package struct SimulationOptions: Sendable {
     package var quietMilliseconds = 1_500
     /// A disk that says "committed" too early: with it a run has to fail, or the checkers are asleep.
     package var liesAboutCommits = false
+    /// A disk that now and then forgets that somebody waits for a message: the ledger has to notice.
+    package var losesRows = false
+    /// A reference that does not hear UNSUBSCRIBE: the two brokers have to disagree.
+    package var hasDeafReference = false
     /// What links speak; version 3.1.1 with the bridge bit.
     package var linkVersion = ProtocolVersion.v5
+    /// Messages that wait in the spool for one session; more, and the oldest go.
+    package var spoolQueueMax = Int.max
+    package var hasWills = false
+    package var hasExpiry = false
+    package var deletesRetained = false
+    package var hasNoLocal = false
+    package var hasIdentifiers = false
+    /// An upstream that may lose the session of its link.
+    package var upstreamForgets = false
+    /// The run stops after so many steps, and is judged by what happened until then.
+    package var stepsMax: Int?
+    /// Whether the report holds the lines of the trace and not only their digest.
+    package var keepsTrace = false
     package var settings = BrokerSettings()
 
-    package init() { settings.inflightMax = 8 }
+    package init() {
+        settings.inflightMax = 8
+        settings.keepsLedger = true
+    }
 
     package init(seed: UInt64) {
         self.init()
@@ -38,5 +58,14 @@ package struct SimulationOptions: Sendable {
         settings.inflightMax = Int.random(in: 1...16, using: &random)
         settings.receiveMaximum = UInt16.random(in: 2...20, using: &random)
         settings.pageMessagesMax = Int.random(in: 1...20, using: &random)
+        if random.once(in: 6) { spoolQueueMax = Int.random(in: 1...30, using: &random) }
+        if random.once(in: 5) { settings.queueMessagesMax = Int.random(in: 1...20, using: &random) }
+        if random.once(in: 8) { settings.queueBytesMax = Int.random(in: 10...100, using: &random) }
+        hasWills = random.once(in: 2)
+        hasExpiry = random.once(in: 3)
+        deletesRetained = random.once(in: 3)
+        hasNoLocal = random.once(in: 3)
+        hasIdentifiers = random.once(in: 3)
+        upstreamForgets = random.once(in: 6)
     }
 }

@@ -15,6 +15,7 @@ struct SpoolStore {
 
     private(set) var queues: [UInt64: Queue] = [:]
     private var retained: [MQTTString: Message] = [:]
+    private(set) var wills: [MQTTString: WillRecord] = [:]
     private(set) var lastPosition: UInt64 = 0
     private var lastReceiver: UInt64 = 0
     var wallMark = Timestamp(microseconds: 0)
@@ -69,10 +70,39 @@ struct SpoolStore {
             retained[message.topic] = message
         case .retainGone(let topic):
             retained[topic] = nil
-        case .will, .willGone, .demandsSync:
+        case .will(let record):
+            wills[record.clientID] = record
+        case .willGone(let clientID):
+            wills[clientID] = nil
+        case .demandsSync:
             break
         }
         return nil
+    }
+
+    /// Queues of sessions above their limit lose their oldest messages; links keep everything, and so does who waits
+    /// for PUBREC: without the message nobody could end the exchange, and its identifier would stay taken at the client.
+    mutating func giveUpOldest(over limit: Int) -> [(ReceiverID, ReceiverRecord.Kind, [Position])] {
+        guard limit < .max else { return [] }
+        var given: [(ReceiverID, ReceiverRecord.Kind, [Position])] = []
+        for number in queues.keys.sorted() {
+            guard let queue = queues[number], case .session = queue.record.kind, queue.entries.count > limit else {
+                continue
+            }
+            let begun = Set(queue.outbound.filter { !$0.isReleased }.map(\.position))
+            let oldest = queue.entries.lazy.map(\.position).filter { !begun.contains($0) }
+                .prefix(queue.entries.count - limit)
+            let positions = Set(oldest)
+            given.append((queue.record.receiver, queue.record.kind, positions.sorted()))
+            queues[number]?.entries.removeAll { positions.contains($0.position) }
+        }
+        return given
+    }
+
+    /// What no disk may do.
+    mutating func loseRow() {
+        guard let number = queues.keys.sorted().first(where: { queues[$0]?.entries.isEmpty == false }) else { return }
+        queues[number]?.entries.removeLast()
     }
 
     func page(_ request: LoadRequest) -> Page {
@@ -101,6 +131,7 @@ struct SpoolStore {
             receiver.depth = queue.entries.count
             contents.receivers.append(receiver)
         }
+        contents.wills = wills.keys.sorted().compactMap { wills[$0] }
         contents.retained = retained.keys.sorted().compactMap { retained[$0] }
         contents.nextReceiver = ReceiverID(lastReceiver + 1)
         contents.lastPosition = Position(lastPosition)
@@ -113,10 +144,17 @@ struct SpoolStore {
     func retained(topic: MQTTString) -> Message? { retained[topic] }
 
     /// What still waits for somebody, in words; empty when nothing does.
-    var leftovers: [String] {
+    ///
+    /// - Parameter excusesLinks: an upstream lost the session of a link. When both die before the link has heard of it,
+    ///   nobody knows any more that its unreleased identifiers are of the lost session.
+    func leftovers(excusesLinks: Bool) -> [String] {
         queues.keys.sorted().compactMap { number in
             guard let queue = queues[number] else { return nil }
-            guard !queue.entries.isEmpty || !queue.inbound.isEmpty || !queue.outbound.isEmpty else { return nil }
+            var isExcused = false
+            if excusesLinks, case .link = queue.record.kind { isExcused = true }
+            guard !queue.entries.isEmpty || !queue.inbound.isEmpty && !isExcused || !queue.outbound.isEmpty else {
+                return nil
+            }
             return "\(queue.record.kind): \(queue.entries.count) messages from position "
                 + "\(queue.entries.first?.position.number ?? 0), inbound \(queue.inbound.sorted()), "
                 + "outbound \(queue.outbound.map { "\($0.packetID)\($0.isReleased ? "r" : "p")@\($0.position.number)" })"

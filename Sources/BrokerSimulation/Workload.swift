@@ -6,6 +6,14 @@ struct Habits: CustomStringConvertible {
     struct Subscription {
         let filter: TopicFilter
         let qos: QoS
+        var noLocal = false
+        var identifier: UInt32?
+    }
+
+    struct WillHabit {
+        let qos: QoS
+        /// Seconds, of version 5.
+        let delay: UInt32
     }
 
     var version: ProtocolVersion
@@ -21,6 +29,9 @@ struct Habits: CustomStringConvertible {
     /// Milliseconds between one departure and the next; nil stays until something breaks.
     var leavesEvery: Int?
     var churns: Bool
+    var will: WillHabit?
+    /// Some messages are worth nothing after so many seconds.
+    var expiry: UInt32?
 
     init(_ options: SimulationOptions, _ random: inout RandomSource) {
         version = random.once(in: 2) ? .v5 : random.once(in: 6) ? .v3_1 : .v3_1_1
@@ -37,13 +48,29 @@ struct Habits: CustomStringConvertible {
             guard let filter = TopicFilter(text) else { continue }
             let raw = UInt8.random(in: 0...options.maximumQoS.rawValue, using: &random)
             let qos = random.once(in: 8) ? .atMostOnce : QoS(rawValue: max(1, raw)) ?? .atLeastOnce
-            subscriptions.append(Subscription(filter: filter, qos: qos))
+            var subscription = Subscription(filter: filter, qos: qos)
+            if version == .v5 {
+                subscription.noLocal = options.hasNoLocal && random.once(in: 2)
+                if options.hasIdentifiers { subscription.identifier = UInt32(subscriptions.count + 1) }
+            }
+            subscriptions.append(subscription)
         }
+        if options.hasWills, random.once(in: 2), let filter = TopicFilter("w/#") {
+            subscriptions.append(Subscription(filter: filter, qos: .atLeastOnce))
+        }
+        if options.hasWills, !random.once(in: 3) {
+            let delay = version == .v5 && random.once(in: 2) ? UInt32.random(in: 1...4, using: &random) : 0
+            will = WillHabit(qos: random.once(in: 2) ? .atLeastOnce : options.maximumQoS, delay: delay)
+        }
+        if options.hasExpiry, version == .v5 { expiry = UInt32.random(in: 1...5, using: &random) }
     }
 
     var description: String {
         "\(version)\(isDurable ? " durable" : ""), window \(window), receive maximum \(receiveMaximum ?? 0), "
             + "publishes every \(publishesEvery) ms, subscribes "
-            + subscriptions.map { "\($0.filter.text):\($0.qos.rawValue)" }.joined(separator: " ")
+            + subscriptions.map { "\($0.filter.text):\($0.qos.rawValue)\($0.noLocal ? "nl" : "")" }
+            .joined(separator: " ")
+            + (will.map { ", will \($0.qos.rawValue) after \($0.delay) s" } ?? "")
+            + (expiry.map { ", expiry \($0) s" } ?? "")
     }
 }

@@ -8,8 +8,8 @@ import Testing
     static var portions: [Range<UInt64>] {
         if let seed = Environment.number("DRAWBRIDGE_SEED") { return [seed..<seed + 1] }
         let first = Environment.number("DRAWBRIDGE_FIRST_SEED") ?? 1
-        let count = Environment.number("DRAWBRIDGE_SEEDS") ?? 160
-        return stride(from: first, to: first + count, by: 20).map { $0..<min($0 + 20, first + count) }
+        let count = Environment.number("DRAWBRIDGE_SEEDS") ?? 20
+        return stride(from: first, to: first + count, by: 10).map { $0..<min($0 + 10, first + count) }
     }
 
     @Test("no seed breaks a promise", arguments: portions)
@@ -23,9 +23,11 @@ import Testing
     }
 
     private static func expectPromisesHold(_ seed: UInt64) {
-        let report = Simulation(seed: seed).run()
+        var options = SimulationOptions(seed: seed)
+        options.keepsTrace = Environment.number("DRAWBRIDGE_TRACE") != nil
+        let report = Simulation(seed: seed, options: options).run()
         guard !report.failures.isEmpty else { return }
-        if Environment.number("DRAWBRIDGE_TRACE") != nil { for line in report.trace.lines { print(line) } }
+        for line in report.trace.lines { print(line) }
         Issue.record("\(report)")
     }
 }

@@ -11,5 +11,8 @@ enum RegressionSeeds {
         Seed(seed: 5, story: "the timer of a link's handshake started a second row of pings and cut healthy links"),
         Seed(seed: 89, story: "a repeated PUBREL was answered before the release that it repeats was on disk"),
         Seed(seed: 11, story: "a link of version 3.1.1 heard its own messages again, and old retained messages"),
+        Seed(
+            seed: 51, story: "a full queue gave up a QoS 2 message that was sent; its identifier stayed at the client"),
+        Seed(seed: 182, story: "the same at a link: the upstream gave up what the node below had begun to receive"),
     ]
 }

@@ -7,7 +7,9 @@ enum ExactlyOnce {
         var seen: [[Int: UInt64]] = expectations.clients.map { _ in [:] }
         var problems: [String] = []
         for arrival in ledger.arrivals
-        where arrival.qos == .exactlyOnce && !ledger.published[arrival.message].isRetained {
+        where arrival.qos == .exactlyOnce && !ledger.published[arrival.message].isRetained
+            && expectations.isExact(from: ledger.published[arrival.message].node, at: arrival.client)
+        {
             if let first = seen[arrival.client].updateValue(arrival.at, forKey: arrival.message) {
                 problems.append(
                     "twice: m\(arrival.message) of client-\(ledger.published[arrival.message].publisher) came to "

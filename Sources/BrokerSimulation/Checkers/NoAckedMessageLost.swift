@@ -8,7 +8,7 @@ enum NoAckedMessageLost {
         var problems: [String] = []
         for (number, message) in ledger.published.enumerated() {
             for client in expectations.clients where !arrived[client].contains(number) {
-                guard let qos = expectations.expectedQoS(message, at: client) else { continue }
+                guard let qos = expectations.expectedQoS(number, message, at: client) else { continue }
                 problems.append(
                     "lost: m\(number) of client-\(message.publisher) to \(message.topic) with \(message.qos), taken at "
                         + "\((message.takenAt ?? 0) / 1_000), never came to client-\(client) with \(qos)"

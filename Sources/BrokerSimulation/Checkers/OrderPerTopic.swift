@@ -18,7 +18,8 @@ enum OrderPerTopic {
         for arrival in ledger.arrivals {
             let message = ledger.published[arrival.message]
             guard !message.isRetained, seen[arrival.client].insert(arrival.message).inserted,
-                expectations.expectedQoS(message, at: arrival.client) != nil
+                expectations.expectedQoS(arrival.message, message, at: arrival.client) != nil,
+                expectations.isExact(from: message.node, at: arrival.client)
             else { continue }
             let stream = Stream(
                 publisher: message.publisher,

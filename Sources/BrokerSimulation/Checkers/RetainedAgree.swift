@@ -5,6 +5,9 @@ import NIOCore
 /// When all is quiet, every node keeps the retained message that was acknowledged last, in memory and on disk.
 enum RetainedAgree {
     static func check(_ simulation: Simulation) -> [String] {
+        // An upstream that lost a link's session replays what it had before: an old message may overtake a newer one
+        // that is still on its way up, and nothing in MQTT says which of them is newer.
+        guard !simulation.upstreamForgot else { return [] }
         var problems: [String] = []
         var last: [MQTTString: Int] = [:]
         var isCertain: [MQTTString: Bool] = [:]
@@ -16,14 +19,15 @@ enum RetainedAgree {
         for topic in last.keys.sorted() {
             guard let number = last[topic], isCertain[topic] == true else { continue }
             let home = simulation.ledger.published[number].node
+            let expected = simulation.ledger.published[number].isDeletion ? nil : "\(number)"
             for node in simulation.nodes where node.index >= home {
                 let kept = node.spool.store.retained(topic: topic).map { String(buffer: $0.payload) }
-                if kept != "\(number)" {
+                if kept != expected {
                     problems.append(
                         "retained: node \(node.index) keeps \(kept ?? "nothing") for \(topic), not m\(number)")
                 }
                 let held = node.shard?.retained[topic: topic].map { String(buffer: $0.payload) }
-                if held != "\(number)" {
+                if held != expected {
                     problems.append(
                         "retained: node \(node.index) holds \(held ?? "nothing") for \(topic), not m\(number)")
                 }

@@ -1,0 +1,40 @@
+import MQTTCodec
+
+/// What is bounded, looked at from outside: the simulation asks after every turn.
+extension Shard {
+    /// The first thing that is above its limit, in words; nil when everything is within.
+    ///
+    /// - Complexity: O(sessions).
+    package var brokenBound: String? {
+        if retained.count > settings.retainedMessagesMax { return "\(retained.count) retained messages" }
+        var sessionCount = 0
+        for case let session? in sessions {
+            sessionCount += 1
+            if let problem = brokenBound(of: session) { return "\(session.clientID): \(problem)" }
+        }
+        let timersMax = 2 * sessionCount + connectionCount + 2 * links.count
+        // A timer that was cancelled may lie in its bucket for a while.
+        if timers.count > 2 * timersMax + 64 { return "\(timers.count) timers of \(sessionCount) sessions" }
+        return nil
+    }
+
+    private func brokenBound(of session: Session) -> String? {
+        if session.queue.count > settings.queueMessagesMax { return "\(session.queue.count) messages in memory" }
+        if session.queueBytes > settings.queueBytesMax { return "\(session.queueBytes) bytes in memory" }
+        if session.page.count > settings.pageMessagesMax { return "a page of \(session.page.count)" }
+        if session.inbound.count > settings.awaitingReleaseMax { return "\(session.inbound.count) unreleased" }
+        if session.subscriptions.count > settings.subscriptionsMax { return "too many subscriptions" }
+        guard let connection = session.connection else { return nil }
+        // A session that comes back sends all its PUBRELs at once: only PUBLISH is counted by Receive Maximum.
+        let published = session.window.all.count { !$0.needsResend && $0.state != .released2 }
+        if published > connection.inflightMax { return "\(published) in flight" }
+        if session.link == nil, connection.version == .v5, connection.unanswered > Int(settings.receiveMaximum) {
+            return "\(connection.unanswered) unanswered"
+        }
+        // PUBRELs of a session that comes back are answers too.
+        if connection.answers.count > settings.heldAnswersMax + session.window.count + 1 {
+            return "\(connection.answers.count) answers held"
+        }
+        return nil
+    }
+}

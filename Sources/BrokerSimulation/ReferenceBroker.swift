@@ -1,0 +1,159 @@
+import BrokerCore
+import MQTTCodec
+
+/// A broker that only answers one question: who gets this message, with which QoS, and which subscriptions brought it?
+/// It keeps lists, searches them from end to end, and asks `TopicFilter.matches`. It hears every packet that the real
+/// one hears; a crash takes it back to the state of the last commit.
+struct ReferenceBroker {
+    struct Subscription: Hashable {
+        var filter: TopicFilter
+        var options: SubscriptionOptions
+        var identifier: UInt32?
+    }
+
+    struct Session: Hashable {
+        var isDurable: Bool
+        var isBridge: Bool
+        /// The line that it is connected over; nil while its client is away.
+        var line: Int?
+        var subscriptions: [Subscription] = []
+        /// QoS 2 messages of the client that wait for PUBREL.
+        var unreleased: Set<UInt16> = []
+    }
+
+    struct Copy: Hashable, CustomStringConvertible {
+        var qos: QoS
+        var isRetained: Bool
+        var identifiers: [UInt32]
+        var description: String { "QoS \(qos.rawValue)\(isRetained ? " retained" : "") \(identifiers)" }
+    }
+
+    private(set) var sessions: [MQTTString: Session] = [:]
+    /// The name of the link, which takes everything that did not come in over it.
+    let link: MQTTString?
+    private var committed: [MQTTString: Session] = [:]
+    private var appended: [(ticket: Ticket, sessions: [MQTTString: Session])] = []
+
+    init(link: MQTTString?) {
+        self.link = link
+        if let link { sessions[link] = Session(isDurable: true, isBridge: false) }
+    }
+
+    // MARK: - What clients say
+
+    mutating func connect(_ connect: Connect, line: Int) {
+        let isDurable =
+            connect.version == .v5 ? (connect.properties.sessionExpiryInterval ?? 0) > 0 : !connect.cleanStart
+        if var known = sessions[connect.clientID], known.isDurable, !connect.cleanStart {
+            known.line = line
+            known.isDurable = isDurable
+            known.isBridge = connect.isBridge
+            sessions[connect.clientID] = known
+        } else {
+            sessions[connect.clientID] = Session(isDurable: isDurable, isBridge: connect.isBridge, line: line)
+        }
+    }
+
+    /// A connection ended, however it did.
+    mutating func disconnected(_ client: MQTTString, line: Int) {
+        guard let session = sessions[client], session.line == line else { return }
+        sessions[client]?.line = nil
+        if !session.isDurable { sessions[client] = nil }
+    }
+
+    mutating func subscribe(_ client: MQTTString, _ packet: Subscribe) {
+        for entry in packet.subscriptions {
+            var options = entry.options
+            if sessions[client]?.isBridge == true {
+                options.noLocal = true
+                options.retainAsPublished = true
+                options.retainHandling = .sendOnNewSubscription
+            }
+            sessions[client]?.subscriptions.removeAll { $0.filter == entry.filter }
+            sessions[client]?.subscriptions.append(
+                Subscription(
+                    filter: entry.filter, options: options, identifier: packet.properties.subscriptionIdentifiers.first)
+            )
+        }
+    }
+
+    mutating func unsubscribe(_ client: MQTTString, _ filters: [TopicFilter]) {
+        sessions[client]?.subscriptions.removeAll { filters.contains($0.filter) }
+    }
+
+    /// - Parameter client: nil for the gateway.
+    /// - Returns: everyone who gets the message; nobody when it is one that was already taken.
+    mutating func publish(_ client: MQTTString?, _ packet: Publish) -> [MQTTString: Copy] {
+        if packet.qos == .exactlyOnce, let client {
+            guard sessions[client]?.unreleased.insert(packet.packetID).inserted == true else { return [:] }
+        }
+        var copies: [MQTTString: Copy] = [:]
+        for (name, session) in sessions {
+            if name == link {
+                if client != link {
+                    copies[name] = Copy(qos: packet.qos, isRetained: packet.isRetained, identifiers: [])
+                }
+                continue
+            }
+            let matching = session.subscriptions.filter { $0.filter.matches(packet.topic) }
+            if matching.isEmpty { continue }
+            if name == client, matching.allSatisfy(\.options.noLocal) { continue }
+            let granted = matching.map(\.options.maximumQoS).max() ?? .atMostOnce
+            copies[name] = Copy(
+                qos: min(granted, packet.qos),
+                isRetained: packet.isRetained && matching.contains(where: \.options.retainAsPublished),
+                identifiers: matching.compactMap(\.identifier).sorted()
+            )
+        }
+        return copies
+    }
+
+    mutating func release(_ client: MQTTString, _ packetID: UInt16) { sessions[client]?.unreleased.remove(packetID) }
+
+    /// The publisher was refused: its message was not taken.
+    mutating func refused(_ client: MQTTString, _ packetID: UInt16) { release(client, packetID) }
+
+    /// The upstream has no session of the link's: what it had begun over it is over.
+    mutating func upstreamForgot() {
+        if let link { sessions[link]?.unreleased = [] }
+    }
+
+    // MARK: - What the disk says
+
+    mutating func append(_ ticket: Ticket) { appended.append((ticket, sessions)) }
+
+    mutating func commit(_ ticket: Ticket) {
+        if let last = appended.last(where: { $0.ticket <= ticket }) { committed = last.sessions }
+        appended.removeAll { $0.ticket <= ticket }
+    }
+
+    mutating func crash() {
+        appended.removeAll()
+        sessions = committed.filter(\.value.isDurable)
+        for name in sessions.keys { sessions[name]?.line = nil }
+        if let link, sessions[link] == nil { sessions[link] = Session(isDurable: true, isBridge: false) }
+    }
+
+    /// What the spool holds has to be what was committed: sessions, their subscriptions, their unreleased messages.
+    func differences(from store: SpoolStore, node: Int) -> [String] {
+        var differences: [String] = []
+        var held: [MQTTString: SpoolStore.Queue] = [:]
+        for queue in store.queues.values { held[queue.receiverName(node: node)] = queue }
+        for name in Set(held.keys).union(sessions.keys).sorted() where name != link {
+            guard let queue = held[name], let session = sessions[name] else {
+                differences.append("session \(name) is \(held[name] == nil ? "not stored" : "stored, but unknown")")
+                continue
+            }
+            let stored = Set(
+                queue.subscriptions.map { "\($0.filter) \($0.options.rawValue) \($0.identifier ?? 0)" })
+            let known = Set(
+                session.subscriptions.map { "\($0.filter.text) \($0.options.rawValue) \($0.identifier ?? 0)" })
+            if stored != known { differences.append("\(name): stored \(stored.sorted()), known \(known.sorted())") }
+            if queue.inbound != session.unreleased {
+                differences.append(
+                    "\(name): unreleased \(queue.inbound.sorted()), known \(session.unreleased.sorted())")
+            }
+        }
+        return differences
+    }
+}
