@@ -54,6 +54,9 @@ final class Line {
 
     func bytesUnderWay(from side: Side) -> Int { directions[side.rawValue].bytesUnderWay }
 
+    /// Whether what is sent arrives soon: nobody has stopped reading, and nothing vanishes on the way.
+    var isSound: Bool { !isCut && !isHalfOpen && !directions.contains(where: \.isStalled) }
+
     func send(_ bytes: ByteBuffer, from side: Side) {
         guard !isCut, !hasClosed[side.rawValue], bytes.readableBytes > 0 else { return }
         directions[side.rawValue].bytesUnderWay += bytes.readableBytes

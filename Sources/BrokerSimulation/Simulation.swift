@@ -67,7 +67,9 @@ package final class Simulation {
         if !isOver { endChaos() }
         run(until: calmEnds.nanoseconds) { false }
         phase = .drain
-        let limit = calmEnds + .milliseconds(options.drainMilliseconds)
+        // A window of one, fed by pages of one, takes a disk's time for each message.
+        let limit =
+            calmEnds + .milliseconds(options.drainMilliseconds + ledger.published.count * options.drainMillisecondsEach)
         // What waits in a broker's memory for a session that is not durable cannot be seen from here: quiet is when
         // nothing arrived for a while either.
         var nextLook: UInt64 = 0
@@ -241,8 +243,10 @@ package final class Simulation {
 
     // MARK: - The end
 
+    /// A client that does not read, or whose line is half open, has nothing to say and looks settled: what waits for it
+    /// has not had its chance.
     private var isQuiet: Bool {
-        clients.allSatisfy(\.isSettled)
+        clients.allSatisfy { $0.isSettled && $0.currentLine?.isSound == true }
             && nodes.allSatisfy { node in
                 node.spool.isIdle && node.spool.store.leftovers(excusesLinks: upstreamForgot).isEmpty
                     && (node.shard?.links.allSatisfy { $0.state == .live } ?? false)

@@ -14,6 +14,8 @@ package struct SimulationOptions: Sendable {
     package var calmMilliseconds = 3_000
     /// Virtual time in which everything has to drain once nobody publishes any more.
     package var drainMilliseconds = 180_000
+    /// What every published message adds to that.
+    package var drainMillisecondsEach = 500
     /// How long all has to stay quiet before a run is over.
     package var quietMilliseconds = 1_500
     /// A disk that says "committed" too early: with it a run has to fail, or the checkers are asleep.

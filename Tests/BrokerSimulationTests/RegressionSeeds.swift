@@ -14,5 +14,7 @@ enum RegressionSeeds {
         Seed(
             seed: 51, story: "a full queue gave up a QoS 2 message that was sent; its identifier stayed at the client"),
         Seed(seed: 182, story: "the same at a link: the upstream gave up what the node below had begun to receive"),
+        Seed(seed: 16_960, story: "the run was judged while a client did not read yet: its messages counted as lost"),
+        Seed(seed: 19_215, story: "a window of one, fed by pages of one, was still draining when the time was up"),
     ]
 }
