@@ -16,5 +16,7 @@ enum RegressionSeeds {
         Seed(seed: 182, story: "the same at a link: the upstream gave up what the node below had begun to receive"),
         Seed(seed: 16_960, story: "the run was judged while a client did not read yet: its messages counted as lost"),
         Seed(seed: 19_215, story: "a window of one, fed by pages of one, was still draining when the time was up"),
+        Seed(
+            seed: 17_651, story: "a message that had expired lived again when the clock was set back, after later ones"),
     ]
 }

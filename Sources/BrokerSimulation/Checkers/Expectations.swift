@@ -13,11 +13,15 @@ struct Expectations {
     /// Messages that expired or were given up somewhere on their way to the next node.
     private var stranded: Set<Int> = []
     private let upstreamForgot: Bool
+    private let clockWentBack: Bool
 
     init(_ simulation: Simulation) {
         homes = simulation.clients.map(\.home)
         habits = simulation.clients.map(\.habits)
         upstreamForgot = simulation.upstreamForgot
+        clockWentBack = simulation.plan.entries.contains { entry in
+            if case .wallJump(let milliseconds) = entry.fault { milliseconds < 0 } else { false }
+        }
         linkUpSince = simulation.nodes.map(\.linkUpSince)
         subscribed = Array(repeating: [], count: homes.count)
         for entry in simulation.ledger.subscribed { subscribed[entry.client].append(entry) }
@@ -75,6 +79,10 @@ struct Expectations {
 
     /// Whether what is published at one node comes to another over sessions that nobody lost.
     func isExact(from node: Int, at client: Int) -> Bool { !upstreamForgot || node == homes[client] }
+
+    /// Whether a message keeps its place among others. One that had expired may live again: a crash forgets that it was
+    /// passed over, and a clock that was set back says that it has time left.
+    func keepsItsPlace(_ message: Ledger.Published) -> Bool { !message.expires || !clockWentBack }
 
     private func arrives(from: Int, at home: Int, _ sentAt: UInt64) -> Bool {
         // Towards the head of the chain a link queues from its first moment; the other way it subscribes first.

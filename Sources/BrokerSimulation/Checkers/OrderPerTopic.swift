@@ -19,7 +19,7 @@ enum OrderPerTopic {
             let message = ledger.published[arrival.message]
             guard !message.isRetained, seen[arrival.client].insert(arrival.message).inserted,
                 expectations.expectedQoS(arrival.message, message, at: arrival.client) != nil,
-                expectations.isExact(from: message.node, at: arrival.client)
+                expectations.isExact(from: message.node, at: arrival.client), expectations.keepsItsPlace(message)
             else { continue }
             let stream = Stream(
                 publisher: message.publisher,
