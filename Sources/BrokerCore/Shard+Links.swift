@@ -322,6 +322,16 @@ extension Shard {
         lost(link, "the upstream broke the protocol", now)
     }
 
+    /// The upstream refused a message for want of room. For the protocol it is settled [5:MQTT-4.4.0-2]; here it waits
+    /// on in the spool, and goes out as new when the link has backed off.
+    func upstreamHasNoRoom(_ link: Link, _ entry: PacketWindow.Entry, _ now: Now) {
+        link.session?.window.remove(entry.packetID)
+        if entry.state != .published1 { store(.outboundComplete(link.receiver, packetID: entry.packetID)) }
+        guard let connection = link.connection else { return }
+        close(connection, reason: nil)
+        lost(link, "the upstream has no room", now)
+    }
+
     private func lost(_ link: Link, _ reason: String, _ now: Now) {
         if let session = link.session, session.connection != nil {
             session.connection = nil

@@ -89,10 +89,7 @@ extension Shard {
         }
         let storesIdentifier = packet.qos == .exactlyOnce && session.receiver != nil
         if refusal == nil, hasNoRoom(for: publication, storesIdentifier: storesIdentifier) {
-            if packet.qos == .atMostOnce {
-                // Only its being kept needs room.
-                publication.isRetained = false
-            } else if connection.version == .v5, session.link == nil {
+            if connection.version == .v5, session.link == nil {
                 refusal = .quotaExceeded
             } else {
                 connection.unanswered -= 1
@@ -356,6 +353,7 @@ extension Shard {
         // What was not sent over this connection yet cannot be acknowledged over it: the page that brings it would make
         // a new message of it.
         guard let entry = session.window[ack.packetID], entry.state == .published1, !entry.needsResend else { return }
+        if ack.reason == .quotaExceeded, let link = session.link { return upstreamHasNoRoom(link, entry, now) }
         // [5:MQTT-4.4.0-2] a failure settles the message as well. Nothing waits for what we received.
         session.window.remove(ack.packetID)
         progressed(session, now)
@@ -372,6 +370,9 @@ extension Shard {
         // As for PUBACK: it is sent again first, and answered again.
         if entry.needsResend, entry.state != .released2 { return }
         progressed(session, now)
+        if ack.reason == .quotaExceeded, entry.state != .released2, let link = session.link {
+            return upstreamHasNoRoom(link, entry, now)
+        }
         if ack.reason.isFailure {
             // [5:MQTT-4.4.0-2]
             settle(entry, of: session)

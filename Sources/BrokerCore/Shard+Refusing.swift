@@ -10,19 +10,18 @@ extension Shard {
     /// How long a version 3 publisher waits for room.
     static let stallTime = Duration.seconds(30)
 
-    /// Whether a message would have to be stored for somebody for whom there is no room.
+    /// Whether a message would have to be stored for somebody for whom there is no room. QoS 0 never is refused: a
+    /// retained message of QoS 0 is kept within the bounds of retained messages, and nothing waits for its commit.
     ///
     /// - Complexity: two comparisons while there is room everywhere.
     func hasNoRoom(for publication: Publication, storesIdentifier: Bool = false) -> Bool {
-        guard spoolRefusal != nil || fullReceivers > 0 else { return false }
+        guard publication.qos > .atMostOnce, spoolRefusal != nil || fullReceivers > 0 else { return false }
         var stores = storesIdentifier || publication.isRetained
-        if publication.qos > .atMostOnce {
-            for target in router.route(publication.topic) where target.maximumQoS > .atMostOnce {
-                guard let session = sessions[Int(target.slot)], session.receiver != nil else { continue }
-                if let link = session.link, publication.origin === link { continue }
-                if session.isFull { return true }
-                stores = true
-            }
+        for target in router.route(publication.topic) where target.maximumQoS > .atMostOnce {
+            guard let session = sessions[Int(target.slot)], session.receiver != nil else { continue }
+            if let link = session.link, publication.origin === link { continue }
+            if session.isFull { return true }
+            stores = true
         }
         return stores && spoolRefusal != nil
     }
