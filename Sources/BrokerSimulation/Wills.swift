@@ -51,7 +51,10 @@ struct Wills {
     mutating func crashed(node: Int, at now: UInt64, _ ledger: inout Ledger) {
         kept = kept.filter { $0.value.node != node }
         for index in ledger.published.indices where ledger.published[index].isWill {
-            guard ledger.published[index].node == node, let takenAt = ledger.published[index].takenAt else { continue }
+            guard ledger.published[index].node == node else { continue }
+            // DISCONNECT has no answer: a withdrawal that was not committed is forgotten with the crash.
+            ledger.published[index].isWithdrawn = false
+            guard let takenAt = ledger.published[index].takenAt else { continue }
             if takenAt + Self.settling > now { ledger.published[index].takenAt = nil }
         }
     }

@@ -114,6 +114,9 @@ def test_nothing_unstored_is_acknowledged_and_all_is_well_once_the_disk_is(site,
             packet = writer.read(30)
             if packet.kind == answer and not is_refusal(packet):
                 missing.discard(packet_id_of(packet))
+            elif is_refusal(packet):  # The node has not seen yet that its disk is well.
+                number = packet_id_of(packet)
+                writer.publish("stored/x", str(number).encode(), qos, number)
     site.cut_power()
     site.start()
     arrived = site.waiting(until=b"11")
