@@ -107,7 +107,6 @@ extension Shard {
     private func connectReceived(_ connect: Connect, on connection: Connection, _ now: Now) {
         connection.version = connect.version
         let properties = connect.properties
-        connection.wantsProblemInformation = properties.requestProblemInformation ?? true
         connection.packetBytesMax = properties.maximumPacketSize.map { Int($0) } ?? .max
         connection.inflightMax = min(settings.inflightMax, Int(properties.receiveMaximum ?? .max))
 

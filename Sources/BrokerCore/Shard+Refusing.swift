@@ -4,8 +4,8 @@ import MQTTCodec
 /// must not lose anything is full.
 ///
 /// Version 5 publishers hear 0x97 and the gateway answers 507. Version 3 has no word for it, and an upstream would take
-/// any answer for an acknowledgement: their message waits unread-on, and with it their connection; a client is closed
-/// when there is no room in time, since what it acknowledges waits behind it.
+/// any answer for an acknowledgement: their message waits, and nothing more is read from their connection. A client is
+/// closed when there is no room in time, since what it acknowledges waits behind its message.
 extension Shard {
     /// How long a version 3 publisher waits for room.
     static let stallTime = Duration.seconds(30)

@@ -42,8 +42,6 @@ package final class Connection {
     var inflightMax = 0
     /// The peer's Maximum Packet Size; bytes.
     var packetBytesMax = Int.max
-    /// Whether reason strings and user properties may go to this client outside PUBLISH, CONNACK and DISCONNECT.
-    var wantsProblemInformation = true
     /// QoS 1 and 2 messages of a version 5 peer that were not answered: its send quota (§4.9).
     var unanswered = 0
 
