@@ -159,7 +159,7 @@ final class SimulatedNode {
             isRetained: message.isRetained
         )
         simulation.trace("node \(index): m\(number) by HTTP to \(message.topic) \(message.qos)")
-        guard shard.refusal(of: request) == nil else { return }
+        guard shard.refusal(of: request, now: simulation.now) == nil else { return }
         let packet = Publish(topic: request.topic, payload: request.payload, qos: request.qos, packetID: 0)
         let expected = reference.publish(nil, packet)
         let before = shard.outbox.ledger.count

@@ -40,8 +40,8 @@ package final class ShardHarness {
     // MARK: - Peers
 
     /// A client's network connection, without CONNECT.
-    package func opens(_ version: ProtocolVersion = .v5) -> ScriptedPeer {
-        adopt(shard.opened(peer: "test", now: now), version, role: .client)
+    package func opens(_ version: ProtocolVersion = .v5, address: String? = nil) -> ScriptedPeer {
+        adopt(shard.opened(peer: "test", address: address, now: now), version, role: .client)
     }
 
     /// The upstream answers the oldest dial.

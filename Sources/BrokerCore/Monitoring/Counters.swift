@@ -12,4 +12,10 @@ package struct Counters: Sendable, Equatable {
     package var expired: UInt64 = 0
     /// Messages larger than the receiver's Maximum Packet Size [5:MQTT-3.1.2-25].
     package var tooLarge: UInt64 = 0
+    /// Publishes and wills that the access rules denied.
+    package var publishesDenied: UInt64 = 0
+    /// Filters of SUBSCRIBE that the access rules denied.
+    package var subscribesDenied: UInt64 = 0
+    /// Messages that waited for a receiver, or were retained, and that it may not have (any more).
+    package var deliveriesDenied: UInt64 = 0
 }

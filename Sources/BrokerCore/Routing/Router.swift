@@ -15,6 +15,8 @@ struct RouteTarget {
 /// Who gets a topic: cached per topic, valid for one generation of the subscription tree.
 struct Router {
     var tree = SubscriptionTree()
+    /// Whether the session in a slot may receive a topic; asked once for each route.
+    var mayReceive: (_ slot: Int32, _ topic: MQTTString) -> Bool = { _, _ in true }
     private var cache: [MQTTString: [RouteTarget]] = [:]
     private var cachedGeneration: UInt64 = 0
     /// A flood of topics that nobody repeats must not fill the memory.
@@ -37,12 +39,16 @@ struct Router {
             cachedGeneration = tree.generation
         }
         if let targets = cache[topic] { return targets }
-        let targets = match(topic)
+        var targets = match(topic)
+        targets.removeAll { !mayReceive($0.slot, topic) }
         cache[topic] = targets
         cachedTargets += targets.count
         cachedTopicBytes += topic.count
         return targets
     }
+
+    /// What routes were made of has changed, other than subscriptions.
+    mutating func forgetRoutes() { cachedGeneration = 0 }
 
     private func match(_ topic: MQTTString) -> [RouteTarget] {
         var targets: [RouteTarget] = []

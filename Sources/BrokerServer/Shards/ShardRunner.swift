@@ -191,7 +191,7 @@ final class ShardRunner {
 
     private func publish(_ request: GatewayPublish, _ continuation: CheckedContinuation<GatewayReceipt, any Error>) {
         if isDraining { return continuation.resume(throwing: GatewayRefusal.draining) }
-        switch shard.refusal(of: request) {
+        switch shard.refusal(of: request, now: now) {
         case .some(.quotaExceeded): return continuation.resume(throwing: GatewayRefusal.full)
         case .some: return continuation.resume(throwing: GatewayRefusal.notAllowed)
         case .none: break
@@ -268,6 +268,7 @@ final class ShardRunner {
             case .debug: .debug
             case .info: .info
             case .warning: .warning
+            case .denial: .info
             }
         guard logger.logLevel <= level else { return }
         var metadata: Logger.Metadata = [:]
