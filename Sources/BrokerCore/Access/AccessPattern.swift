@@ -81,7 +81,7 @@ struct AccessPattern: Sendable {
 
     /// The pattern for one principal.
     ///
-    /// A name that is missing, or that would change the shape of the pattern (`+`, `#`, `/`, control characters), makes
+    /// A name that is missing, or that would change the shape of the pattern (`+`, `#`, `/`, a leading `$`, control characters), makes
     /// no allowance and evades no denial: an `allow` is nobody's then, and a `deny` covers everything from that level on,
     /// as if the name could be anything.
     ///
@@ -89,7 +89,7 @@ struct AccessPattern: Sendable {
     func bound(to principal: Principal, knowsUsername: Bool, _ verdict: AccessRule.Verdict) -> AccessPattern? {
         guard usesNames else { return self }
         var bound: [Level] = []
-        for (index, level) in levels.enumerated() {
+        for level in levels {
             guard case .named(let pieces) = level else {
                 bound.append(level)
                 continue
@@ -100,7 +100,7 @@ struct AccessPattern: Sendable {
                 bound.append(.any)
                 continue
             }
-            if let text = Self.text(of: pieces, principal, isFirst: index == 0) {
+            if let text = Self.text(of: pieces, principal) {
                 bound.append(.text(text))
             } else if verdict == .deny {
                 bound.append(.rest)
@@ -112,7 +112,7 @@ struct AccessPattern: Sendable {
         return AccessPattern(levels: bound)
     }
 
-    private static func text(of pieces: [Piece], _ principal: Principal, isFirst: Bool) -> MQTTString? {
+    private static func text(of pieces: [Piece], _ principal: Principal) -> MQTTString? {
         var text = ""
         for piece in pieces {
             let name: MQTTString?
@@ -123,24 +123,10 @@ struct AccessPattern: Sendable {
             case .username: name = principal.username
             case .clientID: name = principal.clientID
             }
-            guard let name, isSafe(name) else { return nil }
-            // A name that begins with `$` would reach the topics of the server, or a share group.
-            if isFirst, text.isEmpty, name.isReserved { return nil }
+            guard let name, name.isSafeInPatterns else { return nil }
             text += name.string
         }
         return MQTTString(text)
-    }
-
-    /// Whether a name is one level of a topic and nothing else.
-    static func isSafe(_ name: MQTTString) -> Bool {
-        guard !name.isEmpty else { return false }
-        return name.string.unicodeScalars.allSatisfy { scalar in
-            switch scalar.value {
-            case 0..<0x20, 0x7F..<0xA0: false
-            case 0x23, 0x2B, 0x2F: false
-            default: true
-            }
-        }
     }
 
     // MARK: - Matching
