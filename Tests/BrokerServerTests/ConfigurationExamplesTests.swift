@@ -36,6 +36,7 @@ struct ConfigurationExamplesTests {
     func exampleShowsDefaults() throws {
         let example = try load("drawbridge.example.toml").configuration
         var expected = Configuration(node: NodeConfiguration(id: "edge-1"), links: example.links)
+        expected.access = try accessOfExample(example)
         expected.durability.rules = [DurabilityRuleConfiguration(filter: "telemetry/#", mode: .normal)]
         if case .web(var web) = expected.listeners[1].kind {
             web.origins = ["https://chat.example.com", "https://*.example.com"]
@@ -56,7 +57,7 @@ struct ConfigurationExamplesTests {
     func complete() throws {
         let tables: [KnownKeys] = [
             .root, .node, .log, .durability, .durabilityRule, .linkSpool, .limits, .queue, .retained, .authentication,
-            .listener, .linkDefaults, .link, .backoff,
+            .access, .accessFile, .accessRule, .accessWho, .accessTopic, .listener, .linkDefaults, .link, .backoff,
             .rule,
             .bothRule,
         ]
@@ -71,6 +72,29 @@ struct ConfigurationExamplesTests {
                 "\(key) in the documentation"
             )
         }
+    }
+
+    /// Its rules are examples; the rest of `[acl]` shows the defaults.
+    private func accessOfExample(_ example: Configuration) throws -> AccessConfiguration {
+        var expected = AccessConfiguration()
+        expected.rules = example.access.rules
+        let origins = try #require(example.access.rules).map(\.origin.description)
+        #expect(origins.contains { $0.contains("drawbridge.example.toml:") })
+        #expect(origins.contains { $0.contains("acl.example.toml:") })
+        #expect(origins.last == "preset chat")
+        func isAllowed(_ user: String, _ action: AccessExplanation.Action, _ topic: String) throws -> Bool {
+            try AccessExplanation(
+                example.access, username: user, clientID: "c", address: "10.1.2.3", action, topic
+            ).isAllowed
+        }
+        #expect(try isAllowed("dashboard", .subscribe, "$SYS/#"))
+        #expect(try !isAllowed("alice", .subscribe, "#"))
+        #expect(try isAllowed("alice", .publish, "user/bob/inbox/alice"))
+        #expect(try !isAllowed("alice", .publish, "user/bob/inbox/carol"))
+        #expect(try isAllowed("alice", .subscribe, "group/staff/inbox/+"))
+        #expect(try !isAllowed("carol", .subscribe, "group/staff/inbox/+"))
+        #expect(try isAllowed("back-end", .publish, "push/user/alice/offer"))
+        return expected
     }
 
     @Test("a bridge as the only file brings its link and the listeners on loopback")

@@ -20,6 +20,9 @@ extension BrokerSettings {
         subscriptionsMax = limits.subscriptionsMax
         sessionExpiryMax = UInt32(clamping: limits.sessionExpiry.components.seconds)
         connectTimeout = limits.connectTimeout
+        access = configuration.access.compiled
+        deniedPublish = configuration.access.deniedPublish
+        deniedPublishOfVersion3 = configuration.access.deniedPublishOfVersion3
         durability = configuration.durability.mode
         durabilityRules = configuration.durability.rules.compactMap { rule in
             TopicFilter(rule.filter).map { BrokerCore.DurabilityRule(filter: $0, mode: rule.mode) }

@@ -31,6 +31,7 @@ struct ConfigurationReader {
         if let table = root.table("log", known: .log) {
             set(\.log.level, table.choice("level", of: LogConfiguration.Level.self))
             set(\.log.format, table.choice("format", of: LogConfiguration.Format.self))
+            set(\.log.denials, table.choice("denials", of: LogConfiguration.Level.self))
         }
         if let table = root.table("durability", known: .durability) { readDurability(table) }
         if let table = root.table("limits", known: .limits) { readLimits(table) }
@@ -42,6 +43,7 @@ struct ConfigurationReader {
         if let table = root.table("auth", known: .authentication) {
             set(\.authentication.allowsAnonymousOffLoopback, table.boolean("anonymous"))
         }
+        if let table = root.table("acl", known: .access) { readAccess(table) }
         if let table = root.table("defaults", known: .defaults)?.table("link", known: .linkDefaults) {
             readCommonLinkSettings(table, into: &linkDefaults)
         }

@@ -15,6 +15,8 @@ final class ShardRunner {
     let loop: any EventLoop
     let shard: Shard
     let logger: Logger
+    /// `[log] denials`
+    private let denialLevel: Logger.Level
     private let spool: Spool
     private let index: Int
     private let linkConnector: LinkConnector
@@ -37,9 +39,11 @@ final class ShardRunner {
         shard: Shard,
         spool: Spool,
         linkConnector: LinkConnector,
-        logger: Logger
+        logger: Logger,
+        denialLevel: Logger.Level
     ) {
         loop.preconditionInEventLoop()
+        self.denialLevel = denialLevel
         self.loop = loop
         self.index = index
         self.shard = shard
@@ -232,6 +236,11 @@ final class ShardRunner {
             }
     }
 
+    func setAccess(_ rules: AccessRules) {
+        shard.setAccess(rules, now: now)
+        turn()
+    }
+
     // MARK: - Shutdown
 
     /// Tells every client and upstream, and answers when their connections are closed and their last records appended.
@@ -268,7 +277,7 @@ final class ShardRunner {
             case .debug: .debug
             case .info: .info
             case .warning: .warning
-            case .denial: .info
+            case .denial: denialLevel
             }
         guard logger.logLevel <= level else { return }
         var metadata: Logger.Metadata = [:]
