@@ -56,6 +56,7 @@ struct ConfigurationExamplesTests {
     func complete() throws {
         let tables: [KnownKeys] = [
             .root, .node, .log, .durability, .durabilityRule, .linkSpool, .limits, .queue, .retained, .authentication,
+            .authenticationUsers,
             .listener, .linkDefaults, .link, .backoff,
             .rule,
             .bothRule,
