@@ -195,7 +195,11 @@ package final class BrokerServer: Sendable {
                     publish: { request in
                         try await withCheckedThrowingContinuation { inbox.post(.publish(request, $0)) }
                     },
-                    health: { await withCheckedContinuation { inbox.post(.health($0)) } }
+                    health: { await withCheckedContinuation { inbox.post(.health($0)) } },
+                    login: { login, answer in
+                        guard let authenticator else { return .accepted(username: nil) }
+                        return authenticator.decide(login, answer)
+                    }
                 )
                 return try await WebListener.bind(
                     options: options,
