@@ -71,7 +71,8 @@ package struct KnownKeys: Sendable {
     private static let homes: [(header: String, keys: KnownKeys)] = [
         ("[node]", node), ("[log]", log), ("[limits]", limits), ("[queue]", queue), ("[retained]", retained),
         ("[durability]", durability), ("[link.spool]", linkSpool),
-        ("[auth]", authentication), ("[auth.users]", authenticationUsers), ("[[listener]]", listener), ("[[link]]", link), ("[defaults.link]", linkDefaults),
+        ("[auth]", authentication), ("[auth.users]", authenticationUsers), ("[[listener]]", listener),
+        ("[[link]]", link), ("[defaults.link]", linkDefaults),
         ("[[link.out]] or [[link.in]]", rule), ("[[link.both]]", bothRule),
     ]
 
