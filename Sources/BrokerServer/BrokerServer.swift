@@ -10,11 +10,13 @@ import WebPages
 /// Why a node did not start. One line each: what is wrong and what to do.
 package enum StartError: Error, CustomStringConvertible {
     case spool(SpoolError)
+    case users(ConfigurationProblems)
     case cannotListen(name: String, address: String, reason: String)
 
     package var description: String {
         switch self {
         case .spool(let error): error.description
+        case .users(let problems): problems.description
         case .cannotListen(let name, let address, let reason):
             "cannot listen on \(address) (listener \"\(name)\"): \(reason)"
         }
@@ -40,6 +42,7 @@ package final class BrokerServer: Sendable {
     private let listeners: [any Channel]
     private let control: ControlSocket?
     private let spool: Spool
+    private let authenticator: Authenticator?
     private let logger: Logger
 
     private init(
@@ -49,6 +52,7 @@ package final class BrokerServer: Sendable {
         listeners: [any Channel],
         control: ControlSocket?,
         spool: Spool,
+        authenticator: Authenticator?,
         logger: Logger
     ) {
         self.endpoints = endpoints
@@ -57,6 +61,7 @@ package final class BrokerServer: Sendable {
         self.listeners = listeners
         self.control = control
         self.spool = spool
+        self.authenticator = authenticator
         self.logger = logger
     }
 
@@ -79,6 +84,14 @@ package final class BrokerServer: Sendable {
         for notice in spool.notices { logger.warning("old spool", metadata: ["detail": .string(notice)]) }
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         let loop = group.next()
+        let authenticator: Authenticator?
+        do throws(ConfigurationProblems) {
+            authenticator = try openAuthenticator(configuration, loop, logger)
+        } catch {
+            await Self.end(group)
+            spool.close()
+            throw .users(error)
+        }
         let settings = BrokerSettings(configuration)
         var listeners: [any Channel] = []
         do {
@@ -95,6 +108,7 @@ package final class BrokerServer: Sendable {
                     shard: shard,
                     spool: spool,
                     linkConnector: LinkConnector(configuration),
+                    authenticator: authenticator,
                     logger: logger,
                     denialLevel: Logger.Level(rawValue: configuration.log.denials.rawValue) ?? .info
                 )
@@ -103,7 +117,16 @@ package final class BrokerServer: Sendable {
             var endpoints: [Endpoint] = []
             for listener in configuration.listeners {
                 for address in listener.addresses {
-                    let channel = try await bind(listener, address, configuration, group, runner, inbox, logger)
+                    let channel = try await bind(
+                        listener,
+                        address,
+                        configuration,
+                        group,
+                        runner,
+                        inbox,
+                        authenticator,
+                        logger
+                    )
                     listeners.append(channel)
                     endpoints.append(
                         Endpoint(
@@ -124,10 +147,12 @@ package final class BrokerServer: Sendable {
                 listeners: listeners,
                 control: control,
                 spool: spool,
+                authenticator: authenticator,
                 logger: logger
             )
         } catch {
             for listener in listeners { await Self.finish(listener.close()) }
+            authenticator?.shutDown()
             await Self.end(group)
             spool.close()
             if let error = error as? StartError { throw error }
@@ -142,6 +167,7 @@ package final class BrokerServer: Sendable {
         _ group: MultiThreadedEventLoopGroup,
         _ runner: NIOLoopBound<ShardRunner>,
         _ inbox: Inbox,
+        _ authenticator: Authenticator?,
         _ logger: Logger
     ) async throws -> any Channel {
         let connectionsMax = configuration.limits.connectionsMax
@@ -170,7 +196,11 @@ package final class BrokerServer: Sendable {
                     publish: { request in
                         try await withCheckedThrowingContinuation { inbox.post(.publish(request, $0)) }
                     },
-                    health: { await withCheckedContinuation { inbox.post(.health($0)) } }
+                    health: { await withCheckedContinuation { inbox.post(.health($0)) } },
+                    login: { login, answer in
+                        guard let authenticator else { return .accepted(username: nil) }
+                        return authenticator.decide(login, answer)
+                    }
                 )
                 return try await WebListener.bind(
                     options: options,
@@ -224,6 +254,27 @@ package final class BrokerServer: Sendable {
         }
     }
 
+    /// - Returns: nil when everybody is anonymous.
+    private static func openAuthenticator(
+        _ configuration: Configuration,
+        _ loop: any EventLoop,
+        _ logger: Logger
+    ) throws(ConfigurationProblems) -> Authenticator? {
+        guard !configuration.authentication.chain.isEmpty else { return nil }
+        let authenticator = try Authenticator(
+            configuration.authentication,
+            patience: configuration.limits.connectTimeout,
+            now: { ShardRunner.monotonic },
+            later: { pause, body in
+                let (seconds, attoseconds) = pause.components
+                loop.scheduleTask(in: .nanoseconds(seconds * 1_000_000_000 + attoseconds / 1_000_000_000), body)
+            },
+            logger: logger
+        )
+        loop.scheduleRepeatedTask(initialDelay: .seconds(1), delay: .seconds(1)) { _ in authenticator.tick() }
+        return authenticator
+    }
+
     private static func wallClock() -> Timestamp {
         var wall = timespec()
         clock_gettime(CLOCK_REALTIME, &wall)
@@ -256,6 +307,7 @@ package final class BrokerServer: Sendable {
         // A peer that does not read its farewell must not hold the node.
         loop.scheduleTask(in: .seconds(5)) { runner.value.giveUpDraining() }
         await Self.finish(drained.futureResult)
+        authenticator?.shutDown()
         spool.close()
         await Self.end(group)
         logger.info("stopped")

@@ -57,7 +57,8 @@ struct ConfigurationExamplesTests {
     func complete() throws {
         let tables: [KnownKeys] = [
             .root, .node, .log, .durability, .durabilityRule, .linkSpool, .limits, .queue, .retained, .authentication,
-            .access, .accessFile, .accessRule, .accessWho, .accessTopic, .listener, .linkDefaults, .link, .backoff,
+            .authenticationUsers, .access, .accessFile, .accessRule, .accessWho, .accessTopic,
+            .listener, .linkDefaults, .link, .backoff,
             .rule,
             .bothRule,
         ]

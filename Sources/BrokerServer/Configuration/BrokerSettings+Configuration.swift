@@ -20,6 +20,7 @@ extension BrokerSettings {
         subscriptionsMax = limits.subscriptionsMax
         sessionExpiryMax = UInt32(clamping: limits.sessionExpiry.components.seconds)
         connectTimeout = limits.connectTimeout
+        admission = configuration.authentication.chain.isEmpty ? .anonymous : .asking
         access = configuration.access.compiled
         deniedPublish = configuration.access.deniedPublish
         deniedPublishOfVersion3 = configuration.access.deniedPublishOfVersion3

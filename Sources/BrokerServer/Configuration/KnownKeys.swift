@@ -40,7 +40,8 @@ package struct KnownKeys: Sendable {
             "idempotency_window", "token_file", "serve", "proxy_protocol",
         ]
     )
-    package static let authentication = KnownKeys(available: ["anonymous"], later: ["chain", "users", "jwt", "hook"])
+    package static let authentication = KnownKeys(available: ["chain", "anonymous", "users"], later: ["jwt", "hook"])
+    package static let authenticationUsers = KnownKeys(available: ["file"], later: [])
     package static let access = KnownKeys(
         available: ["default", "rules", "file", "presets", "on_denied", "on_denied_v3"], later: []
     )
@@ -78,7 +79,8 @@ package struct KnownKeys: Sendable {
     private static let homes: [(header: String, keys: KnownKeys)] = [
         ("[node]", node), ("[log]", log), ("[limits]", limits), ("[queue]", queue), ("[retained]", retained),
         ("[durability]", durability), ("[link.spool]", linkSpool),
-        ("[auth]", authentication), ("[acl]", access), ("a rule of [acl]", accessRule), ("[[listener]]", listener),
+        ("[auth]", authentication), ("[auth.users]", authenticationUsers), ("[acl]", access),
+        ("a rule of [acl]", accessRule), ("[[listener]]", listener),
         ("[[link]]", link), ("[defaults.link]", linkDefaults),
         ("[[link.out]] or [[link.in]]", rule), ("[[link.both]]", bothRule),
     ]
