@@ -147,7 +147,9 @@ struct AccessPattern: Sendable {
             }
         }
         // A topic has at least one level: `+/#` is another spelling of `#`.
-        if filter == ["#"], pattern.count == 2, pattern[0] == .any, pattern[1] == .rest { return true }
+        if pattern.count == 2, filter.count == 1, filter[0] == "#", pattern[0] == .any, pattern[1] == .rest {
+            return true
+        }
         var index = 0
         while true {
             // `sport/#` also matches `sport` (§4.7.1.2).

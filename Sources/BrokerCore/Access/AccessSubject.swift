@@ -63,10 +63,11 @@ package final class AccessSubject {
     }
 }
 
-/// What was decided about topics lately: a few places, each for the last topic that fell on it, so that it never grows.
+/// What was decided about topics lately: pairs of places, each for the last two topics that fell on it, so that it
+/// never grows.
 struct DecisionCache {
     /// A device publishes to a handful of topics, a phone listens to a few dozen.
-    static let places = 32
+    static let places = 64
     /// A topic may have 65,535 bytes: long ones are decided anew.
     static let topicBytesMax = 256
 
@@ -80,15 +81,22 @@ struct DecisionCache {
 
     subscript(topic: MQTTString) -> Bool? {
         get {
-            guard !entries.isEmpty, let entry = entries[Self.place(of: topic)], entry.topic == topic else { return nil }
-            return entry.isAllowed
+            guard !entries.isEmpty else { return nil }
+            let place = Self.place(of: topic)
+            if let entry = entries[place], entry.topic == topic { return entry.isAllowed }
+            if let entry = entries[place + 1], entry.topic == topic { return entry.isAllowed }
+            return nil
         }
         set {
             guard let newValue, topic.count <= Self.topicBytesMax else { return }
             if entries.isEmpty { entries = Array(repeating: nil, count: Self.places) }
-            entries[Self.place(of: topic)] = Entry(topic: topic, isAllowed: newValue)
+            let place = Self.place(of: topic)
+            // The older of the two gives way.
+            entries[place + 1] = entries[place]
+            entries[place] = Entry(topic: topic, isAllowed: newValue)
         }
     }
 
-    private static func place(of topic: MQTTString) -> Int { topic.hashValue & (places - 1) }
+    /// The first of its pair.
+    private static func place(of topic: MQTTString) -> Int { (topic.hashValue & (places / 2 - 1)) * 2 }
 }
