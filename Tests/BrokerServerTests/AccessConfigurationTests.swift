@@ -50,7 +50,11 @@ struct AccessConfigurationTests {
             """,
             ["rules/acl.toml": "# rules\n\n[[rules]]\nallow = \"publish\"\nwho = \"all\"\ntopics = [\"t/%u\"]\n"]
         )
-        #expect(file.warnings.isEmpty)
+        #expect(
+            file.warnings.map(\.message) == [
+                "rules speak of users, but [auth] asks nobody who they are: everybody is anonymous"
+            ]
+        )
         let access = file.configuration.access
         let rules = try #require(access.rules)
         #expect(
@@ -191,7 +195,8 @@ struct AccessConfigurationTests {
     func presetAndDefault() throws {
         #expect(
             complaints("[acl]\ndefault = \"allow\"\npresets = [\"chat\"]") == [
-                "drawbridge.toml:3: acl.presets[0]: a preset needs default = \"deny\""
+                "drawbridge.toml:3: acl.presets[0]: a preset needs default = \"deny\"",
+                "warning: drawbridge.toml:1: acl: rules speak of users, but [auth] asks nobody who they are: everybody is anonymous",
             ]
         )
         #expect(

@@ -27,7 +27,9 @@ struct ConfigurationExamplesTests {
         #expect(bridges.contains("mosquitto-upstream.toml") && bridges.contains("site-to-hub.toml"))
         for path in ["drawbridge.example.toml"] + bridges.map({ "bridges/\($0)" }) {
             let file = try load(path)
-            #expect(file.warnings.isEmpty, "\(path)")
+            // The example shows rules for users, and its file of users is left for the reader to make.
+            let warnings = file.warnings.filter { !$0.message.hasPrefix("rules speak of users") }
+            #expect(warnings.isEmpty, "\(path)")
             #expect(!file.configuration.links.isEmpty, "\(path)")
         }
     }

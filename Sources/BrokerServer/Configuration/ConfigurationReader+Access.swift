@@ -68,6 +68,22 @@ extension ConfigurationReader {
         }
     }
 
+    /// Whether rules that ask for a user name can ever find one.
+    func checkUsers(in roots: [SettingsTable]) {
+        guard let rules = configuration.access.rules, configuration.authentication.chain.isEmpty else { return }
+        let asksForUsers = rules.contains { rule in
+            rule.who.contains { !$0.usernames.isEmpty }
+                || rule.topics.contains {
+                    if case .pattern(let text) = $0 { text.string.contains("%u") } else { false }
+                }
+        }
+        guard asksForUsers, let root = roots.first(where: { $0.has("acl") }) else { return }
+        reading.warn(
+            "rules speak of users, but [auth] asks nobody who they are: everybody is anonymous",
+            at: root.place.key("acl")
+        )
+    }
+
     // MARK: Who
 
     /// `"all"`, a table, or a list of tables of which one has to fit.

@@ -20,6 +20,7 @@ struct ConfigurationReader {
         reportRepetitions(in: roots)
         for root in roots { readSections(of: root) }
         checkSections(in: roots)
+        checkUsers(in: roots)
         checkAuthentication(in: roots)
         readListeners(of: roots)
         readLinks(of: roots)
