@@ -43,8 +43,11 @@ package final class Shard {
     package internal(set) var spoolRefusal: SpoolRefusal?
     /// Receivers that refuse.
     var fullReceivers = 0
+    /// Who had no room for the message that was looked at last; nil when it was the spool.
+    weak var fullSession: Session?
     /// Connections whose `stalled` message waits for room.
     var stalledConnections: [Connection] = []
+    var isRetrying = false
     /// True when this turn stores something that has to be synced although the node's mode is a weaker one.
     var demandsSync = false
     private var spares: [ByteBuffer] = []
@@ -241,13 +244,12 @@ package final class Shard {
             case .loaded(let page):
                 if let session = receivers[page.receiver] { loaded(page, for: session, now) }
             case .dropped(let receiver, let messages):
-                counters.queueDropped += UInt64(clamping: messages)
                 outbox.notices.append(
                     Notice(
                         .warning,
-                        "queue full: oldest messages dropped",
+                        "messages dropped",
                         clientID: receivers[receiver]?.clientID,
-                        detail: "\(messages) messages"
+                        detail: "\(messages) messages; `drawbridge ctl spool` says why"
                     )
                 )
             case .refusing(let refusal): refusalChanged(refusal, now)

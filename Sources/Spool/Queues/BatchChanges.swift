@@ -10,7 +10,11 @@ struct BatchChanges {
     var finished: [UInt64] = []
     var gone: [ReceiverID] = []
     var touchedCursors: Set<ReceiverID> = []
-    var touchedDepths: Set<ReceiverID> = []
+    var touchedQueues: Set<ReceiverID> = []
+    /// The books of queues that are gone.
+    var closedBooks: [Batch.Tallied] = []
+    /// Messages for receivers that were gone already.
+    var missed = 0
     var receivers = LatestValues<ReceiverID, ReceiverRecord?>()
     var subscriptions = LatestValues<SubscriptionKey, SubscriptionRecord?>()
     var retained = LatestValues<MQTTString, Message?>()

@@ -15,6 +15,8 @@ struct QueueIndex {
     private var open: [UInt64: Waiting] = [:]
     /// Clients whose will is on disk.
     private var wills: Set<MQTTString> = []
+    /// Bytes of the messages in `open`, each counted once.
+    private var openBytes = 0
     private let options: SpoolOptions
     private(set) var lastPosition: UInt64
     private(set) var nextReceiver: UInt64
@@ -39,7 +41,8 @@ struct QueueIndex {
 
     /// The receivers that are full and refuse, once all is restored.
     func full() -> [ReceiverID] {
-        queues.values.filter { $0.updateFullness() }.map(\.receiver).sorted()
+        for queue in queues.values { _ = queue.updateFullness() }
+        return queues.values.filter(\.isFull).map(\.receiver).sorted()
     }
 
     /// Takes in a row of the file. False when nobody waits for it.
@@ -49,9 +52,10 @@ struct QueueIndex {
             guard let queue = queues[receiver], !queue.isDone(with: position),
                 queue.enqueue(position, bytes: bytes)
             else { return }
+            queue.restored()
             count += 1
         }
-        if count > 0 { open[position] = Waiting(receivers: count, bytes: UInt32(clamping: bytes)) }
+        if count > 0 { wait(for: position, receivers: count, bytes: bytes) }
         // Whoever is named before the damage keeps it until the row is read, and its checksum tells.
         return isSound ? count > 0 ? .waits : .finished : .damaged
     }
@@ -62,7 +66,25 @@ struct QueueIndex {
 
     func depth(of receiver: ReceiverID) -> Int { queues[receiver]?.waiting.count ?? 0 }
 
-    func depths() -> [(ReceiverID, Int?)] { queues.map { ($0.key, $0.value.waiting.count) } }
+    /// The books of all, as if something had happened to each.
+    func allTallies() -> Batch {
+        var batch = Batch()
+        tell(Set(queues.keys), &batch)
+        return batch
+    }
+
+    private mutating func wait(for position: UInt64, receivers: UInt32, bytes: Int) {
+        let waiting = Waiting(receivers: receivers, bytes: UInt32(clamping: bytes))
+        open[position] = waiting
+        openBytes += Int(waiting.bytes)
+    }
+
+    /// - Returns: nil when nobody waits for the position.
+    private mutating func removeOpen(_ position: UInt64) -> Waiting? {
+        guard let waiting = open.removeValue(forKey: position) else { return nil }
+        openBytes -= Int(waiting.bytes)
+        return waiting
+    }
 
     // MARK: Pages
 
@@ -91,14 +113,16 @@ struct QueueIndex {
             lastPosition += 1
             enqueue(message, deliveries, shard: shard, &changes)
         case .acknowledged(let receiver, let position):
-            acknowledge(position.number, by: receiver, &changes)
+            acknowledge(position, by: receiver, &changes)
+        case .givenUp(let receiver, let position, let reason):
+            giveUp(position.number, for: receiver, reason, &changes)
         case .outboundPublish(let receiver, let packetID, let position):
             let outbound = SpoolContents.Outbound(packetID: packetID, position: position, isReleased: false)
             setOutbound(outbound, packetID, of: receiver, &changes)
         case .outboundRelease(let receiver, let packetID, let position):
             let outbound = SpoolContents.Outbound(packetID: packetID, position: position, isReleased: true)
             setOutbound(outbound, packetID, of: receiver, &changes)
-            acknowledge(position.number, by: receiver, &changes)
+            acknowledge(position, by: receiver, &changes)
         case .outboundComplete(let receiver, let packetID):
             setOutbound(nil, packetID, of: receiver, &changes)
         case .inboundPublish(let receiver, let packetID):
@@ -147,10 +171,12 @@ struct QueueIndex {
             // A receiver that is gone by now had its messages discarded with it.
             guard let queue = queues[delivery.receiver] else {
                 row.done.append(delivery.receiver)
+                changes.missed += 1
                 continue
             }
             if queue.bounds.whenFull == .dropNewest, queue.isBeyondBounds(with: bytes), !queue.isLast(position) {
-                if !row.done.contains(delivery.receiver) {
+                if queue.turnAway(position) {
+                    changes.touchedQueues.insert(delivery.receiver)
                     row.done.append(delivery.receiver)
                     changes.dropped(delivery.receiver, shard: shard, messages: 1, .newest)
                 }
@@ -161,10 +187,11 @@ struct QueueIndex {
                 continue
             }
             count += 1
-            changes.touchedDepths.insert(delivery.receiver)
+            queue.taken()
+            changes.touchedQueues.insert(delivery.receiver)
             if queue.isBeyondBounds { overflowing.append(queue) }
         }
-        if count > 0 { open[position] = Waiting(receivers: count, bytes: UInt32(clamping: bytes)) }
+        if count > 0 { wait(for: position, receivers: count, bytes: bytes) }
         changes.fresh.append(row)
         for queue in overflowing { makeRoom(in: queue, shard: shard, &changes) }
     }
@@ -180,12 +207,29 @@ struct QueueIndex {
             finish(position, for: queue, &changes)
             count += 1
         }
-        if count > 0 { changes.dropped(queue.receiver, shard: shard, messages: count, .oldest) }
+        guard count > 0 else { return }
+        queue.dropped(.oldest, count)
+        changes.dropped(queue.receiver, shard: shard, messages: count, .oldest)
     }
 
-    private mutating func acknowledge(_ position: UInt64, by receiver: ReceiverID, _ changes: inout BatchChanges) {
+    private mutating func acknowledge(_ position: Position, by receiver: ReceiverID, _ changes: inout BatchChanges) {
+        guard position > .zero, let queue = queues[receiver] else { return }
+        changes.touchedQueues.insert(receiver)
+        guard queue.remove(position.number) else { return queue.deliveredAfterAll() }
+        queue.delivered()
+        finish(position.number, for: queue, &changes)
+    }
+
+    private mutating func giveUp(
+        _ position: UInt64,
+        for receiver: ReceiverID,
+        _ reason: GivenUpReason,
+        _ changes: inout BatchChanges
+    ) {
+        // What vanished was counted when it did, unless it is told here first.
         guard let queue = queues[receiver], queue.remove(position) else { return }
-        changes.touchedDepths.insert(receiver)
+        changes.touchedQueues.insert(receiver)
+        queue.dropped(DropReason(reason))
         finish(position, for: queue, &changes)
     }
 
@@ -208,7 +252,7 @@ struct QueueIndex {
             open[position] = Waiting(receivers: waiting.receivers - 1, bytes: waiting.bytes)
             return false
         }
-        open.removeValue(forKey: position)
+        _ = removeOpen(position)
         if position < changes.base { changes.finished.append(position) }
         return true
     }
@@ -233,7 +277,7 @@ struct QueueIndex {
         } else {
             // Nothing before this moment can be for it.
             queues[receiver] = ReceiverQueue(receiver: receiver, bounds: bounds, lowWater: lastPosition)
-            changes.touchedDepths.insert(receiver)
+            changes.touchedQueues.insert(receiver)
         }
         changes.receivers.set(receiver, record)
         if receiver.number >= nextReceiver { nextReceiver = receiver.number &+ 1 }
@@ -241,11 +285,13 @@ struct QueueIndex {
 
     private mutating func remove(_ receiver: ReceiverID, _ changes: inout BatchChanges) {
         guard let queue = queues.removeValue(forKey: receiver) else { return }
+        queue.dropped(.ended, queue.waiting.count)
         for position in queue.removeAll() where !releases(position, &changes) && position >= changes.base {
             changes.fresh[Int(position - changes.base)].done.append(receiver)
         }
         changes.gone.append(receiver)
-        changes.touchedDepths.insert(receiver)
+        changes.touchedQueues.remove(receiver)
+        changes.closedBooks.append(Batch.Tallied(receiver: receiver, tally: queue.tally, isGone: true))
         // Whatever this batch has for it is deleted by number before anything is written.
         changes.receivers.set(receiver, nil)
         changes.subscriptions.removeAll { $0.receiver == receiver }
@@ -310,15 +356,18 @@ struct QueueIndex {
             batch.wills.append(Batch.Will(clientID: clientID, record: record))
         }
         batch.demandsSync = changes.demandsSync
-        tellDepths(of: changes.touchedDepths, &batch)
+        batch.missed = changes.missed
+        batch.tallies = changes.closedBooks
+        tell(changes.touchedQueues, &batch)
         return batch
     }
 
-    private func tellDepths(of receivers: Set<ReceiverID>, _ batch: inout Batch) {
+    private func tell(_ receivers: Set<ReceiverID>, _ batch: inout Batch) {
+        batch.open = (open.count, openBytes)
         for receiver in receivers.sorted() {
-            let queue = queues[receiver]
-            batch.depths.append((receiver, queue?.waiting.count))
-            if let queue, queue.updateFullness() { batch.fullness.append((receiver, queue.isFull)) }
+            guard let queue = queues[receiver] else { continue }
+            batch.tallies.append(Batch.Tallied(receiver: receiver, tally: queue.tally, isGone: false))
+            if queue.updateFullness() { batch.fullness.append((receiver, queue.isFull)) }
         }
     }
 
@@ -328,14 +377,28 @@ struct QueueIndex {
     /// - Returns: what changed, for those who are told; nothing of it needs to be written.
     mutating func forget(_ position: UInt64, shard: Int, _ reason: DropReason) -> Batch {
         var batch = Batch()
-        guard let waiting = open.removeValue(forKey: position) else { return batch }
+        batch.open = (open.count, openBytes)
+        guard let waiting = removeOpen(position) else { return batch }
         var touched: Set<ReceiverID> = []
         for queue in queues.values.sorted(by: { $0.receiver < $1.receiver }) where queue.remove(position) {
             queue.bytes -= Int(waiting.bytes)
+            queue.dropped(reason)
             touched.insert(queue.receiver)
             batch.dropped.append(.init(shard: shard, receiver: queue.receiver, messages: 1, reason: reason))
         }
-        tellDepths(of: touched, &batch)
+        tell(touched, &batch)
         return batch
+    }
+}
+
+extension DropReason {
+    init(_ reason: GivenUpReason) {
+        self =
+            switch reason {
+            case .expired: .expired
+            case .tooLarge: .tooLarge
+            case .rejected: .rejected
+            case .vanished: .damaged
+            }
     }
 }

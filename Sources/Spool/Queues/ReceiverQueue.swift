@@ -7,6 +7,10 @@ final class ReceiverQueue {
     var bounds: QueueBounds
     /// Bytes of the messages that wait.
     var bytes = 0
+    /// What became of its messages; how many wait is in `waiting`.
+    private var counts = ReceiverTally()
+    /// The position that did not fit last, so that a message that names the receiver twice is counted once.
+    private var lastTurnedAway: UInt64 = 0
     /// True from the moment that a queue that rejects is full until an eighth of it is free again.
     private(set) var isFull = false
     /// Positions that wait, ascending.
@@ -50,6 +54,46 @@ final class ReceiverQueue {
 
     /// True when the position is the last that waits.
     func isLast(_ position: UInt64) -> Bool { waiting.last == position }
+
+    // MARK: The books
+
+    var tally: ReceiverTally {
+        var tally = counts
+        tally.waiting = waiting.count
+        tally.bytes = bytes
+        tally.first = waiting.first ?? 0
+        return tally
+    }
+
+    /// A message that waited already when the spool was opened.
+    func restored() { counts.restored += 1 }
+
+    func taken() { counts.taken += 1 }
+
+    func delivered() { counts.delivered += 1 }
+
+    func dropped(_ reason: DropReason, _ count: Int = 1) { counts.dropped[reason] += UInt64(count) }
+
+    /// A message is not taken in because the queue is full. False when this is known.
+    func turnAway(_ position: UInt64) -> Bool {
+        guard lastTurnedAway != position else { return false }
+        lastTurnedAway = position
+        counts.taken += 1
+        counts.dropped[.newest] += 1
+        return true
+    }
+
+    /// The receiver acknowledged what its queue had given up: it was under way then, so it is delivered after all.
+    func deliveredAfterAll() {
+        for reason in [bounds.whenFull == .dropNewest ? DropReason.newest : .oldest, .setAside, .damaged]
+        where counts.dropped[reason] > 0 {
+            counts.dropped[reason] -= 1
+            counts.delivered += 1
+            return
+        }
+    }
+
+    // MARK: What waits
 
     /// False when the position already waits.
     func enqueue(_ position: UInt64, bytes size: Int) -> Bool {
