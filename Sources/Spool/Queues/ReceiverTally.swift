@@ -59,6 +59,11 @@ package struct DropCounts: Sendable, Hashable {
         }
     }
 
+    /// Replaces what a receiver had added to a sum.
+    mutating func replace(_ old: DropCounts, by new: DropCounts) {
+        for reason in DropReason.allCases { self[reason] = self[reason] &+ new[reason] &- old[reason] }
+    }
+
     package var total: UInt64 { oldest + newest + expired + tooLarge + rejected + damaged + setAside + ended }
 
     /// Those that are not zero.
@@ -96,9 +101,7 @@ package struct ReceiverTally: Sendable, Hashable {
         restored = restored &+ new.restored &- old.restored
         taken = taken &+ new.taken &- old.taken
         delivered = delivered &+ new.delivered &- old.delivered
-        for reason in DropReason.allCases {
-            dropped[reason] = dropped[reason] &+ new.dropped[reason] &- old.dropped[reason]
-        }
+        if new.dropped != old.dropped { dropped.replace(old.dropped, by: new.dropped) }
         waiting += new.waiting - old.waiting
         bytes += new.bytes - old.bytes
     }
