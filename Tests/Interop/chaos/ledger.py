@@ -33,7 +33,7 @@ from wire import Wire, text, variable_length  # noqa: E402
 POLICIES = ["drop-oldest", "drop-qos0-then-oldest", "drop-newest", "reject"]
 QUEUE_MESSAGES, QUEUE_BYTES = 500, 64 << 10
 IDS = [struct.pack("!H", number) for number in range(65536)]
-ACKS = [b"\x40\x02" + number for number in IDS]
+ACKS, RECEIVED, COMPLETED = ([kind + b"\x02" + number for number in IDS] for kind in (b"\x40", b"\x50", b"\x70"))
 ACCEPTED, REFUSED = 1, 2
 SEEN, ACKED = 1, 2
 SMALL, LARGE = 20, 700  # bytes of padding: a queue is full by its messages, or by its bytes
@@ -76,26 +76,30 @@ class Connection:
 
 
 class Publisher:
-    """Fills its window with messages of QoS 1 and notes what became of each. Sequence numbers start at 0."""
+    """Fills its window with messages and notes what became of each. Sequence numbers start at 0."""
 
-    def __init__(self, port, index, version, dice):
-        self.index, self.version, self.dice = index, version, dice
+    def __init__(self, port, index, version, qos, dice):
+        self.index, self.version, self.qos, self.dice = index, version, qos, dice
         self.topic = f"l/{index}"
+        self.open = 0
         self.window = 250 if version == 5 else 600
         self.fate = bytearray()
         self.refused = 0
         self.sent = self.goal = 0
         self.padding = SMALL
         self.burst = 0
-        self.connection = Connection(Wire(port, f"p{index}", version, clean=True))
+        self.connect(port)
+
+    def connect(self, port):
+        self.connection = Connection(Wire(port, f"p{self.index}", self.version, clean=True))
 
     @property
     def is_done(self):
-        return len(self.fate) == self.goal
+        return len(self.fate) == self.goal and not self.open
 
     def act(self):
         """Sends what the window has room for, in one piece."""
-        count = min(self.goal - self.sent, self.window - (self.sent - len(self.fate)))
+        count = min(self.goal - self.sent, self.window - self.open)
         if count < self.window // 4 and count < self.goal - self.sent or count <= 0:
             return
         if self.burst <= 0:
@@ -104,7 +108,7 @@ class Publisher:
         self.burst -= count
         name = text(self.topic)
         tail = b"\0" if self.version == 5 else b""
-        head = b"\x32" + variable_length(len(name) + 2 + len(tail) + 5 + self.padding) + name
+        head = bytes([0x30 | self.qos << 1]) + variable_length(len(name) + 2 + len(tail) + 5 + self.padding) + name
         tail += bytes([self.index])
         padding = bytes(self.padding)
         pack = struct.Struct("!I").pack
@@ -112,29 +116,42 @@ class Publisher:
         for number in range(self.sent, self.sent + count):
             parts += (head, IDS[number % 65535 + 1], tail, pack(number), padding)
         self.sent += count
+        self.open += count
         self.connection.send(b"".join(parts))
 
     def receive(self):
         is_open = self.connection.read()
         data, at, end = self.connection.received, 0, len(self.connection.received)
         fate, number = self.fate, len(self.fate)
+        releases, answer = [], 0x40 if self.qos == 1 else 0x50
         while end - at >= 4 and end - at >= 2 + data[at + 1]:
             length = data[at + 1]
-            if data[at] != 0x40:
-                raise Finding(f"{self.topic}: PUBACK expected, got {bytes(data[at : at + 2 + length]).hex()}")
+            if data[at] == 0x70 and self.qos == 2:
+                self.open -= 1
+                at += 2 + length
+                continue
+            if data[at] != answer:
+                raise Finding(f"{self.topic}: an answer expected, got {bytes(data[at : at + 2 + length]).hex()}")
             if data[at + 2 : at + 4] != IDS[number % 65535 + 1]:
-                raise Finding(f"{self.topic}: PUBACK of {bytes(data[at + 2 : at + 4]).hex()} instead of number {number}")
+                raise Finding(f"{self.topic}: answer to {bytes(data[at + 2 : at + 4]).hex()} instead of number {number}")
             reason = data[at + 4] if length > 2 else 0
             if reason == 0x97:
                 fate.append(REFUSED)
                 self.refused += 1
+                self.open -= 1
             elif reason == 0:
                 fate.append(ACCEPTED)
+                if self.qos == 2:
+                    releases += (b"\x62\x02", IDS[number % 65535 + 1])
+                else:
+                    self.open -= 1
             else:
-                raise Finding(f"{self.topic}: PUBACK with 0x{reason:02x}")
+                raise Finding(f"{self.topic}: answered with 0x{reason:02x}")
             number += 1
             at += 2 + length
         del data[:at]
+        if releases:
+            self.connection.send(b"".join(releases))
         if not is_open:
             raise Finding(f"{self.topic}: the broker closed the connection of a publisher")
 
@@ -266,6 +283,11 @@ class Reader:
                 if first == 0xD0:
                     has_pong = True
                     continue
+                if first == 0x62:
+                    # Also of a message that it never acknowledged: its queue may have given it up.
+                    if not self.is_leaving:
+                        acks.append(COMPLETED[data[start] << 8 | data[start + 1]])
+                    continue
                 raise Finding(f"{self.name}: PUBLISH expected, got {bytes(data[start - 2 : at]).hex()}")
             publisher = data[start + skip]
             number = int.from_bytes(data[start + skip + 1 : start + skip + 5], "big")
@@ -285,7 +307,7 @@ class Reader:
                 self.to_ack -= 1
                 state[publisher][number] = ACKED
                 self.acked += 1
-                acks.append(ACKS[data[start + 5] << 8 | data[start + 6]])
+                acks.append((RECEIVED if first & 4 else ACKS)[data[start + 5] << 8 | data[start + 6]])
             else:
                 self.left_unacked += known != SEEN
                 state[publisher][number] = SEEN
@@ -315,7 +337,8 @@ max_bytes = {QUEUE_BYTES}
 on_full = "{policy}"
 """,
         )
-        self.versions = [5, 5, 5, 4]
+        # Version and QoS of each publisher.
+        self.kinds = [(5, 1), (5, 1), (5, 1), (4, 1), (5, 2)]
         self.capacity = messages + 100_000
         self.absence_max = max(1000, min(8000, messages // 20))
         self.snapshots = 0
@@ -467,6 +490,28 @@ on_full = "{policy}"
             if not expected:
                 raise Finding(f"{reader.name}: {kept} of {len(stream)} kept, and not those that {self.policy} keeps")
 
+    def check_restart(self):
+        """What waited is there after a restart, and nothing else: the books begin anew with it."""
+        self.leave()
+        self.load([100 if p.version == 5 else 0 for p in self.publishers], 60)
+        before = {receiver["name"]: receiver["depth"] for receiver in self.look()["receivers"]}
+        for publisher in self.publishers:
+            publisher.connection.close()
+        if self.node.stop() != 0:
+            raise Finding("the node did not end in good order")
+        self.node.restart()
+        for publisher in self.publishers:
+            publisher.connect(self.node.port)
+        acked = {reader.name: reader.acked for reader in self.readers}
+        for told in (self.look(), self.drain()):
+            for receiver in told["receivers"]:
+                ledger, name = receiver["ledger"], receiver["name"]
+                if ledger["restored"] != before[name] or ledger["taken"] or sum(ledger["dropped"].values()):
+                    raise Finding(f"{before[name]} messages waited for {name} before a restart, after it: {ledger}")
+        for reader in self.readers:
+            if reader.acked - acked[reader.name] != before[reader.name]:
+                raise Finding(f"{reader.name} got {reader.acked - acked[reader.name]} of {before[reader.name]}")
+
     def check_end(self):
         """Sessions that end take what waits with them, and that is counted too."""
         self.leave()
@@ -486,11 +531,12 @@ on_full = "{policy}"
         try:
             self.node.start()
             port = self.node.port
-            self.publishers = [Publisher(port, index, version, self.dice) for index, version in enumerate(self.versions)]
+            self.publishers = [Publisher(port, index, *kind, self.dice) for index, kind in enumerate(self.kinds)]
             self.readers = [
                 Reader(self, "all-5", 5, ["l/#"]),
                 Reader(self, "all-3", 4, ["l/+"]),
-                Reader(self, "two", 5, ["l/0", "l/1"], 2),
+                Reader(self, "two", 5, ["l/0", "l/4"], 2),
+                Reader(self, "two-3", 4, ["l/4"], 2),
                 Reader(self, "overlap", 5, ["l/#", "l/2"]),
                 Reader(self, "late", 4, ["l/3"]),
                 Reader(self, "sleeper", 5, ["l/1", "l/3"]),
@@ -502,9 +548,9 @@ on_full = "{policy}"
             self.check(self.drain())
             result = self.story(loaded)
             self.check_policy()
+            self.check_restart()
             self.check_end()
-            if self.node.stop() != 0:
-                raise Finding("the node did not end in good order")
+            self.node.stop()
             self.say(result + f"; {time.monotonic() - began:.0f} s in all")
         except (Finding, AssertionError) as finding:
             raise Finding(f"{finding}\n{self.policy}, seed {self.seed}{self.node.log_tail(1500)}") from finding
