@@ -111,6 +111,26 @@ struct RefusalTests {
         #expect(broker.shard.refusals[id]?.refused == 1 && broker.shard.refusals[id]?.heldBack == 0)
     }
 
+    @Test("the log hears of drops when they begin, then once a minute of all that came since")
+    func dropNotices() throws {
+        let (broker, durable, _) = Self.site()
+        let id = try #require(durable.connection.session?.receiver)
+        var told: [String] = []
+        func drops(_ messages: Int) {
+            broker.perform { shard, now in
+                shard.spoolReported([.dropped(id, messages: messages)], now: now)
+                told += shard.outbox.notices.filter { $0.text == "messages dropped" }.compactMap(\.detail)
+            }
+        }
+        for _ in 0..<5 { drops(2) }
+        broker.advance(.seconds(59))
+        drops(3)
+        #expect(told.map { $0.prefix(2) } == ["2 "])
+        broker.advance(.seconds(1))
+        drops(4)
+        #expect(told.map { $0.prefix(3) } == ["2 s", "15 "])
+    }
+
     @Test("a message of version 3 that finds no room again and again is held back once")
     func heldBackOnce() throws {
         let (broker, durable, _) = Self.site()
