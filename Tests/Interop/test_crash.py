@@ -29,7 +29,7 @@ def test_the_ledger_closes_to_the_message_whatever_a_full_queue_does(tmp_path, c
     seed = int(time.time())
     with capsys.disabled():
         print(f"\nseed {seed}")
-        Ledger(tmp_path, policy, 5_000 if policy == "reject" else 12_000, seed).run()
+        Ledger(tmp_path, policy, 4_000 if policy == "reject" else 8_000, seed).run()
 
 
 def test_a_message_that_is_in_no_book_is_found(tmp_path, monkeypatch):
