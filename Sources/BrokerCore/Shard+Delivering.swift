@@ -151,11 +151,11 @@ extension Shard {
         if let expiry = message.expiry, expiry <= now.wall {
             // [5:MQTT-3.3.2-5]
             counters.expired &+= 1
-            return acknowledge(session, position, as: .expired)
+            return acknowledge(session, position, as: .expired, givenUp: .expired)
         }
         guard packetFits(message, delivery, session, connection, now) else {
             counters.tooLarge &+= 1
-            return acknowledge(session, position, as: .tooLarge)
+            return acknowledge(session, position, as: .tooLarge, givenUp: .tooLarge)
         }
         // The upstream had nothing to settle until now.
         if let link = session.link, session.inflight == 0 { link.progressedAt = now.instant }
@@ -210,7 +210,7 @@ extension Shard {
         else { return }
         guard mayReceive(session, message.topic) else {
             counters.deliveriesDenied &+= 1
-            giveUp(entry, of: session)
+            giveUp(entry, of: session, .denied)
             return feed(session, now)
         }
         entry.state = .published2
@@ -401,20 +401,22 @@ extension Shard {
     /// Exchanges whose message is no longer in the spool (dropped by its queue) have nothing to be sent again.
     private func forgetVanished(_ session: Session) {
         for entry in session.window.all where entry.needsResend && entry.position <= session.cursor {
-            giveUp(entry, of: session)
+            giveUp(entry, of: session, .vanished)
         }
     }
 
     /// An exchange ends without its message. A QoS 2 PUBLISH that may have been sent is released all the same: a receiver
     /// that has it would keep the identifier for ever, and take the next message under it for this one.
-    func giveUp(_ entry: PacketWindow.Entry, of session: Session) {
+    func giveUp(_ entry: PacketWindow.Entry, of session: Session, _ reason: GivenUpReason) {
         guard entry.state == .published2, let receiver = session.receiver, let connection = session.connection else {
-            return settle(entry, of: session, as: .dropped)
+            return settle(entry, of: session, as: .dropped, givenUp: reason)
         }
         var entry = entry
         entry.state = .released2
         entry.needsResend = false
-        store(.outboundRelease(receiver, packetID: entry.packetID, entry.position))
+        // Without a position: nobody says that it has the message.
+        store(.outboundRelease(receiver, packetID: entry.packetID, .zero))
+        store(.givenUp(receiver, entry.position, reason))
         book(.dropped, session, nil, at: entry.position)
         entry.ticket = ticket
         session.window.update(entry)

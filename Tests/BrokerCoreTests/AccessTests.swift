@@ -366,6 +366,7 @@ struct AccessTests {
         let messages = back.takesMessages()
         #expect(messages.map(\.text) == ["2", "4"])
         #expect(broker.shard.counters.deliveriesDenied == 2)
+        #expect(broker.spool.givenUp == [.denied, .denied])
         for message in messages {
             back.sends(message.qos == .atLeastOnce ? .pubAck(id: message.packetID) : .pubRec(id: message.packetID))
             if message.qos == .exactlyOnce { back.sends(.pubComp(id: message.packetID)) }
@@ -394,6 +395,7 @@ struct AccessTests {
         // The QoS 2 identifier may be known to the client: it is released, without the message.
         #expect(back.takes().dropFirst() == [.pubRel(id: first[1].packetID)])
         back.sends(.pubComp(id: first[1].packetID))
+        #expect(broker.spool.givenUp == [.denied, .denied])
         #expect(broker.spool.rows == 0)
         #expect(broker.spool.identifiers == 0)
     }

@@ -212,9 +212,9 @@ extension Shard {
     func withhold(at position: Position, from session: Session) {
         counters.deliveriesDenied &+= 1
         if let entry = session.window.resend(at: position) {
-            giveUp(entry, of: session)
+            giveUp(entry, of: session, .denied)
         } else {
-            acknowledge(session, position, as: .dropped)
+            acknowledge(session, position, as: .dropped, givenUp: .denied)
         }
     }
 
