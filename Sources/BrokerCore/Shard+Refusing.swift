@@ -20,6 +20,8 @@ extension Shard {
         for target in router.route(publication.topic) where target.maximumQoS > .atMostOnce {
             guard let session = sessions[Int(target.slot)], session.receiver != nil else { continue }
             if let link = session.link, publication.origin === link { continue }
+            // Nor does what a bridge sends go back to it: its own full queue must not hold it.
+            if target.noLocal, target.slot == publication.publisher { continue }
             if session.isFull { return true }
             stores = true
         }
@@ -68,7 +70,12 @@ extension Shard {
     }
 
     func fullnessChanged(of receiver: ReceiverID, isFull: Bool, _ now: Now) {
-        guard let session = receivers[receiver], session.isFull != isFull else { return }
+        guard let session = receivers[receiver] else {
+            // Its session ended while it was full: who waited for its room waits no longer.
+            if !isFull { retryStalled(now) }
+            return
+        }
+        guard session.isFull != isFull else { return }
         session.isFull = isFull
         fullReceivers += isFull ? 1 : -1
         outbox.notices.append(

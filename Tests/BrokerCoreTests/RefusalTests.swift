@@ -108,6 +108,36 @@ struct RefusalTests {
         #expect(durable.takesMessages().map(\.text) == ["y"])
     }
 
+    @Test("a bridge's own full queue does not hold what it sends, which never goes back to it")
+    func ownQueue() throws {
+        let broker = ShardHarness()
+        let bridge = broker.connectsDurably("bridge")
+        let options = SubscriptionOptions(maximumQoS: .atLeastOnce, noLocal: true)
+        bridge.sends(.subscribe(id: 1, filters: "#", options: options))
+        _ = bridge.takes()
+        Self.tell(broker, .full(try #require(bridge.connection.session?.receiver), true))
+        bridge.sends(.publish(topic: "t", payload: "x", qos: .atLeastOnce, id: 1))
+        bridge.receives(.pubAck(id: 1, reason: .noMatchingSubscribers))
+        let other = broker.connects("other")
+        other.sends(.publish(topic: "t", payload: "x", qos: .atLeastOnce, id: 1))
+        other.receives(.pubAck(id: 1, reason: .quotaExceeded))
+    }
+
+    @Test("who waits for the room of a receiver waits no longer when its session ends")
+    func receiverEnds() throws {
+        let (broker, durable, clean) = Self.site()
+        let id = try #require(durable.connection.session?.receiver)
+        Self.tell(broker, .full(id, true))
+        let publisher = broker.connects("a", .v3_1_1)
+        publisher.sends(.publish(topic: "t", payload: "1", qos: .atLeastOnce, id: 1))
+        publisher.receivesNothing()
+        _ = broker.connects("durable")
+        // The spool says it of every receiver that goes.
+        Self.tell(broker, .full(id, false))
+        publisher.receives(.pubAck(id: 1))
+        #expect(clean.takesMessages().map(\.text) == ["1"])
+    }
+
     @Test("the gateway is told before it publishes")
     func gateway() {
         let (broker, _, clean) = Self.site()

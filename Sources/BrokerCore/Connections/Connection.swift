@@ -46,7 +46,7 @@ package final class Connection {
     var unanswered = 0
 
     /// A message for which there is no room: it waits, and whatever this peer sent behind it.
-    var stalled: Publish?
+    package internal(set) var stalled: Publish?
 
     /// Zero switches keep-alive off.
     var keepAlive: Duration = .zero
