@@ -16,6 +16,8 @@ final class SimulatedNode {
         var isWritable = true
         /// Known from CONNECT on.
         var client: MQTTString?
+        /// A message that waits for room, and everything behind it.
+        var stalled: Publish?
 
         init(_ node: SimulatedNode, _ line: Line, _ side: Line.Side, _ connection: Connection, _ decoder: PacketDecoder)
         {
@@ -41,6 +43,8 @@ final class SimulatedNode {
     let spool: SimulatedSpool
     private(set) var shard: Shard?
     private(set) var ports: [ObjectIdentifier: Port] = [:]
+    /// In the order in which their messages came.
+    private var stalledPorts: [Port] = []
     /// When the link to the next node was first subscribed: from then on messages of that node come here.
     private(set) var linkUpSince: UInt64?
     private(set) var linkLine: Line?
@@ -109,10 +113,31 @@ final class SimulatedNode {
         )
         spool.report = { [weak self] event in
             guard let self, let shard = self.shard else { return }
-            shard.spoolReported([event], now: self.simulation.now)
+            self.spoolReported(event, to: shard)
             self.perform()
         }
         perform()
+    }
+
+    /// Messages that waited for room are routed in the middle of this, one after the other.
+    private func spoolReported(_ event: SpoolEvent, to shard: Shard) {
+        if case .refusing(let refusal) = event { reference.isSpoolRefusing = refusal != nil }
+        let before = shard.outbox.ledger.count
+        shard.spoolReported([event], now: simulation.now)
+        let waiting = stalledPorts
+        stalledPorts.removeAll()
+        for port in waiting where !port.isClosed && port.connection.isOpen {
+            guard let packet = port.stalled, let client = name(of: port) else { continue }
+            guard port.connection.stalled == nil else {
+                stalledPorts.append(port)
+                continue
+            }
+            port.stalled = nil
+            if reference.refuses(client, packet) {
+                simulation.fail("node \(index): \(packet.text) is taken, and there is no room for it")
+            }
+            compare(shard, since: before, reference.publish(client, packet), packet)
+        }
     }
 
     func crash() {
@@ -129,6 +154,7 @@ final class SimulatedNode {
         simulation.wills.crashed(node: index, at: simulation.clock, &simulation.ledger)
         let lines = ports.values.map(\.line).sorted { $0.id < $1.id }
         ports.removeAll()
+        stalledPorts.removeAll()
         linkLine = nil
         for line in lines { line.cut() }
     }
@@ -159,12 +185,16 @@ final class SimulatedNode {
             isRetained: message.isRetained
         )
         simulation.trace("node \(index): m\(number) by HTTP to \(message.topic) \(message.qos)")
-        guard shard.refusal(of: request) == nil else { return }
         let packet = Publish(topic: request.topic, payload: request.payload, qos: request.qos, packetID: 0)
+        let isRefused = shard.refusal(of: request) != nil
+        if isRefused != reference.refuses(nil, packet) {
+            simulation.fail("node \(index): m\(number) by HTTP is \(isRefused ? "refused" : "taken")")
+        }
+        guard !isRefused else { return }
         let expected = reference.publish(nil, packet)
         let before = shard.outbox.ledger.count
         shard.publish(request, token: UInt64(number), now: simulation.now)
-        compare(shard, since: before, expected, "m\(number)")
+        compare(shard, since: before, expected, packet)
         perform()
     }
 
@@ -202,24 +232,15 @@ final class SimulatedNode {
 
     /// Both brokers hear the packet; whoever the one routes it to, the other has to name.
     private func receive(_ packet: Packet, on port: Port, _ shard: Shard) {
-        let before = shard.outbox.ledger.count
-        var expected: [MQTTString: ReferenceBroker.Copy] = [:]
         if case .connect(let connect) = packet {
             port.client = connect.clientID
             reference.connect(connect, line: port.line.id)
             simulation.wills.connected(
                 connect, node: index, line: port.line.id, at: simulation.clock, &simulation.ledger)
         }
-        let client = port.side == .dialer ? reference.link : port.client
-        if let client {
+        if let client = name(of: port) {
             switch packet {
-            case .publish(let publish):
-                expected = reference.publish(client, publish)
-                shard.received(packet, on: port.connection, now: simulation.now)
-                if compare(shard, since: before, expected, String(buffer: publish.payload)) == .refused {
-                    reference.refused(client, publish.packetID)
-                }
-                return
+            case .publish(let publish): return receive(publish, of: client, on: port, shard)
             case .pubRel(let ack): reference.release(client, ack.packetID)
             case .subscribe(let subscribe): reference.subscribe(client, subscribe)
             case .unsubscribe where simulation.options.hasDeafReference: break
@@ -233,32 +254,49 @@ final class SimulatedNode {
         shard.received(packet, on: port.connection, now: simulation.now)
     }
 
-    private enum Comparison { case agreed, refused, different }
+    private func name(of port: Port) -> MQTTString? { port.side == .dialer ? reference.link : port.client }
 
-    @discardableResult
+    /// A message for which there is no room is refused in version 5; version 3, and an upstream, have to wait.
+    private func receive(_ packet: Publish, of client: MQTTString, on port: Port, _ shard: Shard) {
+        let isRefused = reference.refuses(client, packet)
+        if isRefused { simulation.noteRefusal(packet, of: client) }
+        let expected = isRefused ? [:] : reference.publish(client, packet)
+        let before = shard.outbox.ledger.count
+        shard.received(.publish(packet), on: port.connection, now: simulation.now)
+        compare(shard, since: before, expected, packet)
+        let waits = port.connection.stalled != nil
+        if waits != (isRefused && (port.side == .dialer || port.connection.version != .v5)) {
+            simulation.fail("node \(index): \(packet.text) \(waits ? "waits" : "does not wait") for room")
+        }
+        guard waits else { return }
+        simulation.trace("node \(index): \(packet.text) of \(client) waits for room")
+        port.stalled = packet
+        stalledPorts.append(port)
+    }
+
+    /// Looks at the lines of one message only: one event may let several go that waited.
     private func compare(
         _ shard: Shard,
         since before: Int,
         _ expected: [MQTTString: ReferenceBroker.Copy],
-        _ what: String
-    ) -> Comparison {
+        _ packet: Publish
+    ) {
         var routed: [MQTTString: ReferenceBroker.Copy] = [:]
         for line in shard.outbox.ledger[before...] where line.entry == .routed {
+            guard line.message?.topic == packet.topic, line.message?.payload == packet.payload else { continue }
             let copy = ReferenceBroker.Copy(
                 qos: line.qos, isRetained: line.isRetained, identifiers: line.subscriptionIdentifiers.sorted())
             if routed.updateValue(copy, forKey: line.receiver) != nil {
-                simulation.fail("node \(index): \(what) is routed twice to \(line.receiver)")
+                simulation.fail("node \(index): \(packet.text) is routed twice to \(line.receiver)")
             }
         }
-        if routed == expected { return .agreed }
-        if routed.isEmpty, spool.isSick || spool.isRefusing { return .refused }
+        if routed == expected { return }
         for name in Set(routed.keys).union(expected.keys).sorted() where routed[name] != expected[name] {
             simulation.fail(
-                "node \(index): \(what) goes to \(name) with \(routed[name].map { "\($0)" } ?? "nothing"), "
+                "node \(index): \(packet.text) goes to \(name) with \(routed[name].map { "\($0)" } ?? "nothing"), "
                     + "the reference says \(expected[name].map { "\($0)" } ?? "nothing")"
             )
         }
-        return .different
     }
 
     /// The session of a client, here the link of another node, is lost: somebody came with its name and threw it away.
@@ -434,7 +472,15 @@ final class SimulatedNode {
     /// Breaks the cycles between lines, ports and connections once the run is over.
     func tearDown() {
         ports.removeAll()
+        stalledPorts.removeAll()
         linkLine = nil
         shard = nil
+    }
+}
+
+extension Publish {
+    /// The number that it carries; a deletion carries none.
+    fileprivate var text: String {
+        payload.readableBytes > 0 ? "m\(String(buffer: payload))" : "the deletion of \(topic)"
     }
 }

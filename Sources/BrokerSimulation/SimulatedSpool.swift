@@ -23,8 +23,6 @@ final class SimulatedSpool {
     var failures = 0
     /// Every commit fails, and nothing new is taken.
     private(set) var isSick = false
-    /// What the shard was told last.
-    private(set) var isRefusing = false
     /// Told of every commit at the moment at which it happens, and of every message that a full queue gave up.
     var onCommit: (Ticket) -> Void = { _ in }
     var onGivenUp: (ReceiverRecord.Kind, Position) -> Void = { _, _ in }
@@ -56,7 +54,6 @@ final class SimulatedSpool {
         writing = nil
         waiting = Batch()
         isSick = false
-        isRefusing = false
         failures = 0
         nextPosition = store.lastPosition + 1
     }
@@ -153,7 +150,6 @@ final class SimulatedSpool {
         let life = life
         simulation.schedule(after: delay) { [weak self] in
             guard let self, self.life == life else { return }
-            if case .refusing(let refusal) = event { self.isRefusing = refusal != nil }
             self.report(event)
         }
     }

@@ -1,5 +1,6 @@
 import BrokerCore
 import MQTTCodec
+import NIOCore
 
 /// A whole site in one thread, from a seed: nodes in a chain, their spools, clients, and what breaks between them, on
 /// one heap of timed events. The same seed gives the same run, to the last byte.
@@ -144,6 +145,19 @@ package final class Simulation {
     /// Long after the last fault every line has to hold: whoever loses one now cut it without need.
     func lineWasLost(_ text: String) {
         if clock > UInt64(options.chaosMilliseconds + 20_000) * 1_000_000 { fail("without need: \(text)") }
+    }
+
+    /// A message was not taken that somebody else than its publisher brought. A deletion carries no number: all of its
+    /// topic's count as refused.
+    func noteRefusal(_ packet: Publish, of client: MQTTString) {
+        guard !clients.contains(where: { MQTTString($0.name) == client }) else { return }
+        if let number = Int(String(buffer: packet.payload)), ledger.published.indices.contains(number) {
+            ledger.published[number].wasRefusedOnTheWay = true
+        } else {
+            for index in ledger.published.indices where ledger.published[index].topic == packet.topic {
+                ledger.published[index].wasRefusedOnTheWay = true
+            }
+        }
     }
 
     func newLine() -> Line {

@@ -82,7 +82,9 @@ struct Expectations {
 
     /// Whether a message keeps its place among others. One that had expired may live again: a crash forgets that it was
     /// passed over, and a clock that was set back says that it has time left.
-    func keepsItsPlace(_ message: Ledger.Published) -> Bool { !message.expires || !clockWentBack }
+    func keepsItsPlace(_ message: Ledger.Published) -> Bool {
+        (!message.expires || !clockWentBack) && !message.wasRefusedOnTheWay
+    }
 
     private func arrives(from: Int, at home: Int, _ sentAt: UInt64) -> Bool {
         // Towards the head of the chain a link queues from its first moment; the other way it subscribes first.
