@@ -109,6 +109,9 @@ package final class Shard {
         if settings.durability == .off { releaseHeld(now) }
     }
 
+    /// Whether the outbox holds anything, without taking a copy of it.
+    package var hasWork: Bool { !outbox.isEmpty }
+
     /// When the next timer is due.
     package var nextTimer: Instant? { timers.next }
     /// How many timers are kept, for whoever wants to see that they are bounded.

@@ -90,7 +90,9 @@ struct ReferenceBroker {
     ///
     /// - Parameter client: nil for the gateway.
     func refuses(_ client: MQTTString?, _ packet: Publish) -> Bool {
-        guard packet.qos > .atMostOnce else { return false }
+        guard packet.qos > .atMostOnce, isSpoolRefusing || sessions.values.contains(where: \.isFull) else {
+            return false
+        }
         let sender = client.flatMap { sessions[$0] }
         if packet.qos == .exactlyOnce, sender?.unreleased.contains(packet.packetID) == true { return false }
         let durable = takers(client, packet.topic).filter { $0.granted > .atMostOnce }

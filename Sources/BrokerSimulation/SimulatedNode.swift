@@ -6,7 +6,7 @@ import NIOCore
 final class SimulatedNode {
     /// The node's side of one line.
     final class Port: LineEnd {
-        unowned let node: SimulatedNode
+        let node: SimulatedNode
         let line: Line
         let side: Line.Side
         let connection: Connection
@@ -29,6 +29,7 @@ final class SimulatedNode {
         }
 
         func received(_ bytes: ByteBuffer, on line: Line) {
+            guard !isClosed else { return }
             var bytes = bytes
             buffer.writeBuffer(&bytes)
             node.feed(self)
@@ -50,7 +51,7 @@ final class SimulatedNode {
     private(set) var linkLine: Line?
     private(set) var books = Books()
     private var reference: ReferenceBroker
-    private unowned let simulation: Simulation
+    private let simulation: Simulation
     private let settings: BrokerSettings
     private var life = 0
     private var wakeAt: UInt64?
@@ -71,11 +72,11 @@ final class SimulatedNode {
         }
         self.settings = settings
         self.reference = ReferenceBroker(link: settings.links.first?.clientID)
-        spool.onCommit = { [unowned self] ticket in
+        spool.onCommit = { ticket in
             self.books.committed(ticket)
             self.reference.commit(ticket)
         }
-        spool.onGivenUp = { [unowned self] kind, position in
+        spool.onGivenUp = { kind, position in
             if case .session(let clientID) = kind { self.books.gaveUp(clientID, position) }
         }
     }
@@ -111,8 +112,8 @@ final class SimulatedNode {
             seed: simulation.random.next(),
             now: simulation.now
         )
-        spool.report = { [weak self] event in
-            guard let self, let shard = self.shard else { return }
+        spool.report = { event in
+            guard let shard = self.shard else { return }
             self.spoolReported(event, to: shard)
             self.perform()
         }
@@ -153,6 +154,7 @@ final class SimulatedNode {
         reference.crash()
         simulation.wills.crashed(node: index, at: simulation.clock, &simulation.ledger)
         let lines = ports.values.map(\.line).sorted { $0.id < $1.id }
+        for port in ports.values { port.isClosed = true }
         ports.removeAll()
         stalledPorts.removeAll()
         linkLine = nil
@@ -184,7 +186,7 @@ final class SimulatedNode {
             qos: message.qos,
             isRetained: message.isRetained
         )
-        simulation.trace("node \(index): m\(number) by HTTP to \(message.topic) \(message.qos)")
+        simulation.trace("node \(index): m\(number) by HTTP to \(message.topic.string) \(message.qos.rawValue)")
         let packet = Publish(topic: request.topic, payload: request.payload, qos: request.qos, packetID: 0)
         let isRefused = shard.refusal(of: request) != nil
         if isRefused != reference.refuses(nil, packet) {
@@ -315,7 +317,7 @@ final class SimulatedNode {
     func perform() {
         guard let shard, !isPerforming else { return }
         isPerforming = true
-        while !shard.outbox.isEmpty {
+        while shard.hasWork {
             append(shard)
             if diesNow() { return }
             send(shard)
@@ -329,7 +331,7 @@ final class SimulatedNode {
             shard.outbox.receipts.removeAll()
             dial(shard)
             for notice in shard.outbox.notices {
-                let subject = (notice.clientID ?? notice.link).map { " \($0)" } ?? ""
+                let subject = (notice.clientID ?? notice.link).map { " " + $0.string } ?? ""
                 if notice.text == "link down" { simulation.lineWasLost("node \(index) \(notice.detail ?? "")") }
                 simulation.trace("node \(index):\(subject) \(notice.text) \(notice.detail ?? "")")
             }
@@ -404,8 +406,8 @@ final class SimulatedNode {
             let epoch = dial.link.epoch
             let link = dial.link
             let delay = simulation.random.duration(milliseconds: 1...30)
-            simulation.schedule(after: delay) { [weak self] in
-                guard let self, self.life == life else { return }
+            simulation.schedule(after: delay) {
+                guard self.life == life else { return }
                 self.connect(link, epoch: epoch)
             }
         }
@@ -460,8 +462,8 @@ final class SimulatedNode {
         if let wakeAt, wakeAt <= next { return }
         wakeAt = next
         let life = life
-        simulation.schedule(at: max(next, simulation.clock)) { [weak self] in
-            guard let self, self.life == life, self.wakeAt == next, let shard = self.shard else { return }
+        simulation.schedule(at: max(next, simulation.clock)) {
+            guard self.life == life, self.wakeAt == next, let shard = self.shard else { return }
             self.wakeAt = nil
             shard.timeReached(self.simulation.now)
             self.perform()
@@ -469,12 +471,13 @@ final class SimulatedNode {
         }
     }
 
-    /// Breaks the cycles between lines, ports and connections once the run is over.
+    /// Breaks the cycles of a run that is over.
     func tearDown() {
         ports.removeAll()
         stalledPorts.removeAll()
         linkLine = nil
         shard = nil
+        spool.tearDown()
     }
 }
 

@@ -10,7 +10,7 @@ final class SimulatedSpool {
         var isEmpty: Bool { records.isEmpty && loads.isEmpty }
     }
 
-    private unowned let simulation: Simulation
+    private let simulation: Simulation
     private let nodeNumber: UInt64
     private(set) var store = SpoolStore()
     private var waiting = Batch()
@@ -58,6 +58,13 @@ final class SimulatedSpool {
         nextPosition = store.lastPosition + 1
     }
 
+    /// The run is over: nobody listens any more.
+    func tearDown() {
+        onCommit = { _ in }
+        onGivenUp = { _, _ in }
+        report = { _ in }
+    }
+
     func contents() -> SpoolContents { store.contents(nodeNumber: nodeNumber, bootCount: life + 1) }
 
     private func write() {
@@ -68,8 +75,8 @@ final class SimulatedSpool {
         let delay = simulation.random.duration(milliseconds: isSlow ? 200...3_000 : 0...15)
         let life = life
         if simulation.options.liesAboutCommits { tell(.committed(batch.ticket), after: .zero) }
-        simulation.schedule(after: delay) { [weak self] in
-            guard let self, self.life == life, self.writing != nil else { return }
+        simulation.schedule(after: delay) {
+            guard self.life == life, self.writing != nil else { return }
             if self.fails() { return self.retry(batch) }
             self.writing = nil
             self.commit(batch)
@@ -96,8 +103,8 @@ final class SimulatedSpool {
             writing = Batch()
         }
         let life = life
-        simulation.schedule(after: simulation.random.duration(milliseconds: 20...400)) { [weak self] in
-            guard let self, self.life == life, self.writing != nil else { return }
+        simulation.schedule(after: simulation.random.duration(milliseconds: 20...400)) {
+            guard self.life == life, self.writing != nil else { return }
             var batch = batch
             if isThere {
                 self.tell(.committed(batch.ticket), after: .zero)
@@ -139,8 +146,8 @@ final class SimulatedSpool {
         let isLate = simulation.random.once(in: 8)
         let delay = simulation.random.duration(milliseconds: isLate ? 50...2_000 : 0...5)
         let life = life
-        simulation.schedule(after: delay) { [weak self] in
-            guard let self, self.life == life else { return }
+        simulation.schedule(after: delay) {
+            guard self.life == life else { return }
             let page = self.store.page(request)
             self.tell(.loaded(page), after: self.simulation.random.duration(milliseconds: 0...5))
         }
@@ -148,8 +155,8 @@ final class SimulatedSpool {
 
     private func tell(_ event: SpoolEvent, after delay: Duration) {
         let life = life
-        simulation.schedule(after: delay) { [weak self] in
-            guard let self, self.life == life else { return }
+        simulation.schedule(after: delay) {
+            guard self.life == life else { return }
             self.report(event)
         }
     }

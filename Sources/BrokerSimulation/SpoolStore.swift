@@ -11,6 +11,19 @@ struct SpoolStore {
         var outbound: [SpoolContents.Outbound] = []
         /// In the order of positions.
         var entries: [Page.Entry] = []
+
+        mutating func remove(_ position: Position) {
+            if let index = entries.firstIndex(where: { $0.position == position }) { entries.remove(at: index) }
+        }
+
+        /// Whether something waits.
+        ///
+        /// - Parameter excusesLinks: as of `leftovers`.
+        func hasLeftovers(excusesLinks: Bool) -> Bool {
+            if !entries.isEmpty || !outbound.isEmpty { return true }
+            if excusesLinks, case .link = record.kind { return false }
+            return !inbound.isEmpty
+        }
     }
 
     private(set) var queues: [UInt64: Queue] = [:]
@@ -33,7 +46,7 @@ struct SpoolStore {
                 queues[delivery.receiver.number]?.entries.append(entry)
             }
         case .acknowledged(let receiver, let position):
-            queues[receiver.number]?.entries.removeAll { $0.position == position }
+            queues[receiver.number]?.remove(position)
         case .outboundPublish(let receiver, let packetID, let position):
             if let known = queues[receiver.number]?.outbound.first(where: { $0.packetID == packetID }) {
                 return "identifier \(packetID) of receiver \(receiver.number) given twice, first for \(known.position)"
@@ -43,7 +56,7 @@ struct SpoolStore {
             )
         case .outboundRelease(let receiver, let packetID, let position):
             guard queues[receiver.number] != nil else { return nil }
-            queues[receiver.number]?.entries.removeAll { $0.position == position }
+            queues[receiver.number]?.remove(position)
             guard let index = queues[receiver.number]?.outbound.firstIndex(where: { $0.packetID == packetID }) else {
                 return "release of identifier \(packetID) of receiver \(receiver.number), which is not in use"
             }
@@ -143,18 +156,17 @@ struct SpoolStore {
 
     func retained(topic: MQTTString) -> Message? { retained[topic] }
 
+    func hasLeftovers(excusesLinks: Bool) -> Bool {
+        queues.values.contains { $0.hasLeftovers(excusesLinks: excusesLinks) }
+    }
+
     /// What still waits for somebody, in words; empty when nothing does.
     ///
     /// - Parameter excusesLinks: an upstream lost the session of a link. When both die before the link has heard of it,
     ///   nobody knows any more that its unreleased identifiers are of the lost session.
     func leftovers(excusesLinks: Bool) -> [String] {
         queues.keys.sorted().compactMap { number in
-            guard let queue = queues[number] else { return nil }
-            var isExcused = false
-            if excusesLinks, case .link = queue.record.kind { isExcused = true }
-            guard !queue.entries.isEmpty || !queue.inbound.isEmpty && !isExcused || !queue.outbound.isEmpty else {
-                return nil
-            }
+            guard let queue = queues[number], queue.hasLeftovers(excusesLinks: excusesLinks) else { return nil }
             return "\(queue.record.kind): \(queue.entries.count) messages from position "
                 + "\(queue.entries.first?.position.number ?? 0), inbound \(queue.inbound.sorted()), "
                 + "outbound \(queue.outbound.map { "\($0.packetID)\($0.isReleased ? "r" : "p")@\($0.position.number)" })"

@@ -26,7 +26,7 @@ extension Shard {
         if session.subscriptions.count > settings.subscriptionsMax { return "too many subscriptions" }
         guard let connection = session.connection else { return nil }
         // A session that comes back sends all its PUBRELs at once: only PUBLISH is counted by Receive Maximum.
-        let published = session.window.all.count { !$0.needsResend && $0.state != .released2 }
+        let published = session.window.publishedCount
         if published > connection.inflightMax { return "\(published) in flight" }
         if session.link == nil, connection.version == .v5, connection.unanswered > Int(settings.receiveMaximum) {
             return "\(connection.unanswered) unanswered"
