@@ -38,8 +38,11 @@ struct ReferenceBroker {
     private var committed: [MQTTString: Session] = [:]
     private var appended: [(ticket: Ticket, sessions: [MQTTString: Session])] = []
 
-    init(link: MQTTString?) {
+    private let matches: FilterMatches
+
+    init(link: MQTTString?, _ matches: FilterMatches) {
         self.link = link
+        self.matches = matches
         if let link { sessions[link] = Session(isDurable: true, isBridge: false) }
     }
 
@@ -135,7 +138,7 @@ struct ReferenceBroker {
                 }
                 continue
             }
-            let matching = session.subscriptions.filter { $0.filter.matches(topic) }
+            let matching = session.subscriptions.filter { matches.matches($0.filter, topic) }
             if matching.isEmpty { continue }
             if name == client, matching.allSatisfy(\.options.noLocal) { continue }
             takers.append(

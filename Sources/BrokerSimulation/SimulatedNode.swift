@@ -71,7 +71,7 @@ final class SimulatedNode {
             settings.links = [Self.link(from: index, simulation.options)]
         }
         self.settings = settings
-        self.reference = ReferenceBroker(link: settings.links.first?.clientID)
+        self.reference = ReferenceBroker(link: settings.links.first?.clientID, simulation.matches)
         spool.onCommit = { ticket in
             self.books.committed(ticket)
             self.reference.commit(ticket)
@@ -317,6 +317,7 @@ final class SimulatedNode {
     func perform() {
         guard let shard, !isPerforming else { return }
         isPerforming = true
+        let hasWork = shard.hasWork
         while shard.hasWork {
             append(shard)
             if diesNow() { return }
@@ -338,7 +339,8 @@ final class SimulatedNode {
             shard.outbox.notices.removeAll()
         }
         isPerforming = false
-        if let problem = shard.brokenBound { simulation.fail("node \(index) is over its bounds: \(problem)") }
+        // Nothing grows without a word in the outbox: a line of the ledger, or an order to the runner.
+        if hasWork, let problem = shard.brokenBound { simulation.fail("node \(index) is over its bounds: \(problem)") }
         if linkUpSince == nil, let link = shard.links.first, link.state == .live { linkUpSince = simulation.clock }
         planTimer(shard)
     }

@@ -25,6 +25,7 @@ package final class Simulation {
     private(set) var clients: [SimulatedClient] = []
     var ledger = Ledger()
     var wills = Wills()
+    let matches = FilterMatches()
     private var log: Trace
     private var steps = 0
     private var failures: [String] = []
