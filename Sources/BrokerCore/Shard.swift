@@ -283,7 +283,7 @@ package final class Shard {
     }
 
     func releaseIfReady(_ connection: Connection) {
-        guard connection.isHeld, connection.isOpen, connection.stalled == nil,
+        guard connection.isHeld, connection.isOpen, !isFullOfStalled(connection),
             connection.answers.count <= settings.heldAnswersMax / 2
         else {
             return
