@@ -168,8 +168,12 @@ extension Message {
 
 extension SpoolStore.Queue {
     /// As the shard calls the receiver.
+    func receiverName(node: Int) -> MQTTString { record.receiverName(node: node) }
+}
+
+extension ReceiverRecord {
     func receiverName(node: Int) -> MQTTString {
-        switch record.kind {
+        switch kind {
         case .session(let clientID): clientID
         case .link: MQTTString("link-\(node)")
         }

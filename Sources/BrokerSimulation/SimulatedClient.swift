@@ -293,7 +293,8 @@ final class SimulatedClient: LineEnd {
     private func write(_ item: Outgoing, isDuplicate: Bool) {
         guard !item.isReleased else { return send(.pubRel(PublishAck(packetID: item.packetID))) }
         let published = simulation.ledger.published[item.message]
-        simulation.trace("\(name) publishes m\(item.message) \(published.topic.string) \(published.qos.rawValue) #\(item.packetID)")
+        simulation.trace(
+            "\(name) publishes m\(item.message) \(published.topic.string) \(published.qos.rawValue) #\(item.packetID)")
         var publish = Publish(
             topic: published.topic,
             payload: ByteBuffer(string: published.isDeletion ? "" : "\(item.message)"),

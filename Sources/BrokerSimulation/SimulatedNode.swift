@@ -16,8 +16,8 @@ final class SimulatedNode {
         var isWritable = true
         /// Known from CONNECT on.
         var client: MQTTString?
-        /// A message that waits for room, and everything behind it.
-        var stalled: Publish?
+        /// A message that waits for room, and what was published behind it.
+        var stalled: [Publish] = []
 
         init(_ node: SimulatedNode, _ line: Line, _ side: Line.Side, _ connection: Connection, _ decoder: PacketDecoder)
         {
@@ -51,8 +51,12 @@ final class SimulatedNode {
     private(set) var linkLine: Line?
     private(set) var books = Books()
     private var reference: ReferenceBroker
+    /// Of the receivers that the shard knows.
+    private var receiverNames: [UInt64: MQTTString] = [:]
     private let simulation: Simulation
     private let settings: BrokerSettings
+    /// What the bounds are looked at with.
+    private let limits: BrokerSettings
     private var life = 0
     private var wakeAt: UInt64?
     private var isPerforming = false
@@ -71,6 +75,12 @@ final class SimulatedNode {
             settings.links = [Self.link(from: index, simulation.options)]
         }
         self.settings = settings
+        if simulation.options.sabotage == .narrowBounds {
+            settings.pageMessagesMax = 0
+            settings.queueMessagesMax = 0
+            settings.awaitingReleaseMax = 0
+        }
+        self.limits = settings
         self.reference = ReferenceBroker(link: settings.links.first?.clientID, simulation.matches)
         spool.onCommit = { ticket in
             self.books.committed(ticket)
@@ -112,7 +122,8 @@ final class SimulatedNode {
             seed: simulation.random.next(),
             now: simulation.now
         )
-        spool.report = { event in
+        receiverNames = spool.store.queues.mapValues { $0.receiverName(node: index) }
+        spool.attach { event in
             guard let shard = self.shard else { return }
             self.spoolReported(event, to: shard)
             self.perform()
@@ -122,22 +133,36 @@ final class SimulatedNode {
 
     /// Messages that waited for room are routed in the middle of this, one after the other.
     private func spoolReported(_ event: SpoolEvent, to shard: Shard) {
-        if case .refusing(let refusal) = event { reference.isSpoolRefusing = refusal != nil }
+        var mayMakeRoom = false
+        switch event {
+        case .refusing(let refusal):
+            reference.isSpoolRefusing = refusal != nil
+            mayMakeRoom = refusal == nil
+        case .full(let receiver, let isFull):
+            mayMakeRoom = !isFull
+            if let name = receiverNames[receiver.number] { reference.setFull(name, isFull) }
+        default: break
+        }
         let before = shard.outbox.ledger.count
         shard.spoolReported([event], now: simulation.now)
         let waiting = stalledPorts
         stalledPorts.removeAll()
+        var lines = Self.routed(shard.outbox.ledger[before...])
         for port in waiting where !port.isClosed && port.connection.isOpen {
-            guard let packet = port.stalled, let client = name(of: port) else { continue }
-            guard port.connection.stalled == nil else {
-                stalledPorts.append(port)
-                continue
+            guard let client = name(of: port) else { continue }
+            for packet in port.stalled.dropLast(port.connection.stalled.count) {
+                if reference.refuses(client, packet) {
+                    simulation.fail("node \(index): \(packet.text) is taken, and there is no room for it")
+                }
+                compare(&lines, reference.publish(client, packet), packet)
             }
-            port.stalled = nil
-            if reference.refuses(client, packet) {
-                simulation.fail("node \(index): \(packet.text) is taken, and there is no room for it")
+            port.stalled.removeFirst(port.stalled.count - port.connection.stalled.count)
+            guard let first = port.stalled.first else { continue }
+            stalledPorts.append(port)
+            guard mayMakeRoom else { continue }
+            if !reference.refuses(client, first) {
+                simulation.fail("node \(index): \(first.text) waits, and there is room for it")
             }
-            compare(shard, since: before, reference.publish(client, packet), packet)
         }
     }
 
@@ -196,7 +221,8 @@ final class SimulatedNode {
         let expected = reference.publish(nil, packet)
         let before = shard.outbox.ledger.count
         shard.publish(request, token: UInt64(number), now: simulation.now)
-        compare(shard, since: before, expected, packet)
+        var lines = Self.routed(shard.outbox.ledger[before...])
+        compare(&lines, expected, packet)
         perform()
     }
 
@@ -234,22 +260,26 @@ final class SimulatedNode {
 
     /// Both brokers hear the packet; whoever the one routes it to, the other has to name.
     private func receive(_ packet: Packet, on port: Port, _ shard: Shard) {
+        var packet = packet
+        if simulation.options.sabotage == .deafToNoLocal { packet.forgetNoLocal() }
         if case .connect(let connect) = packet {
             port.client = connect.clientID
             reference.connect(connect, line: port.line.id)
             simulation.wills.connected(
                 connect, node: index, line: port.line.id, at: simulation.clock, &simulation.ledger)
+            if simulation.options.sabotage == .lostWill { packet.forgetWill() }
         }
         if let client = name(of: port) {
             switch packet {
             case .publish(let publish): return receive(publish, of: client, on: port, shard)
             case .pubRel(let ack): reference.release(client, ack.packetID)
             case .subscribe(let subscribe): reference.subscribe(client, subscribe)
-            case .unsubscribe where simulation.options.hasDeafReference: break
+            case .unsubscribe where simulation.options.sabotage == .deafReference: break
             case .unsubscribe(let unsubscribe): reference.unsubscribe(client, unsubscribe.filters)
             case .connAck(let ack) where !ack.isSessionPresent: reference.upstreamForgot()
             case .disconnect where port.side == .listener:
                 simulation.wills.deleted(client, line: port.line.id, &simulation.ledger)
+                if simulation.options.sabotage == .deafToDisconnect { return }
             default: break
             }
         }
@@ -260,32 +290,52 @@ final class SimulatedNode {
 
     /// A message for which there is no room is refused in version 5; version 3, and an upstream, have to wait.
     private func receive(_ packet: Publish, of client: MQTTString, on port: Port, _ shard: Shard) {
+        if !port.connection.stalled.isEmpty {
+            port.stalled.append(packet)
+            return shard.received(.publish(packet), on: port.connection, now: simulation.now)
+        }
         let isRefused = reference.refuses(client, packet)
         if isRefused { simulation.noteRefusal(packet, of: client) }
         let expected = isRefused ? [:] : reference.publish(client, packet)
         let before = shard.outbox.ledger.count
         shard.received(.publish(packet), on: port.connection, now: simulation.now)
-        compare(shard, since: before, expected, packet)
-        let waits = port.connection.stalled != nil
+        var lines = Self.routed(shard.outbox.ledger[before...])
+        compare(&lines, expected, packet)
+        let waits = !port.connection.stalled.isEmpty
         if waits != (isRefused && (port.side == .dialer || port.connection.version != .v5)) {
             simulation.fail("node \(index): \(packet.text) \(waits ? "waits" : "does not wait") for room")
         }
         guard waits else { return }
         simulation.trace("node \(index): \(packet.text) of \(client) waits for room")
-        port.stalled = packet
+        port.stalled = [packet]
         stalledPorts.append(port)
     }
 
-    /// Looks at the lines of one message only: one event may let several go that waited.
+    /// The lines of each message that was routed, in the order in which they were.
+    private static func routed(_ ledger: ArraySlice<LedgerLine>) -> [[LedgerLine]] {
+        var routed: [[LedgerLine]] = []
+        for line in ledger where line.entry == .routed {
+            if let last = routed.last?.last, last.message?.id == line.message?.id {
+                routed[routed.count - 1].append(line)
+            } else {
+                routed.append([line])
+            }
+        }
+        return routed
+    }
+
+    /// Takes the lines of this message out and looks at them: one event may let several messages go that waited, and
+    /// wills with them.
     private func compare(
-        _ shard: Shard,
-        since before: Int,
+        _ lines: inout [[LedgerLine]],
         _ expected: [MQTTString: ReferenceBroker.Copy],
         _ packet: Publish
     ) {
         var routed: [MQTTString: ReferenceBroker.Copy] = [:]
-        for line in shard.outbox.ledger[before...] where line.entry == .routed {
-            guard line.message?.topic == packet.topic, line.message?.payload == packet.payload else { continue }
+        let place = lines.firstIndex {
+            $0.first?.message?.topic == packet.topic && $0.first?.message?.payload == packet.payload
+        }
+        for line in place.map({ lines.remove(at: $0) }) ?? [] {
             let copy = ReferenceBroker.Copy(
                 qos: line.qos, isRetained: line.isRetained, identifiers: line.subscriptionIdentifiers.sorted())
             if routed.updateValue(copy, forKey: line.receiver) != nil {
@@ -333,14 +383,18 @@ final class SimulatedNode {
             dial(shard)
             for notice in shard.outbox.notices {
                 let subject = (notice.clientID ?? notice.link).map { " " + $0.string } ?? ""
-                if notice.text == "link down" { simulation.lineWasLost("node \(index) \(notice.detail ?? "")") }
+                if notice.text == "link down", notice.detail?.hasPrefix("the upstream has no room") == false {
+                    simulation.lineWasLost("node \(index) \(notice.detail ?? "")")
+                }
                 simulation.trace("node \(index):\(subject) \(notice.text) \(notice.detail ?? "")")
             }
             shard.outbox.notices.removeAll()
         }
         isPerforming = false
         // Nothing grows without a word in the outbox: a line of the ledger, or an order to the runner.
-        if hasWork, let problem = shard.brokenBound { simulation.fail("node \(index) is over its bounds: \(problem)") }
+        if hasWork, let problem = shard.brokenBound(of: limits) {
+            simulation.fail("node \(index) is over its bounds: \(problem)")
+        }
         if linkUpSince == nil, let link = shard.links.first, link.state == .live { linkUpSince = simulation.clock }
         planTimer(shard)
     }
@@ -352,6 +406,7 @@ final class SimulatedNode {
             shard.outbox.records.removeAll()
             shard.outbox.loads.removeAll()
             book(shard)
+            noteReceivers(records)
             if !records.isEmpty { reference.append(shard.ticket) }
             let ticket = records.isEmpty ? Ticket(shard.ticket.number - 1) : shard.ticket
             let first = spool.append(records, loads: loads, ticket: ticket)
@@ -361,6 +416,16 @@ final class SimulatedNode {
             shard.outbox.ledger.removeAll { $0.entry == .stored }
         }
         book(shard)
+    }
+
+    private func noteReceivers(_ records: [SpoolRecord]) {
+        for record in records {
+            switch record {
+            case .receiver(let record): receiverNames[record.receiver.number] = record.receiverName(node: index)
+            case .receiverGone(let receiver): receiverNames[receiver.number] = nil
+            default: break
+            }
+        }
     }
 
     /// What ends in a turn is stored under the ticket of its records.
@@ -487,5 +552,19 @@ extension Publish {
     /// The number that it carries; a deletion carries none.
     fileprivate var text: String {
         payload.readableBytes > 0 ? "m\(String(buffer: payload))" : "the deletion of \(topic)"
+    }
+}
+
+extension Packet {
+    fileprivate mutating func forgetWill() {
+        guard case .connect(var connect) = self else { return }
+        connect.will = nil
+        self = .connect(connect)
+    }
+
+    fileprivate mutating func forgetNoLocal() {
+        guard case .subscribe(var subscribe) = self else { return }
+        for index in subscribe.subscriptions.indices { subscribe.subscriptions[index].options.noLocal = false }
+        self = .subscribe(subscribe)
     }
 }

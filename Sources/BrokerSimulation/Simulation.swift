@@ -32,7 +32,6 @@ package final class Simulation {
     private var queue = EventQueue()
     private var wallOffset: Int64 = 1_700_000_000_000_000
     private var lines: [Line] = []
-    private static let failuresMax = 20
     /// Whether an upstream ever lost the session of a link in this run.
     private(set) var upstreamForgot = false
 
@@ -99,6 +98,7 @@ package final class Simulation {
             failures: failures,
             published: ledger.published.count,
             arrived: ledger.arrivals.count,
+            elided: nodes.reduce(0) { $0 + $1.spool.elided },
             virtualMilliseconds: clock / 1_000_000,
             ledger: nodes.reduce(into: LedgerSum()) { $0 += LedgerSum($1.books) },
             plan: plan.description,
@@ -120,7 +120,7 @@ package final class Simulation {
     }
 
     private var wasStopped: Bool { options.stepsMax.map { steps >= $0 } ?? false }
-    private var isOver: Bool { wasStopped || failures.count >= Self.failuresMax }
+    private var isOver: Bool { wasStopped || failures.count >= options.failuresMax }
 
     // MARK: - What everyone needs
 
@@ -138,7 +138,7 @@ package final class Simulation {
     func trace(_ text: String) { log.note(at: clock, text) }
 
     func fail(_ text: String) {
-        guard failures.count < Self.failuresMax else { return }
+        guard failures.count < options.failuresMax else { return }
         failures.append("at \(clock / 1_000) µs: \(text)")
         trace("FAILURE: \(text)")
     }
@@ -233,6 +233,9 @@ package final class Simulation {
         case .sickSpool(let node, let lasting):
             nodes[node].spool.becomeSick(true)
             schedule(after: lasting) { self.nodes[node].spool.becomeSick(false) }
+        case .fullSpool(let node, let lasting):
+            nodes[node].spool.becomeFull(true)
+            schedule(after: lasting) { self.nodes[node].spool.becomeFull(false) }
         case .forgetLink(let node):
             upstreamForgot = true
             nodes[node + 1].forget(client: MQTTString("link-\(node)"))
@@ -253,6 +256,7 @@ package final class Simulation {
             node.spool.isSlow = false
             node.spool.failures = 0
             node.spool.becomeSick(false)
+            node.spool.becomeFull(false)
             node.start()
         }
     }

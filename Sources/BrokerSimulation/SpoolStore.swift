@@ -95,8 +95,9 @@ struct SpoolStore {
 
     /// Queues of sessions above their limit lose their oldest messages; links keep everything, and so does who waits
     /// for PUBREC: without the message nobody could end the exchange, and its identifier would stay taken at the client.
-    mutating func giveUpOldest(over limit: Int) -> [(ReceiverID, ReceiverRecord.Kind, [Position])] {
-        guard limit < .max else { return [] }
+    mutating func giveUpOldest(_ options: SimulationOptions) -> [(ReceiverID, ReceiverRecord.Kind, [Position])] {
+        let limit = options.spoolQueueMax
+        guard limit < .max, !options.sessionsReject else { return [] }
         var given: [(ReceiverID, ReceiverRecord.Kind, [Position])] = []
         for number in queues.keys.sorted() {
             guard let queue = queues[number], case .session = queue.record.kind, queue.entries.count > limit else {
@@ -112,7 +113,48 @@ struct SpoolStore {
         return given
     }
 
+    /// Who refuses from now on and who no longer: a queue is full from its limit on until an eighth of it is free.
+    func fullness(_ options: SimulationOptions, before: Set<UInt64>) -> [(ReceiverID, Bool)] {
+        let sessionMax = options.sessionsReject ? options.spoolQueueMax : .max
+        guard min(sessionMax, options.linkQueueMax) < .max else { return [] }
+        var changes: [(ReceiverID, Bool)] = []
+        for number in Set(queues.keys).union(before).sorted() {
+            var isFull = false
+            if let queue = queues[number] {
+                var limit = sessionMax
+                if case .link = queue.record.kind { limit = options.linkQueueMax }
+                isFull = queue.entries.count >= limit
+                if before.contains(number), queue.entries.count > limit - limit / 8 { isFull = true }
+            }
+            if isFull != before.contains(number) { changes.append((ReceiverID(number), isFull)) }
+        }
+        return changes
+    }
+
+    /// How many of the messages that came after `position` had receivers, and wait for none of them.
+    func countElided(_ records: [SpoolRecord], after position: UInt64) -> Int {
+        var waiting: Set<UInt64> = []
+        for queue in queues.values {
+            for entry in queue.entries.reversed() {
+                guard entry.position.number > position else { break }
+                waiting.insert(entry.position.number)
+            }
+        }
+        var count = 0
+        var number = position
+        for case .message(_, let deliveries) in records {
+            number += 1
+            if !deliveries.isEmpty, !waiting.contains(number) { count += 1 }
+        }
+        return count
+    }
+
     /// What no disk may do.
+    mutating func loseRow(_ position: Position) {
+        for number in queues.keys.sorted() { queues[number]?.remove(position) }
+    }
+
+    /// Nor this.
     mutating func loseRow() {
         guard let number = queues.keys.sorted().first(where: { queues[$0]?.entries.isEmpty == false }) else { return }
         queues[number]?.entries.removeLast()
