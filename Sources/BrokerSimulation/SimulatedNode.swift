@@ -295,7 +295,7 @@ final class SimulatedNode {
             return shard.received(.publish(packet), on: port.connection, now: simulation.now)
         }
         let isRefused = reference.refuses(client, packet)
-        if isRefused { simulation.noteRefusal(packet, of: client) }
+
         let expected = isRefused ? [:] : reference.publish(client, packet)
         let before = shard.outbox.ledger.count
         shard.received(.publish(packet), on: port.connection, now: simulation.now)
@@ -305,7 +305,10 @@ final class SimulatedNode {
         if waits != (isRefused && (port.side == .dialer || port.connection.version != .v5)) {
             simulation.fail("node \(index): \(packet.text) \(waits ? "waits" : "does not wait") for room")
         }
-        guard waits else { return }
+        guard waits else {
+            if isRefused { simulation.noteRefusal(packet) }
+            return
+        }
         simulation.trace("node \(index): \(packet.text) of \(client) waits for room")
         port.stalled = [packet]
         stalledPorts.append(port)

@@ -148,15 +148,13 @@ package final class Simulation {
         if clock > UInt64(options.chaosMilliseconds + 20_000) * 1_000_000 { fail("without need: \(text)") }
     }
 
-    /// A message was not taken that somebody else than its publisher brought. A deletion carries no number: all of its
-    /// topic's count as refused.
-    func noteRefusal(_ packet: Publish, of client: MQTTString) {
-        guard !clients.contains(where: { MQTTString($0.name) == client }) else { return }
+    /// A message was not taken. A deletion carries no number: all of its topic's count as refused.
+    func noteRefusal(_ packet: Publish) {
         if let number = Int(String(buffer: packet.payload)), ledger.published.indices.contains(number) {
-            ledger.published[number].wasRefusedOnTheWay = true
+            ledger.published[number].wasRefused = true
         } else {
             for index in ledger.published.indices where ledger.published[index].topic == packet.topic {
-                ledger.published[index].wasRefusedOnTheWay = true
+                ledger.published[index].wasRefused = true
             }
         }
     }

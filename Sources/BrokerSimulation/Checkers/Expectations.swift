@@ -85,7 +85,7 @@ struct Expectations {
     /// Whether a message keeps its place among others. One that had expired may live again: a crash forgets that it was
     /// passed over, and a clock that was set back says that it has time left.
     func keepsItsPlace(_ message: Ledger.Published) -> Bool {
-        (!message.expires || !clockWentBack) && !message.wasRefusedOnTheWay
+        (!message.expires || !clockWentBack) && !message.wasRefused
     }
 
     private func arrives(from: Int, at home: Int, _ sentAt: UInt64) -> Bool {
