@@ -24,7 +24,10 @@ struct ConfigurationProblemTests {
             Case(
                 "[limits]\nmax_bytes = 1",
                 "drawbridge.toml:2: limits.max_bytes: unknown key here (it belongs in [queue])"),
-            Case("[log]\ncolour = 1", "drawbridge.toml:2: log.colour: unknown key (known here: level, format, denials)"),
+            Case(
+                "[log]\ncolour = 1",
+                "drawbridge.toml:2: log.colour: unknown key (known here: level, format, denials)"
+            ),
             Case(
                 "[durability]\narchive = []",
                 "drawbridge.toml:2: durability.archive: not available in this version"),
