@@ -1,0 +1,121 @@
+package import Crypto
+package import Foundation
+import SwiftASN1
+package import X509
+
+/// A certificate with the private key that belongs to it.
+package struct CertificatePair: Sendable {
+    package let certificate: Certificate
+    package let key: P256.Signing.PrivateKey
+
+    /// - Returns: the certificate as PEM, with a line end.
+    package func certificatePEM() throws -> String { try certificate.serializeAsPEM().pemString + "\n" }
+
+    /// The key as PEM (PKCS#8), with a line end; not encrypted, since a server has to start by itself.
+    package var keyPEM: String { key.pemRepresentation + "\n" }
+}
+
+/// A small authority of one's own: it signs the certificates of one site's servers and clients.
+///
+/// All keys are P-256, which every TLS library speaks and which makes handshakes cheap for small machines.
+package struct CertificateAuthority: Sendable {
+    package let pair: CertificatePair
+
+    /// An edge device whose clock is a little behind must not refuse what was made a moment ago.
+    private static let clockSlack: TimeInterval = 3_600
+    private static let day: TimeInterval = 86_400
+    /// The authority outlives what it signs several times over.
+    package static let authorityDays = 3_650
+    /// Apple's devices refuse certificates of servers that are valid for longer, also those of private authorities.
+    package static let daysMax = 825
+
+    /// Makes a new authority.
+    ///
+    /// - Parameter name: its common name; people see it where they choose whom to trust.
+    package init(name: String, now: Date) throws {
+        let key = P256.Signing.PrivateKey()
+        let subject = try DistinguishedName { CommonName(name) }
+        let certificate = try Certificate(
+            version: .v3,
+            serialNumber: Certificate.SerialNumber(),
+            publicKey: Certificate.PublicKey(key.publicKey),
+            notValidBefore: now.addingTimeInterval(-Self.clockSlack),
+            notValidAfter: now.addingTimeInterval(Double(Self.authorityDays) * Self.day),
+            issuer: subject,
+            subject: subject,
+            signatureAlgorithm: .ecdsaWithSHA256,
+            extensions: try Certificate.Extensions {
+                // No further authorities below this one.
+                Critical(BasicConstraints.isCertificateAuthority(maxPathLength: 0))
+                Critical(KeyUsage(keyCertSign: true, cRLSign: true))
+                SubjectKeyIdentifier(hash: Certificate.PublicKey(key.publicKey))
+            },
+            issuerPrivateKey: Certificate.PrivateKey(key)
+        )
+        pair = CertificatePair(certificate: certificate, key: key)
+    }
+
+    /// A pair for a server, and for its links to others.
+    ///
+    /// - Parameters:
+    ///   - hosts: names and addresses under which clients reach it; the first is the common name. Not empty.
+    ///   - days: for how long it is valid.
+    package func server(hosts: [String], days: Int, now: Date) throws -> CertificatePair {
+        let names = try hosts.map { try CertificateHost($0).generalName }
+        // Upper bound of a common name (RFC 5280, appendix A); who reads it is a person, clients read the other names.
+        let commonName = String(hosts.first?.prefix(64) ?? "server")
+        return try issue(
+            subject: try DistinguishedName { CommonName(commonName) },
+            alternatives: names,
+            usages: [.serverAuth, .clientAuth],
+            days: days,
+            now: now
+        )
+    }
+
+    /// A pair for a client. A name with an `@` is an e-mail address too.
+    package func client(name: String, days: Int, now: Date) throws -> CertificatePair {
+        try issue(
+            subject: try DistinguishedName { CommonName(name) },
+            // Addresses with other letters have a form of their own (RFC 9598) that nobody reads.
+            alternatives: name.contains("@") && name.utf8.allSatisfy { $0 < 0x80 } ? [.rfc822Name(name)] : [],
+            usages: [.clientAuth],
+            days: days,
+            now: now
+        )
+    }
+
+    private func issue(
+        subject: DistinguishedName,
+        alternatives: [GeneralName],
+        usages: [ExtendedKeyUsage.Usage],
+        days: Int,
+        now: Date
+    ) throws -> CertificatePair {
+        let key = P256.Signing.PrivateKey()
+        let authorityKey = Certificate.PublicKey(pair.key.publicKey)
+        var extensions = try Certificate.Extensions {
+            Critical(BasicConstraints.notCertificateAuthority)
+            Critical(KeyUsage(digitalSignature: true))
+            try ExtendedKeyUsage(usages)
+            SubjectKeyIdentifier(hash: Certificate.PublicKey(key.publicKey))
+            AuthorityKeyIdentifier(keyIdentifier: SubjectKeyIdentifier(hash: authorityKey).keyIdentifier)
+        }
+        if !alternatives.isEmpty {
+            try extensions.append(Certificate.Extension(SubjectAlternativeNames(alternatives), critical: false))
+        }
+        let certificate = try Certificate(
+            version: .v3,
+            serialNumber: Certificate.SerialNumber(),
+            publicKey: Certificate.PublicKey(key.publicKey),
+            notValidBefore: now.addingTimeInterval(-Self.clockSlack),
+            notValidAfter: now.addingTimeInterval(Double(days) * Self.day),
+            issuer: pair.certificate.subject,
+            subject: subject,
+            signatureAlgorithm: .ecdsaWithSHA256,
+            extensions: extensions,
+            issuerPrivateKey: Certificate.PrivateKey(pair.key)
+        )
+        return CertificatePair(certificate: certificate, key: key)
+    }
+}

@@ -1,0 +1,58 @@
+import Certificates
+import Foundation
+import Testing
+
+@Suite("A folder of certificates")
+struct CertificateFolderTests {
+    private let path = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString).path
+    private let request = CertificateFolder.Request(
+        hosts: ["localhost"], clientName: "client", days: 30, password: "secret")
+
+    private func mode(_ name: String) throws -> Int? {
+        try FileManager.default.attributesOfItem(atPath: path + "/" + name)[.posixPermissions] as? Int
+    }
+
+    private func content(_ name: String) throws -> Data {
+        try Data(contentsOf: URL(fileURLWithPath: path + "/" + name))
+    }
+
+    @Test("keys are readable by their owner alone, certificates by all")
+    func modes() throws {
+        defer { remove() }
+        let written = try CertificateFolder(path: path).fill(request, now: Date())
+        #expect(written.count == 7)
+        for name in ["ca.key", "server.key", "client.key", "client.p12"] { #expect(try mode(name) == 0o600) }
+        for name in ["ca.crt", "server.crt", "client.crt"] { #expect(try mode(name) == 0o644) }
+        #expect(String(decoding: try content("server.crt"), as: UTF8.self).hasPrefix("-----BEGIN CERTIFICATE-----\n"))
+        #expect(String(decoding: try content("server.key"), as: UTF8.self).hasPrefix("-----BEGIN PRIVATE KEY-----\n"))
+    }
+
+    @Test("a folder that has one of the files is left as it is")
+    func refusal() throws {
+        defer { remove() }
+        _ = try CertificateFolder(path: path).fill(request, now: Date())
+        let key = try content("ca.key")
+        for name in ["ca.crt", "server.crt", "server.key", "client.crt", "client.key", "client.p12"] {
+            try FileManager.default.removeItem(atPath: path + "/" + name)
+        }
+        #expect(throws: CertificateFolder.Problem.self) { try CertificateFolder(path: path).fill(request, now: Date()) }
+        #expect(try FileManager.default.contentsOfDirectory(atPath: path) == ["ca.key"])
+        #expect(try content("ca.key") == key)
+    }
+
+    @Test("a host that cannot stand in a certificate stops everything before a file is written")
+    func badHost() throws {
+        var request = request
+        request.hosts = ["not a host"]
+        #expect(throws: CertificateHost.Invalid.self) { try CertificateFolder(path: path).fill(request, now: Date()) }
+        #expect(!FileManager.default.fileExists(atPath: path))
+    }
+
+    private func remove() {
+        do {
+            try FileManager.default.removeItem(atPath: path)
+        } catch {
+            Issue.record(error)
+        }
+    }
+}
