@@ -8,19 +8,23 @@ package struct GatewayPublish: Sendable {
     package var qos: QoS
     package var isRetained: Bool
     package var properties: Properties
+    /// Who sent it; its client id is empty, since HTTP has none.
+    package var principal: Principal
 
     package init(
         topic: MQTTString,
         payload: ByteBuffer,
         qos: QoS,
         isRetained: Bool,
-        properties: Properties = Properties()
+        properties: Properties = Properties(),
+        principal: Principal = Principal(username: nil, clientID: "", address: nil)
     ) {
         self.topic = topic
         self.payload = payload
         self.qos = qos
         self.isRetained = isRetained
         self.properties = properties
+        self.principal = principal
     }
 }
 

@@ -7,8 +7,25 @@ extension Shard {
     // MARK: - Events
 
     /// A client's network connection is there; CONNECT has to follow in time.
-    package func opened(peer: String, now: Now) -> Connection {
-        let connection = Connection(state: .waitingForConnect, link: nil, peer: peer, now: now.instant)
+    ///
+    /// - Parameters:
+    ///   - peer: where it comes from, for the log.
+    ///   - address: the same as text without a port; nil when the transport has none.
+    ///   - certificateName: the name in the client certificate that the TLS handshake has verified.
+    package func opened(
+        peer: String,
+        address: String? = nil,
+        certificateName: String? = nil,
+        now: Now
+    ) -> Connection {
+        let connection = Connection(
+            state: .waitingForConnect,
+            link: nil,
+            peer: peer,
+            address: address,
+            now: now.instant
+        )
+        connection.certificateName = certificateName
         connectionCount += 1
         setTimer(of: connection, now.instant.advanced(by: settings.connectTimeout))
         return connection
@@ -183,6 +200,9 @@ extension Shard {
             store(.receiver(ReceiverRecord(session, receiver, disconnectedAt: nil)))
         }
         session.connection = connection
+        connection.principal.username = connect.username
+        connection.principal.clientID = clientID
+        session.principal = connection.principal
         session.isBridge = connect.isBridge
         session.expiresAt = nil
         timers.cancel(session.timer)

@@ -23,6 +23,10 @@ package final class Connection {
     let link: Link?
     /// Where it comes from, for the log.
     package let peer: String
+    /// Who it is; set when CONNECT is accepted.
+    package internal(set) var principal: Principal
+    /// The name in a client certificate that the TLS handshake has verified; nil without one.
+    package var certificateName: String?
 
     /// What the runner needs to find the channel again.
     package weak var owner: AnyObject?
@@ -58,10 +62,11 @@ package final class Connection {
     /// The ticket of the last of them: an answer that waits for nothing waits behind it.
     var lastTicket = Ticket.none
 
-    init(state: State, link: Link?, peer: String, now: Instant) {
+    init(state: State, link: Link?, peer: String, address: String? = nil, now: Instant) {
         self.state = state
         self.link = link
         self.peer = peer
+        self.principal = Principal(username: nil, clientID: "", address: address)
         self.lastReceived = now
     }
 

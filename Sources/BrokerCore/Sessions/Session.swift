@@ -14,6 +14,8 @@ package final class Session {
     var expiryInterval: UInt32
     /// The ticket of its row, when this process made it.
     var created = Ticket.none
+    /// Who its last connection was: wills and what waits are judged by it while the client is away.
+    package internal(set) var principal: Principal
     /// Nil while the client is away.
     package internal(set) var connection: Connection?
     /// The upstream that this session belongs to; nil for a client.
@@ -71,6 +73,7 @@ package final class Session {
         link: Link? = nil
     ) {
         self.clientID = clientID
+        self.principal = Principal(username: nil, clientID: clientID, address: nil)
         self.slot = slot
         self.receiver = receiver
         self.expiryInterval = expiryInterval

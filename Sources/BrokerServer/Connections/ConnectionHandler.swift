@@ -13,6 +13,7 @@ final class ConnectionHandler: ChannelInboundHandler {
     private var decoder: PacketDecoder
     /// Set for MQTT over WebSocket.
     private var framing: WebSocketFraming?
+    private let certificateName: String?
     /// The upstream's connection that this handler was made for; a client's is made when its channel is there.
     private var connection: Connection?
     /// Bytes that are not decoded yet: the start of a packet, or what arrived while the connection was held.
@@ -33,8 +34,16 @@ final class ConnectionHandler: ChannelInboundHandler {
     /// - Parameters:
     ///   - connection: of a link; nil for a client.
     ///   - framing: for MQTT over WebSocket.
-    init(runner: ShardRunner, decoder: PacketDecoder, connection: Connection? = nil, framing: WebSocketFraming? = nil) {
+    ///   - certificateName: the name in a client's verified certificate.
+    init(
+        runner: ShardRunner,
+        decoder: PacketDecoder,
+        connection: Connection? = nil,
+        framing: WebSocketFraming? = nil,
+        certificateName: String? = nil
+    ) {
         self.runner = runner
+        self.certificateName = certificateName
         self.decoder = decoder
         self.connection = connection
         self.framing = framing
@@ -45,7 +54,12 @@ final class ConnectionHandler: ChannelInboundHandler {
         self.context = context
         runner.opened(self)
         if connection == nil {
-            connection = runner.shard.opened(peer: context.remoteAddress?.description ?? "local", now: runner.now)
+            connection = runner.shard.opened(
+                peer: context.remoteAddress?.description ?? "local",
+                address: context.remoteAddress?.addressText,
+                certificateName: certificateName,
+                now: runner.now
+            )
         }
         connection?.owner = self
         runner.turn()

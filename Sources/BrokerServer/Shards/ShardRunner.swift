@@ -86,15 +86,21 @@ final class ShardRunner {
 
     /// Adds the handler of a client to its channel.
     ///
+    /// - Parameter certificateName: the name in the client certificate that the TLS handshake has verified.
     /// - Throws: when the node is full or shuts down; the channel is closed then.
-    func admit(_ channel: any Channel, framing: WebSocketFraming?, connectionsMax: Int) throws {
+    func admit(
+        _ channel: any Channel,
+        framing: WebSocketFraming?,
+        certificateName: String? = nil,
+        connectionsMax: Int
+    ) throws {
         guard !isDraining, handlers.count < connectionsMax else {
             logger.warning("connection refused", metadata: ["detail": "\(handlers.count) connections are open"])
             throw ChannelError.ioOnClosedChannel
         }
         let decoder = PacketDecoder(role: .server, limits: .of(shard.settings))
         try channel.pipeline.syncOperations.addHandler(
-            ConnectionHandler(runner: self, decoder: decoder, framing: framing)
+            ConnectionHandler(runner: self, decoder: decoder, framing: framing, certificateName: certificateName)
         )
     }
 

@@ -1,0 +1,15 @@
+import NIOCore
+
+extension SocketAddress {
+    /// The address without a port, as access rules and logs know it; nil for sockets of the file system.
+    ///
+    /// A listener on `[::]` sees IPv4 clients under addresses such as `::ffff:127.0.0.1`. They are written as what they
+    /// are, so that one client has one address whichever listener it came through, and loopback is known as loopback.
+    var addressText: String? {
+        guard let text = ipAddress else { return nil }
+        let prefix = "::ffff:"
+        guard text.lowercased().hasPrefix(prefix) else { return text }
+        let rest = String(text.dropFirst(prefix.count))
+        return IPv4Text.bytes(of: rest) == nil ? text : rest
+    }
+}
