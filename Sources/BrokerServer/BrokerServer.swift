@@ -11,12 +11,15 @@ import WebPages
 package enum StartError: Error, CustomStringConvertible {
     case spool(SpoolError)
     case cannotListen(name: String, address: String, reason: String)
+    /// The certificate files of a listener or link.
+    case tls(owner: String, TLSProblem)
 
     package var description: String {
         switch self {
         case .spool(let error): error.description
         case .cannotListen(let name, let address, let reason):
             "cannot listen on \(address) (listener \"\(name)\"): \(reason)"
+        case .tls(let owner, let problem): "\(owner), tls.\(problem.setting): \(problem.message)"
         }
     }
 }
@@ -29,6 +32,7 @@ package final class BrokerServer: Sendable {
     package struct Endpoint: Sendable {
         package let name: String
         package let kind: ListenerConfiguration.Kind
+        package let isEncrypted: Bool
         /// The address as bound; the port is the real one when 0 was asked for.
         package let host: String
         package let port: Int
@@ -39,6 +43,7 @@ package final class BrokerServer: Sendable {
     private let runner: NIOLoopBound<ShardRunner>
     private let listeners: [any Channel]
     private let control: ControlSocket?
+    private let certificates: CertificateWatch
     private let spool: Spool
     private let logger: Logger
 
@@ -48,6 +53,7 @@ package final class BrokerServer: Sendable {
         runner: NIOLoopBound<ShardRunner>,
         listeners: [any Channel],
         control: ControlSocket?,
+        certificates: CertificateWatch,
         spool: Spool,
         logger: Logger
     ) {
@@ -56,6 +62,7 @@ package final class BrokerServer: Sendable {
         self.runner = runner
         self.listeners = listeners
         self.control = control
+        self.certificates = certificates
         self.spool = spool
         self.logger = logger
     }
@@ -68,6 +75,7 @@ package final class BrokerServer: Sendable {
     /// - Throws: what is wrong, in one line.
     package static func start(_ configuration: Configuration, logger: Logger) async throws(StartError) -> BrokerServer {
         let now = Self.wallClock()
+        let tls = try NodeTLS(configuration, logger: logger)
         let spool: Spool
         let contents: SpoolContents
         do throws(SpoolError) {
@@ -94,20 +102,31 @@ package final class BrokerServer: Sendable {
                     index: 0,
                     shard: shard,
                     spool: spool,
-                    linkConnector: LinkConnector(configuration),
+                    linkConnector: LinkConnector(configuration, tls: tls.links),
                     logger: logger
                 )
                 return (NIOLoopBound(runner, eventLoop: loop), runner.connect())
             }.get()
             var endpoints: [Endpoint] = []
             for listener in configuration.listeners {
+                let door = tls.doors[listener.name]
                 for address in listener.addresses {
-                    let channel = try await bind(listener, address, configuration, group, runner, inbox, logger)
+                    let channel = try await bind(
+                        listener,
+                        address,
+                        configuration,
+                        group,
+                        runner,
+                        Gateway(inbox, tls.watch),
+                        door,
+                        logger
+                    )
                     listeners.append(channel)
                     endpoints.append(
                         Endpoint(
                             name: listener.name,
                             kind: listener.kind,
+                            isEncrypted: door != nil,
                             host: address.host,
                             port: channel.localAddress?.port ?? address.port
                         )
@@ -116,12 +135,14 @@ package final class BrokerServer: Sendable {
             }
             let control = await openControl(configuration, group, spool, inbox, logger)
             loop.execute { runner.value.turn() }
+            tls.watch.start()
             return BrokerServer(
                 endpoints: endpoints,
                 group: group,
                 runner: runner,
                 listeners: listeners,
                 control: control,
+                certificates: tls.watch,
                 spool: spool,
                 logger: logger
             )
@@ -140,7 +161,8 @@ package final class BrokerServer: Sendable {
         _ configuration: Configuration,
         _ group: MultiThreadedEventLoopGroup,
         _ runner: NIOLoopBound<ShardRunner>,
-        _ inbox: Inbox,
+        _ gateway: Gateway,
+        _ door: TLSDoor?,
         _ logger: Logger
     ) async throws -> any Channel {
         let connectionsMax = configuration.limits.connectionsMax
@@ -149,11 +171,18 @@ package final class BrokerServer: Sendable {
         do {
             switch listener.kind {
             case .mqtt:
-                return try await TCPListener.bind(address, group: group, writeBufferBytesMax: writeBufferBytesMax) {
-                    channel in
-                    channel.eventLoop.makeCompletedFuture {
-                        try runner.value.admit(channel, framing: nil, connectionsMax: connectionsMax)
-                    }
+                return try await TCPListener.bind(
+                    address,
+                    group: group,
+                    writeBufferBytesMax: writeBufferBytesMax,
+                    tls: door
+                ) { channel, arrival in
+                    try runner.value.admit(
+                        channel,
+                        framing: nil,
+                        arrival: arrival,
+                        connectionsMax: connectionsMax
+                    )
                 }.get()
             case .web(let web):
                 var options = WebListenerOptions(host: address.host, port: address.port)
@@ -165,12 +194,7 @@ package final class BrokerServer: Sendable {
                 options.servesPages = web.staticContent == .builtin
                 options.bodyBytesMax = web.bodyBytesMax
                 options.connectionsMax = connectionsMax
-                let gateway = Gateway(
-                    publish: { request in
-                        try await withCheckedThrowingContinuation { inbox.post(.publish(request, $0)) }
-                    },
-                    health: { await withCheckedContinuation { inbox.post(.health($0)) } }
-                )
+                options.firstRequestTimeout = TimeAmount(configuration.limits.connectTimeout)
                 return try await WebListener.bind(
                     options: options,
                     group: group,
@@ -178,12 +202,14 @@ package final class BrokerServer: Sendable {
                     pages: WebPages.all.map {
                         StaticPage(path: $0.path, contentType: $0.contentType, body: $0.body, etag: $0.etag)
                     },
+                    tls: door,
                     logger: logger
-                ) { channel in
+                ) { channel, arrival in
                     channel.setOption(.writeBufferWaterMark, value: .mqtt(writeBufferBytesMax)).flatMapThrowing {
                         try runner.value.admit(
                             channel,
                             framing: WebSocketFraming(limits: WebSocketLimits(frameBytesMax: framingLimit + 1024)),
+                            arrival: arrival,
                             connectionsMax: connectionsMax
                         )
                     }
@@ -235,6 +261,7 @@ package final class BrokerServer: Sendable {
 
     /// Stops accepting, tells clients (DISCONNECT 0x8B to version 5) and upstreams, commits what was accepted, closes.
     package func shutdown() async {
+        certificates.stop()
         await control?.close()
         for listener in listeners {
             listener.pipeline.fireUserInboundEventTriggered(ChannelShouldQuiesceEvent())

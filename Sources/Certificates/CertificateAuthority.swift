@@ -1,5 +1,5 @@
 package import Crypto
-package import Foundation
+import Foundation
 import SwiftASN1
 package import X509
 
@@ -22,8 +22,8 @@ package struct CertificateAuthority: Sendable {
     package let pair: CertificatePair
 
     /// An edge device whose clock is a little behind must not refuse what was made a moment ago.
-    private static let clockSlack: TimeInterval = 3_600
-    private static let day: TimeInterval = 86_400
+    private static let clockSlack: Int64 = 3_600
+    private static let day: Int64 = 86_400
     /// The authority outlives what it signs several times over.
     package static let authorityDays = 3_650
     /// Apple's devices refuse certificates of servers that are valid for longer, also those of private authorities.
@@ -31,16 +31,18 @@ package struct CertificateAuthority: Sendable {
 
     /// Makes a new authority.
     ///
-    /// - Parameter name: its common name; people see it where they choose whom to trust.
-    package init(name: String, now: Date) throws {
+    /// - Parameters:
+    ///   - name: its common name; people see it where they choose whom to trust.
+    ///   - now: seconds since 1970, here and below.
+    package init(name: String, now: Int64) throws {
         let key = P256.Signing.PrivateKey()
         let subject = try DistinguishedName { CommonName(name) }
         let certificate = try Certificate(
             version: .v3,
             serialNumber: Certificate.SerialNumber(),
             publicKey: Certificate.PublicKey(key.publicKey),
-            notValidBefore: now.addingTimeInterval(-Self.clockSlack),
-            notValidAfter: now.addingTimeInterval(Double(Self.authorityDays) * Self.day),
+            notValidBefore: Self.date(now - Self.clockSlack),
+            notValidAfter: Self.date(now + Int64(Self.authorityDays) * Self.day),
             issuer: subject,
             subject: subject,
             signatureAlgorithm: .ecdsaWithSHA256,
@@ -60,7 +62,7 @@ package struct CertificateAuthority: Sendable {
     /// - Parameters:
     ///   - hosts: names and addresses under which clients reach it; the first is the common name. Not empty.
     ///   - days: for how long it is valid.
-    package func server(hosts: [String], days: Int, now: Date) throws -> CertificatePair {
+    package func server(hosts: [String], days: Int, now: Int64) throws -> CertificatePair {
         let names = try hosts.map { try CertificateHost($0).generalName }
         // Upper bound of a common name (RFC 5280, appendix A); who reads it is a person, clients read the other names.
         let commonName = String(hosts.first?.prefix(64) ?? "server")
@@ -74,7 +76,7 @@ package struct CertificateAuthority: Sendable {
     }
 
     /// A pair for a client. A name with an `@` is an e-mail address too.
-    package func client(name: String, days: Int, now: Date) throws -> CertificatePair {
+    package func client(name: String, days: Int, now: Int64) throws -> CertificatePair {
         try issue(
             subject: try DistinguishedName { CommonName(name) },
             // Addresses with other letters have a form of their own (RFC 9598) that nobody reads.
@@ -85,12 +87,14 @@ package struct CertificateAuthority: Sendable {
         )
     }
 
+    private static func date(_ seconds: Int64) -> Date { Date(timeIntervalSince1970: TimeInterval(seconds)) }
+
     private func issue(
         subject: DistinguishedName,
         alternatives: [GeneralName],
         usages: [ExtendedKeyUsage.Usage],
         days: Int,
-        now: Date
+        now: Int64
     ) throws -> CertificatePair {
         let key = P256.Signing.PrivateKey()
         let authorityKey = Certificate.PublicKey(pair.key.publicKey)
@@ -108,8 +112,8 @@ package struct CertificateAuthority: Sendable {
             version: .v3,
             serialNumber: Certificate.SerialNumber(),
             publicKey: Certificate.PublicKey(key.publicKey),
-            notValidBefore: now.addingTimeInterval(-Self.clockSlack),
-            notValidAfter: now.addingTimeInterval(Double(days) * Self.day),
+            notValidBefore: Self.date(now - Self.clockSlack),
+            notValidAfter: Self.date(now + Int64(days) * Self.day),
             issuer: pair.certificate.subject,
             subject: subject,
             signatureAlgorithm: .ecdsaWithSHA256,

@@ -1,4 +1,4 @@
-package import Foundation
+import Foundation
 
 /// Writes what a site needs to speak TLS into a folder: an authority, a server's pair and a client's pair.
 package struct CertificateFolder: Sendable {
@@ -44,9 +44,10 @@ package struct CertificateFolder: Sendable {
 
     /// Makes everything in memory first, then writes all files or none.
     ///
+    /// - Parameter now: seconds since 1970.
     /// - Returns: the paths of the files, in the order in which one reads about them.
     /// - Throws: `Problem`, or `CertificateHost.Invalid` for a host that cannot stand in a certificate.
-    package func fill(_ request: Request, now: Date) throws -> [String] {
+    package func fill(_ request: Request, now: Int64) throws -> [String] {
         let authority = try CertificateAuthority(
             name: "Drawbridge CA of \(request.hosts.first ?? "this site")", now: now)
         let server = try authority.server(hosts: request.hosts, days: request.days, now: now)
@@ -72,7 +73,7 @@ package struct CertificateFolder: Sendable {
         do {
             try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
         } catch {
-            throw .cannotWrite(path: path, reason: "\(error.localizedDescription)")
+            throw .cannotWrite(path: path, reason: String(cString: strerror(errno)))
         }
         let taken = files.map { path + "/" + $0.name }.filter { FileManager.default.fileExists(atPath: $0) }
         guard taken.isEmpty else { throw .exists(taken) }
@@ -98,7 +99,9 @@ package struct CertificateFolder: Sendable {
         defer { close(descriptor) }
         var done = 0
         while done < file.bytes.count {
-            let count = file.bytes[done...].withUnsafeBytes { Foundation.write(descriptor, $0.baseAddress, $0.count) }
+            let count = file.bytes[done...].withUnsafeBytes { bytes in
+                systemWrite(descriptor, bytes.baseAddress, bytes.count)
+            }
             guard count > 0 else {
                 let reason = String(cString: strerror(errno))
                 unlink(path)
@@ -108,4 +111,9 @@ package struct CertificateFolder: Sendable {
         }
         return path
     }
+}
+
+/// The system's own, which the functions of the folder hide.
+private func systemWrite(_ descriptor: Int32, _ bytes: UnsafeRawPointer?, _ count: Int) -> Int {
+    write(descriptor, bytes, count)
 }

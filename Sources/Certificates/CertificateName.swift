@@ -57,6 +57,8 @@ package enum CertificateName: String, Sendable, CaseIterable {
 package struct CertificateFacts: Sendable, Equatable {
     /// The subject as RFC 2253 writes it.
     package let subject: String
+    /// Who signed it, in the same form.
+    package let issuer: String
     /// Seconds since 1970.
     package let notBefore: Int64
     package let notAfter: Int64
@@ -66,6 +68,7 @@ package struct CertificateFacts: Sendable, Equatable {
         do {
             let certificate = try Certificate(derEncoded: der)
             subject = DistinguishedNameText.text(certificate.subject)
+            issuer = DistinguishedNameText.text(certificate.issuer)
             notBefore = Int64(certificate.notValidBefore.timeIntervalSince1970)
             notAfter = Int64(certificate.notValidAfter.timeIntervalSince1970)
         } catch {

@@ -65,7 +65,7 @@ struct CertificateInitCommand: ParsableCommand {
         do {
             let paths = try folder.fill(
                 CertificateFolder.Request(hosts: hosts, clientName: client, days: days, password: password),
-                now: Date()
+                now: Int64(Date().timeIntervalSince1970)
             )
             for path in paths { print(path) }
         } catch {

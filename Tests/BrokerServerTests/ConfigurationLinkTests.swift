@@ -146,7 +146,7 @@ struct ConfigurationLinkTests {
     @Test(
         "each setting of a link is checked",
         arguments: [
-            ("tls = {}", 4, "tls: not available in this version"),
+            ("status = {}", 4, "status: not available in this version"),
             ("protocol = 4", 4, "protocol: must be 5 or \"3.1.1\", found 4"),
             ("protocol = \"3.1\"", 4, "protocol: must be 5 or \"3.1.1\", found \"3.1\""),
             ("keepalive = \"0s\"", 4, "keepalive: must be 1s to 65535s, found \"0s\""),
@@ -220,10 +220,11 @@ struct ConfigurationLinkTests {
     }
 
     @Test(
-        "an address is mqtt://host[:port] and nothing else",
+        "an address is mqtt:// or mqtts:// with a host, perhaps a port, and nothing else",
         arguments: [
-            ("hub:1883", "must be mqtt://host[:port], found \"hub:1883\""),
-            ("mqtts://hub", "mqtts:// is not available in this version, only mqtt://host[:port]"),
+            ("hub:1883", "must be mqtt://host[:port] or mqtts://host[:port], found \"hub:1883\""),
+            ("mqtts://", "must be mqtts://host[:port]: there is no host; found \"mqtts://\""),
+            ("ws://hub", "ws:// is not available in this version, only mqtt:// and mqtts://"),
             ("mqtt://", "must be mqtt://host[:port]: there is no host; found \"mqtt://\""),
             (
                 "mqtt://hub:0",

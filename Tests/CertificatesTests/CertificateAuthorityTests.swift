@@ -6,7 +6,7 @@ import X509
 
 @Suite("The authority of a site")
 struct CertificateAuthorityTests {
-    private static let now = Date()
+    private static let now = Int64(Date().timeIntervalSince1970)
 
     private func verify(
         _ certificate: Certificate,
@@ -57,10 +57,10 @@ struct CertificateAuthorityTests {
 
     @Test("a pair is valid for as long as it was asked for, and from an hour ago")
     func validity() throws {
-        let now = Date(timeIntervalSince1970: 1_800_000_000)
+        let now: Int64 = 1_800_000_000
         let client = try CertificateAuthority(name: "CA", now: now).client(name: "phone", days: 10, now: now)
-        #expect(client.certificate.notValidBefore == now.addingTimeInterval(-3_600))
-        #expect(client.certificate.notValidAfter == now.addingTimeInterval(10 * 86_400))
+        #expect(client.certificate.notValidBefore == Date(timeIntervalSince1970: 1_799_996_400))
+        #expect(client.certificate.notValidAfter == Date(timeIntervalSince1970: 1_800_864_000))
         let facts = try #require(CertificateFacts(der: der(client)))
         #expect(facts.subject == "CN=phone")
         #expect(facts.notAfter == 1_800_000_000 + 10 * 86_400)

@@ -19,7 +19,7 @@ struct CertificateFolderTests {
     @Test("keys are readable by their owner alone, certificates by all")
     func modes() throws {
         defer { remove() }
-        let written = try CertificateFolder(path: path).fill(request, now: Date())
+        let written = try CertificateFolder(path: path).fill(request, now: 1_800_000_000)
         #expect(written.count == 7)
         for name in ["ca.key", "server.key", "client.key", "client.p12"] { #expect(try mode(name) == 0o600) }
         for name in ["ca.crt", "server.crt", "client.crt"] { #expect(try mode(name) == 0o644) }
@@ -30,12 +30,14 @@ struct CertificateFolderTests {
     @Test("a folder that has one of the files is left as it is")
     func refusal() throws {
         defer { remove() }
-        _ = try CertificateFolder(path: path).fill(request, now: Date())
+        _ = try CertificateFolder(path: path).fill(request, now: 1_800_000_000)
         let key = try content("ca.key")
         for name in ["ca.crt", "server.crt", "server.key", "client.crt", "client.key", "client.p12"] {
             try FileManager.default.removeItem(atPath: path + "/" + name)
         }
-        #expect(throws: CertificateFolder.Problem.self) { try CertificateFolder(path: path).fill(request, now: Date()) }
+        #expect(throws: CertificateFolder.Problem.self) {
+            try CertificateFolder(path: path).fill(request, now: 1_800_000_000)
+        }
         #expect(try FileManager.default.contentsOfDirectory(atPath: path) == ["ca.key"])
         #expect(try content("ca.key") == key)
     }
@@ -44,7 +46,9 @@ struct CertificateFolderTests {
     func badHost() throws {
         var request = request
         request.hosts = ["not a host"]
-        #expect(throws: CertificateHost.Invalid.self) { try CertificateFolder(path: path).fill(request, now: Date()) }
+        #expect(throws: CertificateHost.Invalid.self) {
+            try CertificateFolder(path: path).fill(request, now: 1_800_000_000)
+        }
         #expect(!FileManager.default.fileExists(atPath: path))
     }
 

@@ -1,3 +1,7 @@
+// `struct stat` comes from whichever module the compiler met first, Foundation's own C part among them.
+#if canImport(CoreFoundation)
+    import CoreFoundation
+#endif
 #if canImport(Glibc)
     import Glibc
 #elseif canImport(Musl)

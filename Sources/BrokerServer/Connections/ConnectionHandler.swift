@@ -13,7 +13,7 @@ final class ConnectionHandler: ChannelInboundHandler {
     private var decoder: PacketDecoder
     /// Set for MQTT over WebSocket.
     private var framing: WebSocketFraming?
-    private let certificateName: String?
+    private let arrival: Arrival?
     /// The upstream's connection that this handler was made for; a client's is made when its channel is there.
     private var connection: Connection?
     /// Bytes that are not decoded yet: the start of a packet, or what arrived while the connection was held.
@@ -34,16 +34,16 @@ final class ConnectionHandler: ChannelInboundHandler {
     /// - Parameters:
     ///   - connection: of a link; nil for a client.
     ///   - framing: for MQTT over WebSocket.
-    ///   - certificateName: the name in a client's verified certificate.
+    ///   - arrival: what is known of a client's connection so far.
     init(
         runner: ShardRunner,
         decoder: PacketDecoder,
         connection: Connection? = nil,
         framing: WebSocketFraming? = nil,
-        certificateName: String? = nil
+        arrival: Arrival? = nil
     ) {
         self.runner = runner
-        self.certificateName = certificateName
+        self.arrival = arrival
         self.decoder = decoder
         self.connection = connection
         self.framing = framing
@@ -57,7 +57,8 @@ final class ConnectionHandler: ChannelInboundHandler {
             connection = runner.shard.opened(
                 peer: context.remoteAddress?.description ?? "local",
                 address: context.remoteAddress?.addressText,
-                certificateName: certificateName,
+                certificateName: arrival?.certificateName,
+                age: arrival?.age(now: context.eventLoop.now) ?? .zero,
                 now: runner.now
             )
         }

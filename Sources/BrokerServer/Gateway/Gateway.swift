@@ -6,13 +6,17 @@ package struct Gateway: Sendable {
     /// `GatewayRefusal` (or anything else, which counts as `.draining`) when the message was not accepted.
     package let publish: @Sendable (GatewayPublish) async throws -> GatewayReceipt
     package let health: @Sendable () async -> NodeHealth
+    /// The certificates of this node, for the same question.
+    package let certificates: @Sendable () -> [CertificateStatus]
 
     package init(
         publish: @escaping @Sendable (GatewayPublish) async throws -> GatewayReceipt,
-        health: @escaping @Sendable () async -> NodeHealth
+        health: @escaping @Sendable () async -> NodeHealth,
+        certificates: @escaping @Sendable () -> [CertificateStatus] = { [] }
     ) {
         self.publish = publish
         self.health = health
+        self.certificates = certificates
     }
 }
 

@@ -2,18 +2,33 @@ import BrokerCore
 import MQTTCodec
 import NIOCore
 import NIOPosix
+import NIOSSL
 
-/// Dials the upstreams of links: resolves, connects, gives up, reports to the shard.
+/// Dials the upstreams of links: resolves, connects, shakes hands, gives up, reports to the shard.
 struct LinkConnector: Sendable {
-    /// Where each link may be reached, by its name.
-    private let addresses: [MQTTString: [LinkAddress]]
+    /// Where a link may be reached, and how it is encrypted.
+    private struct Route {
+        var addresses: [LinkAddress]
+        var tls: WatchedTLS?
+        /// Nil: the host of the address.
+        var serverName: String?
+    }
+
+    private let routes: [MQTTString: Route]
+    /// For the network and for TLS together.
     private let connectTimeout: TimeAmount
     private let writeBufferBytesMax: Int
 
-    init(_ configuration: Configuration) {
-        var addresses: [MQTTString: [LinkAddress]] = [:]
-        for link in configuration.links { addresses[MQTTString(link.name)] = link.addresses }
-        self.addresses = addresses
+    init(_ configuration: Configuration, tls: [String: WatchedTLS]) {
+        var routes: [MQTTString: Route] = [:]
+        for link in configuration.links {
+            routes[MQTTString(link.name)] = Route(
+                addresses: link.addresses,
+                tls: tls[link.name],
+                serverName: link.tls.serverName
+            )
+        }
+        self.routes = routes
         self.connectTimeout = .seconds(10)
         self.writeBufferBytesMax = configuration.limits.writeBufferBytesMax
     }
@@ -22,9 +37,17 @@ struct LinkConnector: Sendable {
     func dial(_ dial: Outbox.Dial, runner: ShardRunner) {
         let link = dial.link
         let epoch = link.epoch
-        guard let choices = addresses[link.settings.name], !choices.isEmpty else { return }
-        let address = choices[dial.attempt % choices.count]
-        let limits = CodecLimits.of(runner.shard.settings)
+        guard let route = routes[link.settings.name], !route.addresses.isEmpty else { return }
+        let address = route.addresses[dial.attempt % route.addresses.count]
+        let deadline = runner.loop.now + connectTimeout
+        let failed = { (reason: String) in
+            runner.shard.dialFailed(link, epoch: epoch, reason: "\(address): \(reason)", now: runner.now)
+            runner.turn()
+        }
+        let connected = { (channel: any Channel) in
+            self.connected(channel, link, epoch, address, runner)
+            runner.turn()
+        }
         ClientBootstrap(group: runner.loop)
             .connectTimeout(connectTimeout)
             .channelOption(.tcpOption(.tcp_nodelay), value: 1)
@@ -35,13 +58,29 @@ struct LinkConnector: Sendable {
             .assumeIsolated()
             .whenComplete { result in
                 switch result {
-                case .failure(let error):
-                    runner.shard.dialFailed(link, epoch: epoch, reason: "\(address): \(error)", now: runner.now)
+                case .failure(let error): failed("\(error)")
                 case .success(let channel):
-                    connected(channel, link, epoch, address, limits, runner)
+                    guard address.transport.isEncrypted, let tls = route.tls else { return connected(channel) }
+                    do {
+                        try channel.pipeline.syncOperations.addHandlers([
+                            try NIOSSLClientHandler(
+                                context: tls.context,
+                                serverHostname: Self.serverName(route.serverName ?? address.host)
+                            ),
+                            LinkTLSGate(deadline: deadline, connected: connected, failed: failed),
+                        ])
+                        channel.setOption(.autoRead, value: true).assumeIsolated().whenComplete { _ in }
+                    } catch {
+                        channel.close(promise: nil)
+                        failed(TLSFailure.text(error))
+                    }
                 }
-                runner.turn()
             }
+    }
+
+    /// An address is no server name (RFC 6066 §3): the certificate is compared with the address that was dialled.
+    private static func serverName(_ host: String) -> String? {
+        host.contains(":") || IPv4Text.bytes(of: host) != nil ? nil : host
     }
 
     private func connected(
@@ -49,12 +88,12 @@ struct LinkConnector: Sendable {
         _ link: Link,
         _ epoch: UInt64,
         _ address: LinkAddress,
-        _ limits: CodecLimits,
         _ runner: ShardRunner
     ) {
         guard let connection = runner.shard.dialed(link, epoch: epoch, peer: "\(address)", now: runner.now) else {
             return channel.close(promise: nil)
         }
+        let limits = CodecLimits.of(runner.shard.settings)
         let decoder = PacketDecoder(role: .client, version: link.settings.version, limits: limits)
         let handler = ConnectionHandler(runner: runner, decoder: decoder, connection: connection)
         do {
