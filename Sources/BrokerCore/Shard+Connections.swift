@@ -91,8 +91,10 @@ extension Shard {
     }
 
     /// The network connection is gone, whoever ended it.
-    package func closed(_ connection: Connection, now: Now) {
-        guard connection.link == nil else { return linkClosed(connection, now) }
+    ///
+    /// - Parameter reason: what the transport says of it, when that helps an operator.
+    package func closed(_ connection: Connection, reason: String? = nil, now: Now) {
+        guard connection.link == nil else { return linkClosed(connection, reason: reason, now) }
         connectionCount -= 1
         let wasClosing = connection.state == .closing
         connection.state = .closing

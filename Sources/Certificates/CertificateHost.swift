@@ -41,6 +41,33 @@ package struct CertificateHost: Sendable, Equatable {
         }
     }
 
+    /// Whether a certificate's alternative names name this host (RFC 9525 §6): a name by a name, of which the first label
+    /// may be a `*`, and an address by an address.
+    ///
+    /// - Returns: nil when the certificate has no alternative names at all, or cannot be read.
+    package func isNamed(in der: [UInt8]) -> Bool? {
+        do {
+            guard let names = try Certificate(derEncoded: der).extensions.subjectAlternativeNames, !names.isEmpty else {
+                return nil
+            }
+            return names.contains(where: isNamed)
+        } catch {
+            return nil
+        }
+    }
+
+    private func isNamed(by name: GeneralName) -> Bool {
+        switch (kind, name) {
+        case (.address(let bytes), .ipAddress(let own)): return bytes[...] == own.bytes
+        case (.name(let host), .dnsName(let pattern)):
+            let pattern = pattern.lowercased()
+            guard pattern.hasPrefix("*."), let dot = host.firstIndex(of: ".") else { return pattern == host }
+            // A `*` stands for one label, and never for all names right below a top level domain.
+            return host[dot...] == pattern.dropFirst() && pattern.dropFirst(2).contains(".")
+        default: return false
+        }
+    }
+
     /// Four bytes, or sixteen; in network order.
     private static func addressBytes(_ text: String) -> [UInt8]? {
         var v4 = in_addr()

@@ -66,6 +66,27 @@ struct CertificateAuthorityTests {
         #expect(facts.notAfter == 1_800_000_000 + 10 * 86_400)
     }
 
+    @Test("a name is named by a name and an address by an address, never one by the other")
+    func names() throws {
+        let authority = try CertificateAuthority(name: "CA", now: Self.now)
+        let certificate = der(
+            try authority.server(
+                hosts: ["Hub.example.com", "*.sites.example.com", "127.0.0.1", "*.com"], days: 1, now: Self.now))
+        func isNamed(_ host: String) throws -> Bool? { try CertificateHost(host).isNamed(in: certificate) }
+        for host in ["hub.example.com", "HUB.example.com", "a.sites.example.com", "127.0.0.1"] {
+            #expect(try isNamed(host) == true, "\(host)")
+        }
+        for host in ["example.com", "x.hub.example.com", "sites.example.com", "a.b.sites.example.com", "::1"] {
+            #expect(try isNamed(host) == false, "\(host)")
+        }
+        // A `*` does not stand for every company there is.
+        #expect(try isNamed("example.com") == false)
+        #expect(
+            try CertificateHost("phone").isNamed(in: der(authority.client(name: "phone", days: 1, now: Self.now)))
+                == nil)
+        #expect(try CertificateHost("phone").isNamed(in: [1, 2, 3]) == nil)
+    }
+
     @Test("a host is an address or a name, and nothing in between")
     func hosts() throws {
         for text in ["edge", "edge-1.example.com", "*.example.com", "xn--bcher-kva.example", "_mqtt.local"] {

@@ -25,6 +25,8 @@ final class ConnectionHandler: ChannelInboundHandler {
     private var untakenAnswerBytes = 0
     private let untakenAnswerBytesMax: Int
     private var isClosing = false
+    /// What an upstream's TLS said at the end: a server of TLS 1.3 refuses our certificate after the handshake.
+    private var failure: String?
 
     /// How long a peer that was told why has time to read it.
     private static let lingerTime = TimeAmount.seconds(1)
@@ -80,7 +82,7 @@ final class ConnectionHandler: ChannelInboundHandler {
         guard let connection else { return }
         self.connection = nil
         isClosing = true
-        runner.shard.closed(connection, now: runner.now)
+        runner.shard.closed(connection, reason: failure, now: runner.now)
         runner.closed(self)
         runner.turn()
     }
@@ -178,6 +180,7 @@ final class ConnectionHandler: ChannelInboundHandler {
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
         // The socket is broken; the shard hears of it when the channel is inactive.
         runner.logger.debug("connection error", metadata: ["detail": "\(error)"])
+        if failure == nil { failure = TLSFailure.alert(error) }
         context.close(promise: nil)
     }
 

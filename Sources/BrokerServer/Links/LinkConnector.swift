@@ -12,6 +12,7 @@ struct LinkConnector: Sendable {
         var tls: WatchedTLS?
         /// Nil: the host of the address.
         var serverName: String?
+        var checksName: Bool
     }
 
     private let routes: [MQTTString: Route]
@@ -25,7 +26,8 @@ struct LinkConnector: Sendable {
             routes[MQTTString(link.name)] = Route(
                 addresses: link.addresses,
                 tls: tls[link.name],
-                serverName: link.tls.serverName
+                serverName: link.tls.serverName,
+                checksName: link.tls.verification == .full
             )
         }
         self.routes = routes
@@ -61,13 +63,19 @@ struct LinkConnector: Sendable {
                 case .failure(let error): failed("\(error)")
                 case .success(let channel):
                     guard address.transport.isEncrypted, let tls = route.tls else { return connected(channel) }
+                    let name = Self.serverName(route.serverName ?? address.host)
                     do {
                         try channel.pipeline.syncOperations.addHandlers([
                             try NIOSSLClientHandler(
                                 context: tls.context,
-                                serverHostname: Self.serverName(route.serverName ?? address.host)
+                                serverHostname: name
                             ),
-                            LinkTLSGate(deadline: deadline, connected: connected, failed: failed),
+                            LinkTLSGate(
+                                deadline: deadline,
+                                serverName: route.checksName ? name : nil,
+                                connected: connected,
+                                failed: failed
+                            ),
                         ])
                         channel.setOption(.autoRead, value: true).assumeIsolated().whenComplete { _ in }
                     } catch {

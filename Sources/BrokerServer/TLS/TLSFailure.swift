@@ -1,5 +1,6 @@
 import Certificates
 import Foundation
+import NIOCore
 import NIOSSL
 
 /// Errors of handshakes in the words of the people who can mend them.
@@ -15,15 +16,26 @@ enum TLSFailure {
     /// - Parameter peer: the certificate that the other side showed, as far as it is known.
     static func text(_ error: any Error, peer: NIOSSLCertificate? = nil) -> String {
         if let error = error as? NIOSSLExtraError {
-            if error == .failedToValidateHostname { return hostname(error) }
+            if error == .failedToValidateHostname { return wrongName("") }
             return error.description
         }
         if case NIOSSLError.handshakeFailed(.sslError([.eofDuringHandshake])) = error {
             return "the other side closed the connection during the handshake"
         }
+        if let error = error as? IOError {
+            return "the connection broke during the handshake: \(String(cString: strerror(error.errnoCode)))"
+        }
         guard let reason = reason(in: "\(error)") else { return "\(error)" }
         if reason == "CERTIFICATE_VERIFY_FAILED" { return verification(peer) }
         return meanings[reason] ?? reason.lowercased().replacing("_", with: " ")
+    }
+
+    /// What the other side's alert says; nil for any other error.
+    static func alert(_ error: any Error) -> String? {
+        guard error is BoringSSLError, let reason = reason(in: "\(error)"), reason.contains("_ALERT_") else {
+            return nil
+        }
+        return meanings[reason] ?? "the other side ended TLS: " + reason.lowercased().replacing("_", with: " ")
     }
 
     /// BoringSSL's words for what operators meet.
@@ -49,9 +61,9 @@ enum TLSFailure {
         text.firstMatch(of: /OPENSSL_internal:([A-Z0-9_]+)/).map { String($0.1) }
     }
 
-    private static func hostname(_ error: NIOSSLExtraError) -> String {
-        "the certificate does not name the host that was dialled (\(error.description)); "
-            + "tls.server_name says which name to expect"
+    static func wrongName(_ expected: String) -> String {
+        "the certificate does not name the host that was dialled"
+            + (expected.isEmpty ? "" : ", \"\(expected)\"") + "; tls.server_name says which name to expect"
     }
 
     /// BoringSSL keeps to itself why it did not trust; what can be told from the certificate is said.
