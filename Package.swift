@@ -70,7 +70,7 @@ let package = Package(
             name: "BrokerServer",
             dependencies: [
                 "BrokerCore", "MQTTCodec", "Spool", "WebPages", nioCore, nioPosix, nioHTTP1, nioWebSocket, nioTLS,
-                nioSSL, "Certificates", deque, logging,
+                nioSSL, crypto, "Certificates", deque, logging,
                 .product(name: "TOMLKit", package: "TOMLKit"),
             ],
             swiftSettings: settings

@@ -220,11 +220,29 @@ struct ConfigurationLinkTests {
     }
 
     @Test(
-        "an address is mqtt:// or mqtts:// with a host, perhaps a port, and nothing else",
+        "each scheme has its port, and WebSocket its path",
         arguments: [
-            ("hub:1883", "must be mqtt://host[:port] or mqtts://host[:port], found \"hub:1883\""),
+            ("mqtt://hub", LinkAddress(.mqtt, host: "hub", port: 1883), "mqtt://hub:1883"),
+            ("mqtts://[::1]", LinkAddress(.mqtts, host: "::1", port: 8883), "mqtts://[::1]:8883"),
+            ("ws://hub", LinkAddress(.ws, host: "hub", port: 80, path: "/mqtt"), "ws://hub:80/mqtt"),
+            ("wss://hub:8084/", LinkAddress(.wss, host: "hub", port: 8084, path: "/"), "wss://hub:8084/"),
+            ("wss://hub/a?b=c", LinkAddress(.wss, host: "hub", port: 443, path: "/a?b=c"), "wss://hub:443/a?b=c"),
+        ]
+    )
+    func schemes(text: String, address: LinkAddress, description: String) throws {
+        let file = try read("[[link]]\nname = \"hub\"\naddresses = [\"\(text)\"]")
+        #expect(file.configuration.links[0].addresses == [address])
+        #expect(address.description == description)
+    }
+
+    @Test(
+        "an address is a scheme with a host, perhaps a port, with WebSocket a path, and nothing else",
+        arguments: [
+            ("hub:1883", "must begin with mqtt://, mqtts://, ws:// or wss://, found \"hub:1883\""),
             ("mqtts://", "must be mqtts://host[:port]: there is no host; found \"mqtts://\""),
-            ("ws://hub", "ws:// is not available in this version, only mqtt:// and mqtts://"),
+            ("ws:///mqtt", "must be ws://host[:port][/path]: there is no host; found \"ws:///mqtt\""),
+            ("wss://hub/a b", "a path is ASCII without spaces and `#`, found \"wss://hub/a b\""),
+            ("http://hub", "must begin with mqtt://, mqtts://, ws:// or wss://, found \"http://hub\""),
             ("mqtt://", "must be mqtt://host[:port]: there is no host; found \"mqtt://\""),
             (
                 "mqtt://hub:0",

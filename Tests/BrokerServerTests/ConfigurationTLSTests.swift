@@ -181,7 +181,7 @@ struct ConfigurationTLSTests {
             ])
         #expect(
             complaints(link("ca = \"ca.crt\"", address: "mqtt://hub"), files) == [
-                "warning: drawbridge.toml:6: link[0].tls: no address of this link uses TLS (mqtts://)"
+                "warning: drawbridge.toml:6: link[0].tls: no address of this link uses TLS (mqtts:// or wss://)"
             ])
     }
 }

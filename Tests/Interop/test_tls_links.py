@@ -1,7 +1,6 @@
 """Do links come through TLS to whom they should and to nobody else, and do they say what is wrong?"""
 
 import shutil
-import subprocess
 
 import pytest
 
@@ -142,3 +141,39 @@ def test_a_link_takes_new_certificates_at_its_next_connection(brokers, certifica
     hub.start()
     carries(hub.node, a)
     assert "notice new certificate" in a.log()
+
+
+# ---------------------------------------------------------------------------------------------------------- WebSocket
+
+
+def without_tls(address):
+    return link(address).replace("[link.tls]\n", "")
+
+
+def test_a_link_goes_to_mosquitto_over_websocket(brokers):
+    hub = brokers.mosquitto("hub").start()
+    a = brokers.drawbridge("a", links=without_tls(f"ws://127.0.0.1:{hub.web_port}")).start()
+    carries(hub, a)
+
+
+def test_a_link_goes_to_another_drawbridge_over_websocket_with_tls(brokers, certificates):
+    settings = f'client_ca = "{certificates.ca_crt}"\nclient_cert = "required"\n'
+    hub = Doors(brokers, certificates, "hub", settings=settings).start()
+    a = brokers.drawbridge("a", links=link(f"wss://localhost:{hub.web_tls_port}/mqtt", own(certificates))).start()
+    carries(hub.node, a)
+    with PahoFive(hub.node, "at-hub") as there, PahoFive(a, "at-a") as here:
+        here.subscribe("chat/#", 2)
+        there.publish("chat/big", "x" * 300_000, 2)
+        assert [len(m.payload) for m in here.wait_for(1)] == [300_000]
+    hub.node.kill()
+    a.wait_for_link(state="backing off")
+    hub.start()
+    a.wait_for_link()
+
+
+def test_a_link_says_when_there_is_no_websocket_for_it(brokers):
+    hub = brokers.drawbridge("hub").start()
+    a = brokers.drawbridge("a", links=without_tls(f"ws://127.0.0.1:{hub.web_port}/nowhere")).start()
+    error_of(a, "the WebSocket upgrade at /nowhere is answered with 404 Not Found")
+    b = brokers.drawbridge("b", links=without_tls(f"ws://127.0.0.1:{hub.port}")).start()
+    error_of(b, "during the WebSocket upgrade")

@@ -77,7 +77,7 @@ extension ConfigurationReader {
                 "anybody can pretend to be the upstream: never outside of a test", at: table.place.key("verify"))
         }
         if !link.addresses.contains(where: \.transport.isEncrypted) {
-            reading.warn("no address of this link uses TLS (mqtts://)", at: table.place)
+            reading.warn("no address of this link uses TLS (mqtts:// or wss://)", at: table.place)
         }
         let tls = link.tls
         check(table, "link \(link.name)") { files throws(TLSProblem) in

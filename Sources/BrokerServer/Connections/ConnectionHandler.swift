@@ -134,7 +134,7 @@ final class ConnectionHandler: ChannelInboundHandler {
             try framing?.receive(&bytes, into: &pending, replies: &replies)
         } catch {
             // [5:MQTT-6.0.0-1] [311:MQTT-6.0.0-1] text frames and whatever else RFC 6455 forbids.
-            WebSocketFraming.writeClose(code: error.closeCode, into: &replies)
+            framing?.writeFarewell(code: error.closeCode, into: &replies)
             context.writeAndFlush(Self.wrapOutboundOut(replies), promise: nil)
             close(lingering: true)
             return false
@@ -190,6 +190,9 @@ final class ConnectionHandler: ChannelInboundHandler {
     func send(_ bytes: ByteBuffer) {
         guard let context, !isClosing, bytes.readableBytes > 0 else { return }
         willWrite(bytes, context)
+        if framing?.masks == true {
+            return context.writeAndFlush(Self.wrapOutboundOut(WebSocketFraming.maskedFrame(bytes)), promise: nil)
+        }
         if framing != nil {
             var header = ByteBuffer()
             WebSocketFraming.writeHeader(payloadBytes: bytes.readableBytes, into: &header)
@@ -214,7 +217,7 @@ final class ConnectionHandler: ChannelInboundHandler {
         pending = ByteBuffer()
         if framing?.isClosed == false {
             var farewell = ByteBuffer()
-            WebSocketFraming.writeClose(code: Self.normalClosure, into: &farewell)
+            framing?.writeFarewell(code: Self.normalClosure, into: &farewell)
             context.writeAndFlush(Self.wrapOutboundOut(farewell), promise: nil)
         }
         guard lingering else { return context.close(promise: nil) }

@@ -5,13 +5,13 @@ import NIOCore
 struct NodeTLS {
     /// By the listener's name.
     let doors: [String: TLSDoor]
-    /// By the link's name; of links with an address that needs it.
-    let links: [String: WatchedTLS]
+    /// By the link's name, for each transport of its addresses that needs it: they differ in ALPN.
+    let links: [String: [LinkAddress.Transport: WatchedTLS]]
     let watch: CertificateWatch
 
     init(_ configuration: Configuration, logger: Logger) throws(StartError) {
         var doors: [String: TLSDoor] = [:]
-        var links: [String: WatchedTLS] = [:]
+        var links: [String: [LinkAddress.Transport: WatchedTLS]] = [:]
         var all: [WatchedTLS] = []
         for listener in configuration.listeners {
             guard let tls = listener.tls else { continue }
@@ -32,17 +32,20 @@ struct NodeTLS {
             }
         }
         for link in configuration.links {
-            guard let address = link.addresses.first(where: \.transport.isEncrypted) else { continue }
             let tls = link.tls
             let owner = "link \(link.name)"
-            do throws(TLSProblem) {
-                let watched = try WatchedTLS(owner: owner, paths: tls.paths, isWatched: true) { () throws(TLSProblem) in
-                    try tls.load(.disk, applicationProtocol: address.transport.applicationProtocol)
+            for transport in LinkAddress.Transport.allCases where transport.isEncrypted {
+                guard link.addresses.contains(where: { $0.transport == transport }) else { continue }
+                do throws(TLSProblem) {
+                    let watched = try WatchedTLS(owner: owner, paths: tls.paths, isWatched: true) {
+                        () throws(TLSProblem) in
+                        try tls.load(.disk, applicationProtocol: transport.applicationProtocol)
+                    }
+                    all.append(watched)
+                    links[link.name, default: [:]][transport] = watched
+                } catch {
+                    throw .tls(owner: owner, error)
                 }
-                all.append(watched)
-                links[link.name] = watched
-            } catch {
-                throw .tls(owner: owner, error)
             }
         }
         self.doors = doors
