@@ -104,12 +104,16 @@ struct TLSGateTests {
         #expect(arrivals.all.map(\.certificateName) == [nil])
     }
 
-    @Test("a client without certificate, of another authority, or without the wanted name stays outside")
+    @Test("a client without certificate, of another authority, expired, or without the wanted name stays outside")
     func refused() throws {
         let certificates = try TestCertificates()
         let stranger = try TestCertificates()
+        let expired = try certificates.authority.client(
+            name: "phone@example.com", days: 1, now: TestCertificates.now - 30 * 86_400)
         let folder = try certificates.write()
-        for (showing, kind) in [(false, nil), (true, "stranger"), (true, "no e-mail")] as [(Bool, String?)] {
+        for (showing, kind) in [(false, nil), (true, "stranger"), (true, "expired"), (true, "no e-mail")]
+            as [(Bool, String?)]
+        {
             let arrivals = Arrivals()
             let door = try Self.door(folder) {
                 $0.clientAuthorityPath = folder + "/ca.crt"
@@ -120,7 +124,7 @@ struct TLSGateTests {
             let shown = TestCertificates(
                 authority: certificates.authority,
                 server: certificates.server,
-                client: kind == "stranger" ? stranger.client : certificates.client
+                client: kind == "stranger" ? stranger.client : kind == "expired" ? expired : certificates.client
             )
             // What the client thinks of it is its own business.
             do { try Self.talk(server, try Self.client(shown, showing: showing)) } catch is NIOSSLError {

@@ -256,6 +256,46 @@ def test_what_is_no_tls_is_closed_at_once(doors):
         pass
 
 
+KEYS = {
+    "RSA, PKCS#1": (["rsa", "-traditional", "-in", "root.key"], "BEGIN RSA PRIVATE KEY"),
+    "RSA, PKCS#8": (["genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"], "BEGIN PRIVATE KEY"),
+    "P-384, SEC 1": (["ecparam", "-name", "secp384r1", "-genkey"], "BEGIN EC PARAMETERS"),
+    "Ed25519": (["genpkey", "-algorithm", "ed25519"], "BEGIN PRIVATE KEY"),
+}
+
+
+@pytest.mark.parametrize("kind", KEYS)
+def test_certificates_that_openssl_made_are_served_with_their_chain(brokers, tmp_path, kind):
+    """As people have them: a key of any usual form, and an authority between it and the root."""
+    folder = tmp_path / "made"
+    folder.mkdir()
+    command, beginning = KEYS[kind]
+    pair = ["-newkey", "rsa:2048", "-nodes"]
+    openssl("req", "-x509", *pair, "-subj", "/CN=Root", "-keyout", folder / "root.key", "-out", folder / "ca.crt")
+    openssl("req", *pair, "-subj", "/CN=Between", "-keyout", folder / "between.key", "-out", folder / "between.csr")
+    extensions = folder / "extensions"
+    extensions.write_text("basicConstraints=critical,CA:TRUE\n")
+    sign = ["x509", "-req", "-CAcreateserial", "-extfile", extensions, "-days", "9"]
+    root = ["-CA", folder / "ca.crt", "-CAkey", folder / "root.key"]
+    openssl(*sign, *root, "-in", folder / "between.csr", "-out", folder / "between.crt")
+    command = [str(folder / word) if word.endswith(".key") else word for word in command]
+    openssl(*command, "-out", folder / "server.key")
+    assert beginning in (folder / "server.key").read_text()
+    openssl("req", "-new", "-key", folder / "server.key", "-subj", "/CN=x", "-out", folder / "server.csr")
+    extensions.write_text("subjectAltName=DNS:localhost\n")
+    between = ["-CA", folder / "between.crt", "-CAkey", folder / "between.key"]
+    openssl(*sign, *between, "-in", folder / "server.csr", "-out", folder / "leaf.crt")
+    leaf = openssl("x509", "-in", folder / "leaf.crt", "-text").stdout  # with the text that some tools leave in
+    (folder / "server.crt").write_text(leaf + (folder / "between.crt").read_text())
+
+    made = Certificates.__new__(Certificates)
+    made.folder = folder
+    doors = Doors(brokers, made).start()
+    context = made.context()
+    with TLSWire(doors.tls_port, "x", context=context) as wire:
+        wire.subscribe("a", 1)
+
+
 # ----------------------------------------------------------------------------------------------------- one deadline
 
 
