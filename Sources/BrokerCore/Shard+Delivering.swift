@@ -104,31 +104,41 @@ extension Shard {
     // MARK: - Durable receivers
 
     /// Gives a stored message to its receivers: those that are live get it now, the others find it in the spool.
-    func deliver(_ stored: StoredMessage, _ now: Now) {
-        for (session, delivery) in stored.durable {
-            // A page may have brought it before its own commit was told.
-            guard !session.isEnded, session.flow == .live, stored.position > session.cursor else { continue }
-            guard session.room > 0 else {
-                // The row is there: from here on pages are read by position.
-                session.flow = .behind
-                continue
-            }
-            send(stored.message, stored.position, delivery, to: session, now)
-            session.cursor = stored.position
+    ///
+    /// - Parameter live: the durable ones of the audience that may be live, by index; nil when nobody looked.
+    func deliver(_ stored: StoredMessage, live: [Int]? = nil, _ now: Now) {
+        let audience = stored.audience
+        if let live {
+            for index in live { deliver(stored, toDurable: index, now) }
+        } else {
+            for index in audience.durable.indices { deliver(stored, toDurable: index, now) }
         }
-        guard !stored.transient.isEmpty else { return }
+        guard stored.includesTransient, !audience.transient.isEmpty else { return }
         var encoder = PublishEncoder(
             topic: stored.message.topic,
             payload: stored.message.payload,
             properties: properties(of: stored.message, now)
         )
-        for (session, delivery) in stored.transient {
+        for (session, delivery) in audience.transient {
             guard !session.isEnded else {
                 book(.discarded, session, stored.message)
                 continue
             }
             deliver(delivery, to: session, &encoder, now) { stored.message }
         }
+    }
+
+    private func deliver(_ stored: StoredMessage, toDurable index: Int, _ now: Now) {
+        let session = stored.audience.durable[index]
+        // A page may have brought it before its own commit was told.
+        guard !session.isEnded, session.flow == .live, stored.position > session.cursor else { return }
+        guard session.room > 0 else {
+            // The row is there: from here on pages are read by position.
+            session.flow = .behind
+            return
+        }
+        send(stored.message, stored.position, stored.audience.deliveries[index], to: session, now)
+        session.cursor = stored.position
     }
 
     /// Puts a stored message into the window. QoS 1 goes out at once; QoS 2 after the commit of its identifier.
@@ -433,7 +443,8 @@ extension Shard {
                     subscriptionIdentifiers: next.subscriptionIdentifiers
                 )
                 store(.message(message, deliveries: [delivery]))
-                stored.append(StoredMessage(message: message, durable: [(session, delivery)]))
+                let audience = Audience(durable: [session], deliveries: [delivery])
+                stored.append(StoredMessage(message: message, audience: audience))
                 continue
             }
             // [311:MQTT-3.3.1-8]

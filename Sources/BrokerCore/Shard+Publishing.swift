@@ -227,61 +227,24 @@ extension Shard {
             result.isStored = publication.qos > .atMostOnce
         }
 
-        let targets = router.route(publication.topic)
-        let waits = publication.qos == .exactlyOnce && waitsForCommit(publication, targets)
-        var durable: [(session: Session, delivery: Delivery)] = []
-        var transient: [(session: Session, delivery: TransientDelivery)] = []
-        var encoder = PublishEncoder(
-            topic: publication.topic,
-            payload: publication.payload,
-            properties: publication.properties
-        )
-        for target in targets {
-            guard let session = sessions[Int(target.slot)] else { continue }
-            // [5:MQTT-3.8.3-3] No Local; and what came in over a link never leaves over the same one.
-            if target.noLocal, target.slot == publication.publisher { continue }
-            // [5:MQTT-3.8.4-8] [311:MQTT-3.8.4-6]
-            var qos = min(publication.qos, target.maximumQoS)
-            // [5:MQTT-3.3.1-12] [5:MQTT-3.3.1-13] [311:MQTT-3.3.1-9]
-            var isRetained = target.retainAsPublished && publication.isRetained
-            if let link = session.link {
-                // The first rule that matches decides, under the same name that the message will be sent with.
-                guard publication.origin !== link, let rule = link.outRule(for: publication.topic) else { continue }
-                qos = min(publication.qos, rule.qosCap ?? .exactlyOnce)
-                isRetained = rule.retains(publication.isRetained)
-            }
-            result.matched += 1
-            book(.routed, session, message(), qos, isRetained: isRetained, target.subscriptionIdentifiers)
-            if let receiver = session.receiver, qos > .atMostOnce {
-                durable.append(
-                    (
-                        session,
-                        Delivery(
-                            receiver: receiver,
-                            qos: qos,
-                            isRetained: isRetained,
-                            subscriptionIdentifiers: target.subscriptionIdentifiers
-                        )
-                    )
-                )
-                if let link = session.link { result.links.append(link.settings.name) }
-                continue
-            }
-            let delivery = TransientDelivery(
-                qos: qos,
-                isRetained: isRetained,
-                subscriptionIdentifiers: target.subscriptionIdentifiers
+        let audience = audience(of: publication)
+        let waits = publication.qos == .exactlyOnce && waitsForCommit(publication, audience)
+        result.matched = audience.count
+        result.links = audience.links
+        if settings.keepsLedger { bookRouted(message(), to: audience) }
+        if !waits, !audience.transient.isEmpty {
+            var encoder = PublishEncoder(
+                topic: publication.topic,
+                payload: publication.payload,
+                properties: publication.properties
             )
-            if waits {
-                transient.append((session, delivery))
-            } else {
+            for (session, delivery) in audience.transient {
                 deliver(delivery, to: session, &encoder, now) { message() }
             }
         }
-        if !durable.isEmpty || !transient.isEmpty {
-            let deliveries = durable.map(\.delivery)
-            store(.message(message(), deliveries: deliveries))
-            stored.append(StoredMessage(message: message(), durable: durable, transient: transient))
+        if !audience.durable.isEmpty || waits && !audience.transient.isEmpty {
+            store(.message(message(), deliveries: audience.deliveries))
+            stored.append(StoredMessage(message: message(), audience: audience, includesTransient: waits))
             if publication.qos == .exactlyOnce { storesExactlyOnce = true }
             result.isStored = true
         }
@@ -298,9 +261,19 @@ extension Shard {
 
     /// QoS 2 is delivered after the commit of the message, so that a crash in between gives it to nobody twice; and
     /// never before an earlier one that waits.
-    private func waitsForCommit(_ publication: Publication, _ targets: [RouteTarget]) -> Bool {
-        if publication.storesIdentifier || storesExactlyOnce || gate.deliveries > 0 { return true }
-        return targets.contains { $0.maximumQoS > .atMostOnce && sessions[Int($0.slot)]?.receiver != nil }
+    private func waitsForCommit(_ publication: Publication, _ audience: Audience) -> Bool {
+        publication.storesIdentifier || storesExactlyOnce || gate.deliveries > 0 || !audience.durable.isEmpty
+    }
+
+    private func bookRouted(_ message: Message, to audience: Audience) {
+        for (session, delivery) in zip(audience.durable, audience.deliveries) {
+            let identifiers = delivery.subscriptionIdentifiers
+            book(.routed, session, message, delivery.qos, isRetained: delivery.isRetained, identifiers)
+        }
+        for (session, delivery) in audience.transient {
+            let identifiers = delivery.subscriptionIdentifiers
+            book(.routed, session, message, delivery.qos, isRetained: delivery.isRetained, identifiers)
+        }
     }
 
     /// A message from the gateway. The receipt follows as `outbox.receipts`, after the commit for QoS 1 and 2.

@@ -17,7 +17,7 @@ extension Shard {
     func hasNoRoom(for publication: Publication, storesIdentifier: Bool = false) -> Bool {
         guard publication.qos > .atMostOnce, spoolRefusal != nil || fullReceivers > 0 else { return false }
         var stores = storesIdentifier || publication.isRetained
-        for target in router.route(publication.topic) where target.maximumQoS > .atMostOnce {
+        for target in router.route(publication.topic).targets where target.maximumQoS > .atMostOnce {
             guard let session = sessions[Int(target.slot)], session.receiver != nil else { continue }
             if let link = session.link, publication.origin === link { continue }
             if session.isFull { return true }

@@ -144,8 +144,8 @@ struct SpoolLoader {
 
     /// Finds out who waits for what. Checksums are not looked at here: that would read every payload.
     private mutating func readQueues() throws(SpoolError) {
-        var finished: [UInt64] = []
         var damaged: [UInt64] = []
+        var list = DeliveryListReader()
         let rows = try connection.prepare(
             """
             SELECT position, receivers, length(CAST(topic AS BLOB)) + length(payload) + length(properties)
@@ -154,14 +154,13 @@ struct SpoolLoader {
         )
         while try rows.step() {
             let position = rows.number(0)
-            let bytes = Int(clamping: max(0, rows.integer(2)))
-            switch index.restore(position, receivers: rows.buffer(1), bytes: bytes) {
-            case .waits: break
-            case .finished: finished.append(position)
-            case .damaged: damaged.append(position)
-            }
+            let (deliveries, isSound) = rows.bytes(1) { list.read($0) }
+            // Whoever is named before the damage keeps it until the row is read, and its checksum tells.
+            index.restore(position, for: deliveries, bytes: Int(clamping: max(0, rows.integer(2))))
+            if !isSound { damaged.append(position) }
         }
         rows.reset()
+        let finished = index.restoreProgress()
         let delete = try connection.prepare("DELETE FROM message WHERE position = ?")
         for position in finished {
             delete.bind(position, at: 1)

@@ -69,7 +69,6 @@ final class SpoolWriter: @unchecked Sendable {
     func start() {
         updateRefusal()
         let thread = Thread { self.run() }
-        thread.name = "spool-writer"
         thread.name = "spool.writer"
         thread.start()
     }

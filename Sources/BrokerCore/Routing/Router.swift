@@ -12,10 +12,29 @@ struct RouteTarget {
     var subscriptionIdentifiers: [UInt32]
 }
 
+/// Who gets a topic, and what was found out about the messages that are published to it.
+final class Route {
+    let targets: [RouteTarget]
+    /// Slots of the sessions that do not want what they publish themselves.
+    let localOnes: Set<Int32>
+    /// The audiences that all publishers have in common.
+    var audiences: [Kind: Audience] = [:]
+
+    init(targets: [RouteTarget]) {
+        self.targets = targets
+        localOnes = Set(targets.lazy.filter(\.noLocal).map(\.slot))
+    }
+
+    struct Kind: Hashable {
+        var qos: QoS
+        var isRetained: Bool
+    }
+}
+
 /// Who gets a topic: cached per topic, valid for one generation of the subscription tree.
 struct Router {
     var tree = SubscriptionTree()
-    private var cache: [MQTTString: [RouteTarget]] = [:]
+    private var cache: [MQTTString: Route] = [:]
     private var cachedGeneration: UInt64 = 0
     /// A flood of topics that nobody repeats must not fill the memory.
     private static let cachedTopicsMax = 16_384
@@ -27,7 +46,7 @@ struct Router {
     private var cachedTopicBytes = 0
 
     /// Complexity: one hash and one comparison when the topic was seen in this generation.
-    mutating func route(_ topic: MQTTString) -> [RouteTarget] {
+    mutating func route(_ topic: MQTTString) -> Route {
         if cachedGeneration != tree.generation || cache.count >= Self.cachedTopicsMax
             || cachedTargets >= Self.cachedTargetsMax || cachedTopicBytes >= Self.cachedTopicBytesMax
         {
@@ -36,12 +55,12 @@ struct Router {
             cachedTopicBytes = 0
             cachedGeneration = tree.generation
         }
-        if let targets = cache[topic] { return targets }
-        let targets = match(topic)
-        cache[topic] = targets
-        cachedTargets += targets.count
+        if let route = cache[topic] { return route }
+        let route = Route(targets: match(topic))
+        cache[topic] = route
+        cachedTargets += route.targets.count
         cachedTopicBytes += topic.count
-        return targets
+        return route
     }
 
     private func match(_ topic: MQTTString) -> [RouteTarget] {

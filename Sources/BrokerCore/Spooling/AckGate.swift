@@ -39,19 +39,12 @@ struct AckGate {
     var isEmpty: Bool { waiting.isEmpty }
 }
 
-/// A message that was handed to the spool, with the durable receivers that are served by this shard and, for QoS 2,
-/// those that are not durable and wait with it.
+/// A message that was handed to the spool, with its receivers on this shard.
 struct StoredMessage {
     var message: Message
     /// Set once the spool has appended it.
     var position = Position.zero
-    var durable: [(session: Session, delivery: Delivery)]
-    var transient: [(session: Session, delivery: TransientDelivery)] = []
-}
-
-/// How a receiver that is not durable gets a message.
-struct TransientDelivery {
-    var qos: QoS
-    var isRetained: Bool
-    var subscriptionIdentifiers: [UInt32]
+    var audience: Audience
+    /// True when those of the audience that are not durable wait with it: QoS 2.
+    var includesTransient = false
 }

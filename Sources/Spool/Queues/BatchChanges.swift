@@ -9,8 +9,10 @@ struct BatchChanges {
     var fresh: [Fresh] = []
     var finished: [UInt64] = []
     var gone: [ReceiverID] = []
+    /// Receivers whose progress may have to be written.
     var touchedCursors: Set<ReceiverID> = []
-    var touchedDepths: Set<ReceiverID> = []
+    /// Queues that became longer or shorter, each once.
+    private(set) var touched: [ReceiverQueue] = []
     var receivers = LatestValues<ReceiverID, ReceiverRecord?>()
     var subscriptions = LatestValues<SubscriptionKey, SubscriptionRecord?>()
     var retained = LatestValues<MQTTString, Message?>()
@@ -24,12 +26,20 @@ struct BatchChanges {
     /// through the list for each of them would take the square of their number.
     private var dropIndices: [DropKey: Int] = [:]
 
-    init(base: UInt64) { self.base = base }
+    /// Grows from batch to batch.
+    private let number: UInt64
+
+    init(base: UInt64, number: UInt64) {
+        self.base = base
+        self.number = number
+    }
 
     struct Fresh {
         var message: Message
         var deliveries: [Delivery]
         var shard: Int
+        /// Where it stands in the queues; nil when nobody waits for it.
+        var place: RunPlace?
         /// Receivers that need no row: they were done inside the batch.
         var done: [ReceiverID] = []
 
@@ -39,12 +49,19 @@ struct BatchChanges {
             let done = Set(done)
             return deliveries.filter { !done.contains($0.receiver) }
         }
+    }
 
-        /// A receiver gets a message once, however often it is named.
-        mutating func keepFirstOfEachReceiver() {
-            var seen: Set<ReceiverID> = []
-            deliveries.removeAll { !seen.insert($0.receiver).inserted }
-        }
+    mutating func touch(_ queue: ReceiverQueue) {
+        guard queue.seenIn != number else { return }
+        queue.seenIn = number
+        touched.append(queue)
+    }
+
+    /// All receivers of a run have one message more.
+    mutating func touch(_ run: MessageRun) {
+        guard run.seenIn != number else { return }
+        run.seenIn = number
+        for queue in run.queues { touch(queue) }
     }
 
     mutating func dropped(_ receiver: ReceiverID, shard: Int, messages: Int, _ reason: DropReason) {

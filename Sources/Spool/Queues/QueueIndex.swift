@@ -11,18 +11,31 @@ import NIOCore
 /// not a row either: the last one deletes the message's row, an earlier one joins the exceptions of its receiver.
 struct QueueIndex {
     private var queues: [ReceiverID: ReceiverQueue] = [:]
-    /// The positions that somebody waits for.
-    private var open: [UInt64: Waiting] = [:]
+    /// Runs of several receivers that the next message for them joins.
+    private var openRuns: [RunKey: MessageRun] = [:]
+    /// While the spool is being opened: all runs that were made of its rows.
+    private var restored: [MessageRun] = []
     /// Clients whose will is on disk.
     private var wills: Set<MQTTString> = []
+    /// True when there may be queues that keep what they have when they are full.
+    private var keepsNewestOut = false
+    /// How many were applied.
+    private var batches: UInt64 = 0
     private let options: SpoolOptions
     private(set) var lastPosition: UInt64
     private(set) var nextReceiver: UInt64
 
-    /// How many receivers wait for a position, and the size of its message.
-    private struct Waiting {
-        var receivers: UInt32
-        var bytes: UInt32
+    /// What two different sets of receivers seldom have in common.
+    private struct RunKey: Hashable {
+        var count: Int
+        var first: ReceiverID
+        var last: ReceiverID
+
+        /// Nil for one receiver, whose run is found in its queue.
+        init?(_ deliveries: [Delivery]) {
+            guard deliveries.count > 1, let first = deliveries.first, let last = deliveries.last else { return nil }
+            (count, self.first, self.last) = (deliveries.count, first.receiver, last.receiver)
+        }
     }
 
     init(options: SpoolOptions, lastPosition: UInt64, nextReceiver: UInt64) {
@@ -33,7 +46,10 @@ struct QueueIndex {
 
     // MARK: At the start
 
-    mutating func restore(_ queue: ReceiverQueue) { queues[queue.receiver] = queue }
+    mutating func restore(_ queue: ReceiverQueue) {
+        queues[queue.receiver] = queue
+        if queue.bounds.whenFull == .dropNewest { keepsNewestOut = true }
+    }
 
     mutating func restore(will clientID: MQTTString) { wills.insert(clientID) }
 
@@ -42,27 +58,31 @@ struct QueueIndex {
         queues.values.filter { $0.updateFullness() }.map(\.receiver).sorted()
     }
 
-    /// Takes in a row of the file. False when nobody waits for it.
-    mutating func restore(_ position: UInt64, receivers: ByteBuffer, bytes: Int) -> Restored {
-        var count: UInt32 = 0
-        let isSound = DeliveryList.forEachReceiver(in: receivers) { receiver in
-            guard let queue = queues[receiver], !queue.isDone(with: position),
-                queue.enqueue(position, bytes: bytes)
-            else { return }
-            count += 1
+    /// Takes in a row of the file. Rows come in the order of their positions, after all queues.
+    mutating func restore(_ position: UInt64, for deliveries: [Delivery], bytes: Int) {
+        let run = run(for: deliveries)
+        if run.entries.isEmpty { restored.append(run) }
+        _ = run.append(position, bytes: bytes)
+        closeIfLong(run)
+    }
+
+    /// All rows were taken in.
+    /// - Returns: the positions of those that nobody waits for.
+    mutating func restoreProgress() -> [UInt64] {
+        for run in restored { close(run) }
+        for queue in queues.values { queue.restoreProgress() }
+        var finished: [UInt64] = []
+        for run in restored {
+            run.settleBeginnings()
+            finished.append(contentsOf: run.entries.lazy.filter { $0.waiting == 0 }.map(\.position))
         }
-        if count > 0 { open[position] = Waiting(receivers: count, bytes: UInt32(clamping: bytes)) }
-        // Whoever is named before the damage keeps it until the row is read, and its checksum tells.
-        return isSound ? count > 0 ? .waits : .finished : .damaged
+        restored = []
+        return finished
     }
 
-    enum Restored {
-        case waits, finished, damaged
-    }
+    func depth(of receiver: ReceiverID) -> Int { queues[receiver]?.count ?? 0 }
 
-    func depth(of receiver: ReceiverID) -> Int { queues[receiver]?.waiting.count ?? 0 }
-
-    func depths() -> [(ReceiverID, Int?)] { queues.map { ($0.key, $0.value.waiting.count) } }
+    func depths() -> [(ReceiverID, Int?)] { queues.map { ($0.key, $0.value.count) } }
 
     // MARK: Pages
 
@@ -78,7 +98,8 @@ struct QueueIndex {
     /// Applies records in their order and returns what must be written. Done once per batch, however often writing it
     /// fails.
     mutating func apply(_ appends: [SpoolAppend]) -> Batch {
-        var changes = BatchChanges(base: lastPosition + 1)
+        batches += 1
+        var changes = BatchChanges(base: lastPosition + 1, number: batches)
         for append in appends {
             for record in append.records { apply(record, shard: append.shard, &changes) }
         }
@@ -138,79 +159,129 @@ struct QueueIndex {
         shard: Int,
         _ changes: inout BatchChanges
     ) {
-        let position = lastPosition
         let bytes = message.bytes
-        var row = BatchChanges.Fresh(message: message, deliveries: deliveries, shard: shard)
-        var overflowing: [ReceiverQueue] = []
-        var count: UInt32 = 0
-        for delivery in deliveries {
-            // A receiver that is gone by now had its messages discarded with it.
-            guard let queue = queues[delivery.receiver] else {
-                row.done.append(delivery.receiver)
-                continue
-            }
-            if queue.bounds.whenFull == .dropNewest, queue.isBeyondBounds(with: bytes), !queue.isLast(position) {
-                if !row.done.contains(delivery.receiver) {
-                    row.done.append(delivery.receiver)
-                    changes.dropped(delivery.receiver, shard: shard, messages: 1, .newest)
-                }
-                continue
-            }
-            guard queue.enqueue(position, bytes: bytes) else {
-                row.keepFirstOfEachReceiver()
-                continue
-            }
-            count += 1
-            changes.touchedDepths.insert(delivery.receiver)
-            if queue.isBeyondBounds { overflowing.append(queue) }
+        var fresh = BatchChanges.Fresh(message: message, deliveries: deliveries, shard: shard)
+        if keepsNewestOut { refuseNewest(&fresh, &changes) }
+        guard !fresh.deliveries.isEmpty else { return changes.fresh.append(fresh) }
+        let run = run(for: fresh.deliveries)
+        guard run.isOpen else { return changes.fresh.append(fresh) }
+        changes.touch(run)
+        fresh.place = RunPlace(run: run, index: run.append(lastPosition, bytes: bytes))
+        if run.receivers < fresh.deliveries.count { keepReceivers(&fresh, of: run) }
+        changes.fresh.append(fresh)
+        if run.mayOverflow {
+            for queue in run.queues { makeRoom(in: queue, shard: shard, &changes) }
+            run.measureRoom()
         }
-        if count > 0 { open[position] = Waiting(receivers: count, bytes: UInt32(clamping: bytes)) }
-        changes.fresh.append(row)
-        for queue in overflowing { makeRoom(in: queue, shard: shard, &changes) }
+        closeIfLong(run)
     }
 
-    private mutating func makeRoom(in queue: ReceiverQueue, shard: Int, _ changes: inout BatchChanges) {
-        switch queue.bounds.whenFull {
-        case .dropOldest, .dropQoS0ThenOldest: break
-        // What does not fit was not taken in, or is refused to those who publish next.
-        case .dropNewest, .reject: return
+    /// Full queues that keep what they have do not take the message in.
+    private func refuseNewest(_ fresh: inout BatchChanges.Fresh, _ changes: inout BatchChanges) {
+        let bytes = fresh.message.bytes
+        let shard = fresh.shard
+        func isRefused(_ delivery: Delivery) -> Bool {
+            guard let queue = queues[delivery.receiver], queue.bounds.whenFull == .dropNewest else { return false }
+            return queue.isBeyondBounds(with: bytes)
         }
+        guard fresh.deliveries.contains(where: isRefused) else { return }
+        let refused = fresh.deliveries.filter(isRefused)
+        for receiver in Set(refused.map(\.receiver)).sorted() {
+            changes.dropped(receiver, shard: shard, messages: 1, .newest)
+        }
+        fresh.deliveries.removeAll(where: isRefused)
+    }
+
+    /// Leaves out receivers that are gone, and whoever is named twice: it gets the message once.
+    private func keepReceivers(_ fresh: inout BatchChanges.Fresh, of run: MessageRun) {
+        var members = Set(run.queues.map(\.receiver))
+        fresh.deliveries.removeAll { members.remove($0.receiver) == nil }
+    }
+
+    // MARK: Runs
+
+    /// The run that a message joins. One without receivers when nobody is there to wait for it.
+    private mutating func run(for deliveries: [Delivery]) -> MessageRun {
+        let key = RunKey(deliveries)
+        if let key {
+            // Mostly it is the same array, which one look at it tells.
+            if let run = openRuns[key], Self.hasSameReceivers(run, deliveries) {
+                run.deliveries = deliveries
+                return run
+            }
+        } else if let run = deliveries.first.flatMap({ queues[$0.receiver]?.ownRun }) {
+            return run
+        }
+        // A receiver that is gone by now had its messages discarded with it.
+        var members: [ReceiverQueue] = []
+        members.reserveCapacity(deliveries.count)
+        var seen: Set<ReceiverID> = []
+        for delivery in deliveries where key == nil || seen.insert(delivery.receiver).inserted {
+            if let queue = queues[delivery.receiver] { members.append(queue) }
+        }
+        let run = MessageRun(members, deliveries: deliveries)
+        for queue in members {
+            if let open = queue.openRun { close(open) }
+            queue.begin(run)
+        }
+        run.measureRoom()
+        if let key, members.count == deliveries.count {
+            if let other = openRuns[key] { close(other) }
+            openRuns[key] = run
+        }
+        return run
+    }
+
+    private static func hasSameReceivers(_ run: MessageRun, _ deliveries: [Delivery]) -> Bool {
+        run.deliveries == deliveries
+            || zip(run.deliveries, deliveries).allSatisfy { $0.receiver == $1.receiver }
+    }
+
+    private mutating func close(_ run: MessageRun) {
+        run.close()
+        if let key = RunKey(run.deliveries), openRuns[key] === run { openRuns[key] = nil }
+    }
+
+    /// What is not among the open runs, although it has several receivers, is closed as well: those that are missing may
+    /// come.
+    private mutating func closeIfLong(_ run: MessageRun) {
+        let isKnown = RunKey(run.deliveries).map { openRuns[$0] === run } ?? true
+        if run.isLong || !isKnown { close(run) }
+    }
+
+    // MARK: What is done
+
+    private mutating func makeRoom(in queue: ReceiverQueue, shard: Int, _ changes: inout BatchChanges) {
+        guard queue.dropsOldest else { return }
         var count = 0
-        while queue.isBeyondBounds, let position = queue.removeOldestNotInExchange() {
-            finish(position, for: queue, &changes)
+        while queue.isBeyondBounds, let place = queue.takeOldestNotInExchange() {
+            finish(place, for: queue, &changes)
             count += 1
         }
         if count > 0 { changes.dropped(queue.receiver, shard: shard, messages: count, .oldest) }
     }
 
     private mutating func acknowledge(_ position: UInt64, by receiver: ReceiverID, _ changes: inout BatchChanges) {
-        guard let queue = queues[receiver], queue.remove(position) else { return }
-        changes.touchedDepths.insert(receiver)
-        finish(position, for: queue, &changes)
+        guard let queue = queues[receiver], let place = queue.take(position) else { return }
+        changes.touch(queue)
+        finish(place, for: queue, &changes)
     }
 
-    /// A position that was taken out of a queue has one receiver less.
-    private mutating func finish(_ position: UInt64, for queue: ReceiverQueue, _ changes: inout BatchChanges) {
-        queue.bytes -= Int(open[position]?.bytes ?? 0)
-        if releases(position, &changes) { return }
-        if position >= changes.base {
+    /// An entry that was taken out of a queue has one receiver less.
+    private mutating func finish(_ place: RunPlace, for queue: ReceiverQueue, _ changes: inout BatchChanges) {
+        let position = place.entry.position
+        if place.run.finish(place.index) {
+            if position < changes.base { changes.finished.append(position) }
+        } else if position >= changes.base {
             changes.fresh[Int(position - changes.base)].done.append(queue.receiver)
         } else {
-            queue.addException(position)
+            queue.remember(place)
             changes.touchedCursors.insert(queue.receiver)
         }
-    }
-
-    /// True when nobody waits for the position any more.
-    private mutating func releases(_ position: UInt64, _ changes: inout BatchChanges) -> Bool {
-        guard let waiting = open[position] else { return true }
-        guard waiting.receivers == 1 else {
-            open[position] = Waiting(receivers: waiting.receivers - 1, bytes: waiting.bytes)
-            return false
+        if let run = queue.finishedRun {
+            close(run)
+            queue.leaveFinishedRun()
         }
-        open.removeValue(forKey: position)
-        if position < changes.base { changes.finished.append(position) }
-        return true
     }
 
     private func setOutbound(
@@ -233,7 +304,8 @@ struct QueueIndex {
         } else {
             // Nothing before this moment can be for it.
             queues[receiver] = ReceiverQueue(receiver: receiver, bounds: bounds, lowWater: lastPosition)
-            changes.touchedDepths.insert(receiver)
+            if bounds.whenFull == .dropNewest { keepsNewestOut = true }
+            if let queue = queues[receiver] { changes.touch(queue) }
         }
         changes.receivers.set(receiver, record)
         if receiver.number >= nextReceiver { nextReceiver = receiver.number &+ 1 }
@@ -241,11 +313,16 @@ struct QueueIndex {
 
     private mutating func remove(_ receiver: ReceiverID, _ changes: inout BatchChanges) {
         guard let queue = queues.removeValue(forKey: receiver) else { return }
-        for position in queue.removeAll() where !releases(position, &changes) && position >= changes.base {
-            changes.fresh[Int(position - changes.base)].done.append(receiver)
+        if let run = queue.openRun { close(run) }
+        for place in queue.takeAll() {
+            let position = place.entry.position
+            if place.run.finish(place.index) {
+                if position < changes.base { changes.finished.append(position) }
+            } else if position >= changes.base {
+                changes.fresh[Int(position - changes.base)].done.append(receiver)
+            }
         }
         changes.gone.append(receiver)
-        changes.touchedDepths.insert(receiver)
         // Whatever this batch has for it is deleted by number before anything is written.
         changes.receivers.set(receiver, nil)
         changes.subscriptions.removeAll { $0.receiver == receiver }
@@ -265,7 +342,7 @@ struct QueueIndex {
         batch.dropped = changes.drops
         for (index, fresh) in changes.fresh.enumerated() {
             let position = changes.base + UInt64(index)
-            guard open[position] != nil else { continue }
+            guard let place = fresh.place, place.entry.waiting > 0 else { continue }
             batch.rows.append(
                 Batch.Row(
                     position: position,
@@ -280,8 +357,7 @@ struct QueueIndex {
             batch.receivers.append(Batch.NewReceiver(record: record, lowWater: queue.lowWater))
         }
         for receiver in changes.touchedCursors.sorted() {
-            guard let queue = queues[receiver] else { continue }
-            let (lowWater, exceptions) = queue.settle { open[$0] != nil }
+            guard let (lowWater, exceptions) = queues[receiver]?.settle() else { continue }
             batch.cursors.append(Batch.Cursor(receiver: receiver, lowWater: lowWater, exceptions: exceptions))
         }
         for (key, record) in changes.subscriptions.inOrder {
@@ -310,15 +386,15 @@ struct QueueIndex {
             batch.wills.append(Batch.Will(clientID: clientID, record: record))
         }
         batch.demandsSync = changes.demandsSync
-        tellDepths(of: changes.touchedDepths, &batch)
+        tellDepths(of: changes.touched.filter { queues[$0.receiver] === $0 }, &batch)
+        for receiver in changes.gone where queues[receiver] == nil { batch.depths.append((receiver, nil)) }
         return batch
     }
 
-    private func tellDepths(of receivers: Set<ReceiverID>, _ batch: inout Batch) {
-        for receiver in receivers.sorted() {
-            let queue = queues[receiver]
-            batch.depths.append((receiver, queue?.waiting.count))
-            if let queue, queue.updateFullness() { batch.fullness.append((receiver, queue.isFull)) }
+    private func tellDepths(of touched: [ReceiverQueue], _ batch: inout Batch) {
+        for queue in touched {
+            batch.depths.append((queue.receiver, queue.count))
+            if queue.updateFullness() { batch.fullness.append((queue.receiver, queue.isFull)) }
         }
     }
 
@@ -328,11 +404,11 @@ struct QueueIndex {
     /// - Returns: what changed, for those who are told; nothing of it needs to be written.
     mutating func forget(_ position: UInt64, shard: Int, _ reason: DropReason) -> Batch {
         var batch = Batch()
-        guard let waiting = open.removeValue(forKey: position) else { return batch }
-        var touched: Set<ReceiverID> = []
-        for queue in queues.values.sorted(by: { $0.receiver < $1.receiver }) where queue.remove(position) {
-            queue.bytes -= Int(waiting.bytes)
-            touched.insert(queue.receiver)
+        var touched: [ReceiverQueue] = []
+        for queue in queues.values.sorted(by: { $0.receiver < $1.receiver }) {
+            guard let place = queue.take(position) else { continue }
+            place.run.forget(place.index)
+            touched.append(queue)
             batch.dropped.append(.init(shard: shard, receiver: queue.receiver, messages: 1, reason: reason))
         }
         tellDepths(of: touched, &batch)

@@ -2,19 +2,35 @@ import BrokerCore
 import DequeModule
 
 /// What waits for one durable receiver, and its open exchanges of QoS 2. Used by one thread.
+///
+/// Its messages stand in runs, which it shares with the other receivers of the same messages; of its own it has how far
+/// it has come in them.
 final class ReceiverQueue {
     let receiver: ReceiverID
     var bounds: QueueBounds
-    /// Bytes of the messages that wait.
-    var bytes = 0
     /// True from the moment that a queue that rejects is full until an eighth of it is free again.
     private(set) var isFull = false
-    /// Positions that wait, ascending.
-    private(set) var waiting: Deque<UInt64> = []
-    /// Everything up to here is done.
+    /// In the order of positions, none within another.
+    private var runs: Deque<MessageRun> = []
+    /// The first entry of the first run that is not done.
+    private var head = 0
+    /// What is done behind the head, in the order of positions.
+    private var holes: Deque<RunPlace> = []
+    /// Entries, and their bytes, of all runs but the last.
+    private var countBefore = 0
+    private var bytesBefore = 0
+    /// Bytes of the entries that are done.
+    private var bytesDone = 0
+    /// The highest position that the head has passed.
+    private var passed: UInt64 = 0
+    /// Everything up to here is done, as the file has it.
     private(set) var lowWater: UInt64
-    /// What is done above the low-water mark while its row is still needed by others; ascending.
+    /// What is done and not written yet because others still needed it: stretches of runs.
+    private var unwritten: [(run: MessageRun, indices: Range<Int>)] = []
+    /// What the file has as done above the low-water mark; empty once the spool is open.
     private var exceptions: [UInt64]
+    /// The batch that has seen it last.
+    var seenIn: UInt64 = 0
     var inbound: Set<UInt16> = []
     var outbound: [UInt16: SpoolContents.Outbound] = [:]
 
@@ -25,108 +41,279 @@ final class ReceiverQueue {
         self.exceptions = exceptions
     }
 
+    /// Messages that wait.
+    var count: Int { countBefore + (runs.last?.entries.count ?? 0) - head - holes.count }
+    /// Bytes of the messages that wait.
+    var bytes: Int { bytesBefore + (runs.last?.bytes ?? 0) - bytesDone }
+
     /// True when there is more than the bounds allow.
-    var isBeyondBounds: Bool { waiting.count > bounds.messagesMax || bytes > bounds.bytesMax }
+    var isBeyondBounds: Bool { count > bounds.messagesMax || bytes > bounds.bytesMax }
+
+    /// True when it gives up its oldest messages for new ones. Others do not take in what does not fit, or refuse it to
+    /// those who publish next.
+    var dropsOldest: Bool {
+        switch bounds.whenFull {
+        case .dropOldest, .dropQoS0ThenOldest: true
+        case .dropNewest, .reject: false
+        }
+    }
 
     /// True when one more message of this size would be too much.
-    func isBeyondBounds(with more: Int) -> Bool {
-        waiting.count >= bounds.messagesMax || bytes + more > bounds.bytesMax
-    }
+    func isBeyondBounds(with more: Int) -> Bool { count >= bounds.messagesMax || bytes + more > bounds.bytesMax }
 
     /// Looks whether the queue is full. True when that changed, and only if the queue refuses when it is.
     func updateFullness() -> Bool {
         guard bounds.whenFull == .reject else { return false }
-        let was = isFull
+        let (was, count, bytes) = (isFull, count, bytes)
         if isFull {
             let isRelieved =
-                waiting.count < bounds.messagesMax && waiting.count <= bounds.messagesMax - bounds.messagesMax / 8
+                count < bounds.messagesMax && count <= bounds.messagesMax - bounds.messagesMax / 8
                 && bytes < bounds.bytesMax && bytes <= bounds.bytesMax - bounds.bytesMax / 8
             isFull = !isRelieved
         } else {
-            isFull = waiting.count >= bounds.messagesMax || bytes >= bounds.bytesMax
+            isFull = count >= bounds.messagesMax || bytes >= bounds.bytesMax
         }
         return isFull != was
     }
 
-    /// True when the position is the last that waits.
-    func isLast(_ position: UInt64) -> Bool { waiting.last == position }
+    // MARK: Runs
 
-    /// False when the position already waits.
-    func enqueue(_ position: UInt64, bytes size: Int) -> Bool {
-        guard waiting.last != position else { return false }
-        waiting.append(position)
-        bytes += size
-        return true
+    /// The run that the next message joins, if it is for this receiver alone.
+    var ownRun: MessageRun? {
+        guard let last = runs.last, last.isOpen, last.receivers == 1 else { return nil }
+        return last
     }
 
-    /// False when the position does not wait: acknowledged twice, or dropped before.
-    func remove(_ position: UInt64) -> Bool {
-        let index = firstIndex(notBelow: position)
-        guard index < waiting.count, waiting[index] == position else { return false }
-        waiting.remove(at: index)
-        return true
+    /// The open run at the end of the queue.
+    var openRun: MessageRun? { runs.last?.isOpen == true ? runs.last : nil }
+
+    /// Puts a new run at the end; the one before it is closed.
+    func begin(_ run: MessageRun) {
+        absorb()
+        if let last = runs.last {
+            countBefore += last.entries.count
+            bytesBefore += last.bytes
+        }
+        runs.append(run)
     }
 
-    func removeAll() -> Deque<UInt64> {
-        defer { (waiting, bytes) = ([], 0) }
-        return waiting
+    // MARK: What is done
+
+    /// Takes a position out. Nil when it does not wait: acknowledged twice, or dropped before.
+    func take(_ position: UInt64) -> RunPlace? {
+        guard let place = find(position) else { return nil }
+        take(place)
+        return place
     }
 
-    /// Takes out the oldest position that no open exchange of QoS 2 stands on: what was sent as QoS 2 must be finished.
-    func removeOldestNotInExchange() -> UInt64? {
-        guard let first = waiting.first else { return nil }
-        guard !outbound.isEmpty else { return waiting.popFirst() }
+    /// The oldest message that waits and that no open exchange of QoS 2 stands on: what was sent as QoS 2 must be
+    /// finished. It is taken out.
+    func takeOldestNotInExchange() -> RunPlace? {
+        guard !outbound.isEmpty else {
+            guard let first else { return nil }
+            take(first)
+            return first
+        }
         let busy = Set(outbound.values.lazy.filter { !$0.isReleased }.map(\.position.number))
-        guard busy.contains(first) else { return waiting.popFirst() }
-        guard let index = waiting.firstIndex(where: { !busy.contains($0) }) else { return nil }
-        return waiting.remove(at: index)
+        var found: RunPlace?
+        forEachWaiting { place in
+            guard !busy.contains(place.entry.position) else { return true }
+            found = place
+            return false
+        }
+        if let found { take(found) }
+        return found
     }
 
-    /// Remembers that a position is done although its row stays.
-    func addException(_ position: UInt64) {
-        var index = exceptions.count
-        while index > 0, exceptions[index - 1] > position { index -= 1 }
-        guard index == 0 || exceptions[index - 1] != position else { return }
-        exceptions.insert(position, at: index)
+    /// Empties the queue.
+    func takeAll() -> [RunPlace] {
+        var places: [RunPlace] = []
+        places.reserveCapacity(count)
+        forEachWaiting { place in
+            places.append(place)
+            return true
+        }
+        runs = []
+        holes = []
+        unwritten = []
+        (head, countBefore, bytesBefore, bytesDone) = (0, 0, 0, 0)
+        return places
     }
 
-    func isDone(with position: UInt64) -> Bool {
-        guard position > lowWater else { return true }
-        var (low, high) = (0, exceptions.count)
+    private var first: RunPlace? {
+        guard let run = runs.first, head < run.entries.count else { return nil }
+        return RunPlace(run: run, index: head)
+    }
+
+    private func find(_ position: UInt64) -> RunPlace? {
+        guard let first else { return nil }
+        // Acknowledgements come roughly in order, so the first is often the one.
+        if first.entry.position == position { return first }
+        guard position > first.entry.position else { return nil }
+        let run = runs[runIndex(of: position)]
+        let index = run.firstIndex(notBelow: position)
+        guard index < run.entries.count, run.entries[index].position == position, !isHole(position) else { return nil }
+        return RunPlace(run: run, index: index)
+    }
+
+    /// The last run that begins at or below a position, else the first.
+    private func runIndex(of position: UInt64) -> Int {
+        var (low, high) = (0, runs.count)
+        while high - low > 1 {
+            let middle = (low + high) / 2
+            if let first = runs[middle].entries.first, first.position <= position {
+                low = middle
+            } else {
+                high = middle
+            }
+        }
+        return low
+    }
+
+    private func isHole(_ position: UInt64) -> Bool {
+        let index = holeIndex(notBelow: position)
+        return index < holes.count && holes[index].entry.position == position
+    }
+
+    private func holeIndex(notBelow position: UInt64) -> Int {
+        if let last = holes.last, last.entry.position < position { return holes.count }
+        var (low, high) = (0, holes.count)
         while low < high {
             let middle = (low + high) / 2
-            if exceptions[middle] < position { low = middle + 1 } else { high = middle }
+            if holes[middle].entry.position < position { low = middle + 1 } else { high = middle }
         }
-        return low < exceptions.count && exceptions[low] == position
+        return low
     }
 
-    /// Raises the low-water mark to just below the first position that waits and forgets exceptions that nobody needs.
-    func settle(needed: (UInt64) -> Bool) -> (lowWater: UInt64, exceptions: [UInt64]) {
-        if let first = waiting.first {
-            lowWater = max(lowWater, first - 1)
-        } else {
-            lowWater = max(lowWater, exceptions.last ?? 0)
+    private func take(_ place: RunPlace) {
+        bytesDone += Int(place.entry.bytes)
+        guard place.index == head, place.run === runs.first else {
+            return holes.insert(place, at: holeIndex(notBelow: place.entry.position))
         }
-        exceptions.removeAll { $0 <= lowWater || !needed($0) }
-        return (lowWater, exceptions)
+        head += 1
+        passed = place.entry.position
+        absorb()
     }
+
+    /// The head goes over what is done behind it, and out of runs that are done.
+    private func absorb() {
+        while let run = runs.first {
+            while let hole = holes.first, hole.run === run, hole.index == head {
+                head += 1
+                passed = hole.entry.position
+                holes.removeFirst()
+            }
+            // What follows in an open run is not known yet.
+            guard head == run.entries.count, !run.isOpen else { return }
+            runs.removeFirst()
+            head = 0
+            bytesDone -= run.bytes
+            guard !runs.isEmpty else {
+                (countBefore, bytesBefore) = (0, 0)
+                return
+            }
+            countBefore -= run.entries.count
+            bytesBefore -= run.bytes
+        }
+    }
+
+    /// The open run at the end, when all of it is done: closed, it goes. One that is shorter than its receivers are many
+    /// stays, since beginning another takes as many steps.
+    var finishedRun: MessageRun? {
+        guard runs.count == 1, let run = runs.first, run.isOpen, head == run.entries.count, head >= run.receivers
+        else { return nil }
+        return run
+    }
+
+    /// Lets go of a run that was closed.
+    func leaveFinishedRun() { absorb() }
+
+    // MARK: What is written of it
+
+    /// Remembers that a message is done for this receiver although its row stays.
+    func remember(_ place: RunPlace) {
+        if let last = unwritten.last, last.run === place.run, last.indices.upperBound == place.index {
+            unwritten[unwritten.count - 1].indices = last.indices.lowerBound..<place.index + 1
+        } else {
+            unwritten.append((place.run, place.index..<place.index + 1))
+        }
+    }
+
+    /// Raises the low-water mark to just below the first position that waits. Nil when nothing that is done, and not
+    /// written as such, has a row any more: then the mark need not be written.
+    func settle() -> (lowWater: UInt64, exceptions: [UInt64])? {
+        let isNeeded = unwritten.contains { part in
+            part.indices.contains { part.run.entries[$0].waiting > 0 }
+        }
+        unwritten = []
+        guard isNeeded else { return nil }
+        if let first {
+            lowWater = max(lowWater, first.entry.position - 1)
+        } else {
+            lowWater = max(lowWater, passed)
+        }
+        return (lowWater, holes.lazy.map(\.entry).filter { $0.waiting > 0 }.map(\.position))
+    }
+
+    // MARK: Pages
 
     /// Positions after `position`, at most `count`, and whether that was all.
     func positions(after position: UInt64, count: Int) -> (positions: [UInt64], isComplete: Bool) {
-        guard position < .max else { return ([], true) }
-        let start = firstIndex(notBelow: position + 1)
-        let end = min(waiting.count, start + max(1, count))
-        return (Array(waiting[start..<end]), end == waiting.count)
+        var found: [UInt64] = []
+        var isComplete = true
+        forEachWaiting(after: position) { place in
+            guard found.count < max(1, count) else {
+                isComplete = false
+                return false
+            }
+            found.append(place.entry.position)
+            return true
+        }
+        return (found, isComplete)
     }
 
-    private func firstIndex(notBelow position: UInt64) -> Int {
-        // Acknowledgements come roughly in order, so the first is often the one.
-        guard let first = waiting.first, first < position else { return 0 }
-        var (low, high) = (1, waiting.count)
-        while low < high {
-            let middle = (low + high) / 2
-            if waiting[middle] < position { low = middle + 1 } else { high = middle }
+    /// Calls `body` with what waits after a position, in order, until it returns false.
+    private func forEachWaiting(after position: UInt64 = 0, _ body: (RunPlace) -> Bool) {
+        guard !runs.isEmpty, position < .max else { return }
+        let start = runIndex(of: position + 1)
+        var hole = holeIndex(notBelow: position + 1)
+        for at in start..<runs.count {
+            let run = runs[at]
+            var index = at == start ? run.firstIndex(notBelow: position + 1) : 0
+            if at == 0 { index = max(index, head) }
+            while index < run.entries.count {
+                if hole < holes.count, holes[hole].run === run, holes[hole].index == index {
+                    hole += 1
+                } else if !body(RunPlace(run: run, index: index)) {
+                    return
+                }
+                index += 1
+            }
         }
-        return low
+    }
+
+    // MARK: While the spool is being opened
+
+    /// Takes out what the file says is done, once all rows are known.
+    func restoreProgress() {
+        passed = lowWater
+        while let run = runs.first {
+            head = run.firstIndex(notBelow: lowWater + 1)
+            run.begins(at: head)
+            guard head == run.entries.count else { break }
+            runs.removeFirst()
+            head = 0
+            guard !runs.isEmpty else { break }
+            countBefore -= run.entries.count
+            bytesBefore -= run.bytes
+        }
+        if runs.isEmpty { (countBefore, bytesBefore) = (0, 0) }
+        if let run = runs.first { bytesDone = run.entries[..<head].reduce(0) { $0 + Int($1.bytes) } }
+        for position in exceptions {
+            // Of rows that are gone nobody needs to know.
+            guard let place = take(position) else { continue }
+            place.run.uncount(place.index)
+        }
+        exceptions = []
     }
 }

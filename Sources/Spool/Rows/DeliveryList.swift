@@ -24,13 +24,8 @@ enum DeliveryList {
 
     /// Nil when the bytes are no such list.
     static func read(_ bytes: ByteBuffer) -> [Delivery]? {
-        var bytes = bytes
-        var deliveries: [Delivery] = []
-        while bytes.readableBytes > 0 {
-            guard let delivery = next(&bytes) else { return nil }
-            deliveries.append(delivery)
-        }
-        return deliveries
+        let (deliveries, isSound) = readSound(bytes)
+        return isSound ? deliveries : nil
     }
 
     /// The delivery to one receiver, without building the list.
@@ -42,14 +37,15 @@ enum DeliveryList {
         return nil
     }
 
-    /// Calls `body` with each receiver, without building the list. False when the bytes are no such list.
-    static func forEachReceiver(in bytes: ByteBuffer, _ body: (ReceiverID) -> Void) -> Bool {
+    /// The deliveries before the first byte that cannot be read, and whether there is none.
+    static func readSound(_ bytes: ByteBuffer) -> (deliveries: [Delivery], isSound: Bool) {
         var bytes = bytes
+        var deliveries: [Delivery] = []
         while bytes.readableBytes > 0 {
-            guard let delivery = next(&bytes) else { return false }
-            body(delivery.receiver)
+            guard let delivery = next(&bytes) else { return (deliveries, false) }
+            deliveries.append(delivery)
         }
-        return true
+        return (deliveries, true)
     }
 
     private static func next(_ bytes: inout ByteBuffer) -> Delivery? {
@@ -65,5 +61,38 @@ enum DeliveryList {
             }
         }
         return delivery
+    }
+}
+
+/// Reads the lists of row after row. That of a room is the same in each of its rows, and is read once.
+struct DeliveryListReader {
+    private var last = ByteBuffer()
+    private var lastRead: (deliveries: [Delivery], isSound: Bool) = ([], true)
+
+    mutating func read(_ bytes: UnsafeRawBufferPointer) -> (deliveries: [Delivery], isSound: Bool) {
+        let isSame = last.withUnsafeReadableBytes { known in
+            known.count == bytes.count && known.elementsEqual(bytes)
+        }
+        if isSame { return lastRead }
+        last.clear()
+        last.writeBytes(bytes)
+        lastRead = DeliveryList.readSound(last)
+        return lastRead
+    }
+}
+
+/// Writes the lists of row after row: that of a room is written once and copied.
+struct DeliveryListWriter {
+    private var deliveries: [Delivery] = []
+    private var bytes = ByteBuffer()
+
+    mutating func write(_ deliveries: [Delivery], to buffer: inout ByteBuffer) {
+        // The messages of a room bring the same array, which one look tells.
+        if deliveries != self.deliveries {
+            self.deliveries = deliveries
+            bytes.clear()
+            DeliveryList.write(deliveries, to: &bytes)
+        }
+        buffer.writeImmutableBuffer(bytes)
     }
 }

@@ -19,6 +19,7 @@ struct MessageRow {
     private var qos: UInt8 = 0
     private var flags: UInt8 = 0
     private var position: UInt64 = 0
+    private var lists = DeliveryListWriter()
 
     private static let retained: UInt8 = 1
     private static let idRange = 8..<24
@@ -35,7 +36,10 @@ struct MessageRow {
 
     /// Takes a message in. `deliveries` is empty and the position 0 for a retained message.
     mutating func encode(_ message: Message, position: UInt64, deliveries: [Delivery]) {
-        encode(message, position: position) { DeliveryList.write(deliveries, to: &$0) }
+        var lists = DeliveryListWriter()
+        swap(&lists, &self.lists)
+        encode(message, position: position) { lists.write(deliveries, to: &$0) }
+        swap(&lists, &self.lists)
     }
 
     /// Takes a will in.

@@ -1,0 +1,94 @@
+import MQTTCodec
+
+/// Who gets the messages of one topic that have the same QoS, RETAIN flag and publisher, and how: found once and shared
+/// by all of them.
+final class Audience {
+    /// Receivers that the message is stored for.
+    let durable: [Session]
+    /// How each of `durable` gets it. All messages of an audience hand the same array to the spool, which notices.
+    let deliveries: [Delivery]
+    let transient: [(session: Session, delivery: TransientDelivery)]
+    /// The links among the durable ones.
+    let links: [MQTTString]
+
+    init(
+        durable: [Session] = [],
+        deliveries: [Delivery] = [],
+        transient: [(session: Session, delivery: TransientDelivery)] = [],
+        links: [MQTTString] = []
+    ) {
+        self.durable = durable
+        self.deliveries = deliveries
+        self.transient = transient
+        self.links = links
+    }
+
+    /// Receivers that the message is routed to.
+    var count: Int { durable.count + transient.count }
+}
+
+/// How a receiver that is not durable gets a message.
+struct TransientDelivery {
+    var qos: QoS
+    var isRetained: Bool
+    var subscriptionIdentifiers: [UInt32]
+}
+
+extension Shard {
+    /// Who gets a message.
+    ///
+    /// - Complexity: the lookup of its route, when the last one of its kind is known.
+    func audience(of publication: Publication) -> Audience {
+        let route = router.route(publication.topic)
+        // No Local, and the link that it came over, make an audience that is this publisher's own.
+        let isCommon =
+            publication.origin == nil && (publication.publisher.map { !route.localOnes.contains($0) } ?? true)
+        let kind = Route.Kind(qos: publication.qos, isRetained: publication.isRetained)
+        if isCommon, let known = route.audiences[kind] { return known }
+        let audience = makeAudience(of: publication, route.targets)
+        if isCommon { route.audiences[kind] = audience }
+        return audience
+    }
+
+    private func makeAudience(of publication: Publication, _ targets: [RouteTarget]) -> Audience {
+        var durable: [Session] = []
+        var deliveries: [Delivery] = []
+        var transient: [(session: Session, delivery: TransientDelivery)] = []
+        var links: [MQTTString] = []
+        for target in targets {
+            guard let session = sessions[Int(target.slot)] else { continue }
+            // [5:MQTT-3.8.3-3] No Local; and what came in over a link never leaves over the same one.
+            if target.noLocal, target.slot == publication.publisher { continue }
+            // [5:MQTT-3.8.4-8] [311:MQTT-3.8.4-6]
+            var qos = min(publication.qos, target.maximumQoS)
+            // [5:MQTT-3.3.1-12] [5:MQTT-3.3.1-13] [311:MQTT-3.3.1-9]
+            var isRetained = target.retainAsPublished && publication.isRetained
+            if let link = session.link {
+                // The first rule that matches decides, under the same name that the message will be sent with.
+                guard publication.origin !== link, let rule = link.outRule(for: publication.topic) else { continue }
+                qos = min(publication.qos, rule.qosCap ?? .exactlyOnce)
+                isRetained = rule.retains(publication.isRetained)
+            }
+            guard let receiver = session.receiver, qos > .atMostOnce else {
+                let delivery = TransientDelivery(
+                    qos: qos,
+                    isRetained: isRetained,
+                    subscriptionIdentifiers: target.subscriptionIdentifiers
+                )
+                transient.append((session, delivery))
+                continue
+            }
+            durable.append(session)
+            deliveries.append(
+                Delivery(
+                    receiver: receiver,
+                    qos: qos,
+                    isRetained: isRetained,
+                    subscriptionIdentifiers: target.subscriptionIdentifiers
+                )
+            )
+            if let link = session.link { links.append(link.settings.name) }
+        }
+        return Audience(durable: durable, deliveries: deliveries, transient: transient, links: links)
+    }
+}

@@ -1,0 +1,119 @@
+import BrokerCore
+import DequeModule
+
+/// Messages that wait for the same receivers, in the order of their positions: one list for all of them, so that a
+/// message to a room of a thousand is one entry and not a thousand.
+///
+/// A run is open while it is the last of the queues of all its receivers; the next message for them joins it. It is
+/// closed when one of them gets a message that the others do not get, or has caught up, or when it is long.
+final class MessageRun {
+    struct Entry {
+        let position: UInt64
+        /// Of the message.
+        let bytes: UInt32
+        /// How many receivers are not done with it.
+        var waiting: UInt32
+    }
+
+    private(set) var entries: [Entry] = []
+    private(set) var bytes = 0
+    /// Whose messages these are. Empty once the run is closed: it lives as long as one of their queues holds it.
+    private(set) var queues: [ReceiverQueue]
+    let receivers: Int
+    /// How the messages go to the receivers, as the last one that joined says it.
+    var deliveries: [Delivery]
+    /// What any queue that drops its oldest can take before it does so: at least this much.
+    private var roomMessages = Int.max
+    private var roomBytes = Int.max
+    /// The batch that has seen it last.
+    var seenIn: UInt64 = 0
+    /// While the spool is being opened: how many queues begin at each entry.
+    private var beginnings: [UInt32] = []
+
+    /// An entry is 16 bytes, so a run that somebody is slow with holds little.
+    static let entriesMax = 1024
+
+    init(_ queues: [ReceiverQueue], deliveries: [Delivery]) {
+        self.queues = queues
+        self.deliveries = deliveries
+        receivers = queues.count
+    }
+
+    var isOpen: Bool { !queues.isEmpty }
+    var isLong: Bool { entries.count >= Self.entriesMax }
+
+    func close() { queues = [] }
+
+    /// The index of the new entry.
+    func append(_ position: UInt64, bytes size: Int) -> Int {
+        let size = UInt32(clamping: size)
+        entries.append(Entry(position: position, bytes: size, waiting: UInt32(clamping: receivers)))
+        bytes += Int(size)
+        roomMessages -= 1
+        roomBytes -= Int(size)
+        return entries.count - 1
+    }
+
+    /// True when the last message may have been too much for one of the queues.
+    var mayOverflow: Bool { roomMessages < 0 || roomBytes < 0 }
+
+    /// Looks how much the queues can take.
+    func measureRoom() {
+        (roomMessages, roomBytes) = (.max, .max)
+        for queue in queues where queue.dropsOldest {
+            roomMessages = min(roomMessages, queue.bounds.messagesMax - queue.count)
+            roomBytes = min(roomBytes, queue.bounds.bytesMax - queue.bytes)
+        }
+    }
+
+    /// One receiver is done with an entry. True when it was the last.
+    func finish(_ index: Int) -> Bool {
+        entries[index].waiting &-= 1
+        return entries[index].waiting == 0
+    }
+
+    /// Nobody waits for the entry any more.
+    func forget(_ index: Int) { entries[index].waiting = 0 }
+
+    /// The first entry at or above a position.
+    func firstIndex(notBelow position: UInt64) -> Int {
+        guard let first = entries.first, first.position < position else { return 0 }
+        var (low, high) = (1, entries.count)
+        while low < high {
+            let middle = (low + high) / 2
+            if entries[middle].position < position { low = middle + 1 } else { high = middle }
+        }
+        return low
+    }
+
+    // MARK: While the spool is being opened
+
+    /// A queue has done with everything before an entry.
+    func begins(at index: Int) {
+        guard index > 0 else { return }
+        if beginnings.isEmpty { beginnings = Array(repeating: 0, count: entries.count + 1) }
+        beginnings[index] += 1
+    }
+
+    /// A queue has done with one entry.
+    func uncount(_ index: Int) { entries[index].waiting &-= 1 }
+
+    /// Counts off whoever has begun behind an entry.
+    func settleBeginnings() {
+        guard !beginnings.isEmpty else { return }
+        var begunBehind: UInt32 = 0
+        for index in entries.indices.reversed() {
+            begunBehind += beginnings[index + 1]
+            entries[index].waiting &-= begunBehind
+        }
+        beginnings = []
+    }
+}
+
+/// One entry of a run.
+struct RunPlace {
+    let run: MessageRun
+    let index: Int
+
+    var entry: MessageRun.Entry { run.entries[index] }
+}
