@@ -61,6 +61,9 @@ let package = Package(
             swiftSettings: settings
         ),
         // Floor 3: sockets, threads, files; and a whole site in one thread, from a seed.
+        // What files look like from outside.
+        .target(name: "FileStatus", swiftSettings: settings),
+        // Certificates: made, and read.
         .target(
             name: "Certificates",
             dependencies: [x509, asn1, crypto, cryptoExtras],
@@ -70,7 +73,7 @@ let package = Package(
             name: "BrokerServer",
             dependencies: [
                 "BrokerCore", "MQTTCodec", "Spool", "WebPages", nioCore, nioPosix, nioHTTP1, nioWebSocket, nioTLS,
-                nioSSL, crypto, "Certificates", deque, logging,
+                nioSSL, crypto, cryptoExtras, "Certificates", "FileStatus", deque, logging,
                 .product(name: "TOMLKit", package: "TOMLKit"),
             ],
             swiftSettings: settings

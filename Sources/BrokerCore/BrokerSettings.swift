@@ -37,6 +37,7 @@ package struct BrokerSettings: Sendable {
     package var pageMessagesMax = 256
     package var pageBytesMax = 1 << 20
     package var links: [LinkSettings] = []
+    package var admission = Admission.believing
     package var durability = DurabilityMode.sync
     /// The first rule that matches a topic decides.
     package var durabilityRules: [DurabilityRule] = []

@@ -14,6 +14,8 @@ package struct Outbox {
     package var resumed: [Connection] = []
     package var receipts: [Receipt] = []
     package var dials: [Dial] = []
+    /// Each is answered by `Shard.authenticated`.
+    package var questions: [AuthenticationRequest] = []
     package var notices: [Notice] = []
     /// Empty unless `BrokerSettings.keepsLedger`; the runner of a test takes the lines with the records of their turn.
     package var ledger: [LedgerLine] = []
@@ -22,7 +24,7 @@ package struct Outbox {
 
     package var isEmpty: Bool {
         records.isEmpty && loads.isEmpty && touched.isEmpty && closes.isEmpty && resumed.isEmpty && receipts.isEmpty
-            && dials.isEmpty && notices.isEmpty && ledger.isEmpty
+            && dials.isEmpty && questions.isEmpty && notices.isEmpty && ledger.isEmpty
     }
 
     /// Everything is performed; the buffers stay.
@@ -32,6 +34,7 @@ package struct Outbox {
         resumed.removeAll(keepingCapacity: true)
         receipts.removeAll(keepingCapacity: true)
         dials.removeAll(keepingCapacity: true)
+        questions.removeAll(keepingCapacity: true)
         notices.removeAll(keepingCapacity: true)
     }
 

@@ -55,7 +55,7 @@ extension Shard {
             case .publish, .subscribe, .unsubscribe: if backlog.bytes > before { holdForSpool(connection) }
             default: break
             }
-        case .accepted, .closing:
+        case .authenticating, .accepted, .closing:
             // [5:MQTT-3.1.4-6] [311:MQTT-3.1.4-5] after a refused CONNECT nothing is processed.
             break
         }
@@ -99,6 +99,7 @@ extension Shard {
         let wasClosing = connection.state == .closing
         connection.state = .closing
         timers.cancel(connection.timer)
+        forgetQuestion(of: connection)
         guard let session = connection.session, session.connection === connection else { return }
         if !wasClosing {
             outbox.notices.append(Notice(.info, "connection lost", clientID: session.clientID))
@@ -146,7 +147,15 @@ extension Shard {
         if will(of: connect, isTooLargeToRetain: settings.retainedPayloadMax) {
             return refuse(connection, .quotaExceeded)
         }
+        switch settings.admission {
+        case .believing: accept(connect, as: connect.username, on: connection, now)
+        case .anonymous: accept(connect, as: nil, on: connection, now)
+        case .asking: ask(about: connect, on: connection)
+        }
+    }
 
+    /// The client is who it says: what CONNECT asks for is done.
+    func accept(_ connect: Connect, as username: MQTTString?, on connection: Connection, _ now: Now) {
         var assigned: MQTTString?
         var clientID = connect.clientID
         if clientID.isEmpty {
@@ -204,7 +213,7 @@ extension Shard {
             store(.receiver(ReceiverRecord(session, receiver, disconnectedAt: nil)))
         }
         session.connection = connection
-        connection.principal.username = connect.username
+        connection.principal.username = username
         connection.principal.clientID = clientID
         session.principal = connection.principal
         session.isBridge = connect.isBridge
@@ -222,7 +231,12 @@ extension Shard {
         if connect.keepAlive > 0 { armKeepAlive(connection) }
 
         outbox.notices.append(
-            Notice(.info, "connected", clientID: clientID, detail: "\(connection.peer), \(connect.version)")
+            Notice(
+                .info,
+                "connected",
+                clientID: clientID,
+                detail: "\(connection.peer), \(connect.version)" + (username.map { ", user \($0)" } ?? "")
+            )
         )
         // Another connection may have made the session a moment ago: its row is waited for all the same.
         answer(
@@ -272,8 +286,12 @@ extension Shard {
     }
 
     /// A CONNECT that cannot be accepted: CONNACK with the reason, then close [5:MQTT-3.2.2-7] [311:MQTT-3.2.2-5].
-    func refuse(_ connection: Connection, _ reason: ReasonCode) {
-        outbox.notices.append(Notice(.info, "connection refused", detail: "\(reason), from \(connection.peer)"))
+    ///
+    /// - Parameter isNoticed: false when somebody else writes the log of it.
+    func refuse(_ connection: Connection, _ reason: ReasonCode, isNoticed: Bool = true) {
+        if isNoticed {
+            outbox.notices.append(Notice(.info, "connection refused", detail: "\(reason), from \(connection.peer)"))
+        }
         // [5:MQTT-3.2.2-6] session present stays 0; [5:MQTT-3.2.2-8] not every reason is one of CONNACK.
         let reason = reason.isAllowed(in: .connAck) ? reason : .unspecifiedError
         send(.connAck(ConnAck(reason: reason)), on: connection)
@@ -312,6 +330,7 @@ extension Shard {
         connection.state = .closing
         connection.answers.removeAll()
         connection.stalled = nil
+        forgetQuestion(of: connection)
         timers.cancel(connection.timer)
         connection.timer = nil
         outbox.closes.append(connection)
@@ -511,6 +530,9 @@ extension Shard {
         case .waitingForConnect:
             outbox.notices.append(Notice(.info, "no CONNECT in time", detail: "from \(connection.peer)"))
             close(connection, reason: nil)
+        case .authenticating:
+            outbox.notices.append(Notice(.info, "no verdict on a login in time", detail: "from \(connection.peer)"))
+            refuse(connection, .serverBusy, isNoticed: false)
         case .accepted:
             armAgain(connection, now)
         case .open where connection.stalled != nil:

@@ -38,6 +38,9 @@ package final class Shard {
     package internal(set) var links: [Link] = []
     package internal(set) var connectionCount = 0
     package internal(set) var counters = Counters()
+    /// Connections that are being asked about, by the token of the question; one for each, so bounded by them.
+    var asked: [UInt64: Connection] = [:]
+    var lastQuestion: UInt64 = 0
     var isDraining = false
     /// Why the spool takes no new messages; nil when it does.
     package internal(set) var spoolRefusal: SpoolRefusal?

@@ -10,6 +10,7 @@ import WebPages
 /// Why a node did not start. One line each: what is wrong and what to do.
 package enum StartError: Error, CustomStringConvertible {
     case spool(SpoolError)
+    case users(ConfigurationProblems)
     case cannotListen(name: String, address: String, reason: String)
     /// The certificate files of a listener or link.
     case tls(owner: String, TLSProblem)
@@ -17,6 +18,7 @@ package enum StartError: Error, CustomStringConvertible {
     package var description: String {
         switch self {
         case .spool(let error): error.description
+        case .users(let problems): problems.description
         case .cannotListen(let name, let address, let reason):
             "cannot listen on \(address) (listener \"\(name)\"): \(reason)"
         case .tls(let owner, let problem): "\(owner), tls.\(problem.setting): \(problem.message)"
@@ -45,6 +47,7 @@ package final class BrokerServer: Sendable {
     private let control: ControlSocket?
     private let certificates: CertificateWatch
     private let spool: Spool
+    private let authenticator: Authenticator?
     private let logger: Logger
 
     private init(
@@ -55,6 +58,7 @@ package final class BrokerServer: Sendable {
         control: ControlSocket?,
         certificates: CertificateWatch,
         spool: Spool,
+        authenticator: Authenticator?,
         logger: Logger
     ) {
         self.endpoints = endpoints
@@ -64,6 +68,7 @@ package final class BrokerServer: Sendable {
         self.control = control
         self.certificates = certificates
         self.spool = spool
+        self.authenticator = authenticator
         self.logger = logger
     }
 
@@ -87,6 +92,14 @@ package final class BrokerServer: Sendable {
         for notice in spool.notices { logger.warning("old spool", metadata: ["detail": .string(notice)]) }
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         let loop = group.next()
+        let authenticator: Authenticator?
+        do throws(ConfigurationProblems) {
+            authenticator = try openAuthenticator(configuration, loop, logger)
+        } catch {
+            await Self.end(group)
+            spool.close()
+            throw .users(error)
+        }
         let settings = BrokerSettings(configuration)
         var listeners: [any Channel] = []
         do {
@@ -103,6 +116,7 @@ package final class BrokerServer: Sendable {
                     shard: shard,
                     spool: spool,
                     linkConnector: LinkConnector(configuration, tls: tls.links),
+                    authenticator: authenticator,
                     logger: logger
                 )
                 return (NIOLoopBound(runner, eventLoop: loop), runner.connect())
@@ -117,7 +131,7 @@ package final class BrokerServer: Sendable {
                         configuration,
                         group,
                         runner,
-                        Gateway(inbox, tls.watch),
+                        Gateway(inbox, tls.watch, authenticator),
                         door,
                         logger
                     )
@@ -144,10 +158,12 @@ package final class BrokerServer: Sendable {
                 control: control,
                 certificates: tls.watch,
                 spool: spool,
+                authenticator: authenticator,
                 logger: logger
             )
         } catch {
             for listener in listeners { await Self.finish(listener.close()) }
+            authenticator?.shutDown()
             await Self.end(group)
             spool.close()
             if let error = error as? StartError { throw error }
@@ -249,6 +265,27 @@ package final class BrokerServer: Sendable {
         }
     }
 
+    /// - Returns: nil when everybody is anonymous.
+    private static func openAuthenticator(
+        _ configuration: Configuration,
+        _ loop: any EventLoop,
+        _ logger: Logger
+    ) throws(ConfigurationProblems) -> Authenticator? {
+        guard !configuration.authentication.chain.isEmpty else { return nil }
+        let authenticator = try Authenticator(
+            configuration.authentication,
+            patience: configuration.limits.connectTimeout,
+            now: { ShardRunner.monotonic },
+            later: { pause, body in
+                let (seconds, attoseconds) = pause.components
+                loop.scheduleTask(in: .nanoseconds(seconds * 1_000_000_000 + attoseconds / 1_000_000_000), body)
+            },
+            logger: logger
+        )
+        loop.scheduleRepeatedTask(initialDelay: .seconds(1), delay: .seconds(1)) { _ in authenticator.tick() }
+        return authenticator
+    }
+
     private static func wallClock() -> Timestamp {
         var wall = timespec()
         clock_gettime(CLOCK_REALTIME, &wall)
@@ -274,6 +311,7 @@ package final class BrokerServer: Sendable {
         // A peer that does not read its farewell must not hold the node.
         loop.scheduleTask(in: .seconds(5)) { runner.value.giveUpDraining() }
         await Self.finish(drained.futureResult)
+        authenticator?.shutDown()
         spool.close()
         await Self.end(group)
         logger.info("stopped")

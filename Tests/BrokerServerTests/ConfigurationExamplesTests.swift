@@ -56,7 +56,7 @@ struct ConfigurationExamplesTests {
     func complete() throws {
         let tables: [KnownKeys] = [
             .root, .node, .log, .durability, .durabilityRule, .linkSpool, .limits, .queue, .retained, .authentication,
-            .listener, .listenerTLS, .linkDefaults, .link, .linkTLS, .backoff,
+            .authenticationUsers, .listener, .listenerTLS, .linkDefaults, .link, .linkTLS, .backoff,
             .rule,
             .bothRule,
         ]

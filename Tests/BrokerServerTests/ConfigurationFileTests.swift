@@ -23,7 +23,7 @@ struct ConfigurationFileTests {
         #expect(
             configuration.listeners.flatMap(\.addresses).map(\.description) == ["127.0.0.1:1883", "127.0.0.1:8083"])
         #expect(configuration.listeners.flatMap(\.addresses).allSatisfy { $0.isLoopback })
-        #expect(!configuration.authentication.allowsAnonymousOffLoopback)
+        #expect(!configuration.authentication.allowsAnonymous)
         #expect(configuration.node.dataDirectory == "./drawbridge-data")
         #expect(!configuration.node.id.isEmpty)
         #expect(configuration.links.isEmpty)
@@ -99,7 +99,7 @@ struct ConfigurationFileTests {
         #expect(configuration.queue.bytesMax == 1 << 30)
         #expect(configuration.retained.messagesMax == 0)
         #expect(configuration.retained.payloadBytesMax == 1_024)
-        #expect(configuration.authentication.allowsAnonymousOffLoopback)
+        #expect(configuration.authentication.allowsAnonymous)
     }
 
     @Test("the spool gets the bounds and policies of sessions and of each link")

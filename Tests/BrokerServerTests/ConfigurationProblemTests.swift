@@ -150,8 +150,9 @@ struct ConfigurationProblemTests {
             ),
             Case(
                 "[[listener]]\nbind = [\"192.168.1.1:1883\"]",
-                "drawbridge.toml:2: listener[0].bind: 192.168.1.1:1883 can be reached from other machines, and there are no "
-                    + "passwords in this version: bind to 127.0.0.1 / [::1] / localhost, or say auth.anonymous = true"
+                "drawbridge.toml:2: listener[0].bind: 192.168.1.1:1883 can be reached from other machines, and nobody has "
+                    + "to show who it is: name a file of users ([auth.users] file = \"users\", made by `drawbridge passwd "
+                    + "users NAME`), or bind to 127.0.0.1 / [::1] / localhost, or say auth.anonymous = true"
             ),
             Case(
                 "auth.anonymous = true\n[[listener]]\nbind = [\"[::]:1883\"]\n[[listener]]\nbind = [\"127.0.0.1:1883\"]",

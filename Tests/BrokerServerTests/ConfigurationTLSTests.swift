@@ -130,6 +130,17 @@ struct ConfigurationTLSTests {
             ])
     }
 
+    @Test("a name of certificates makes certificates count, unless the file says whom to ask")
+    func chain() throws {
+        let named = listener(pair + "client_ca = \"ca.crt\"\nclient_cert = \"required\"\nusername = \"cn\"")
+        #expect(try read(named, files).configuration.authentication.chain == [.cert])
+        #expect(try read("auth.chain = []\n" + named, files).configuration.authentication.chain == [])
+        #expect(try read(listener(pair), files).configuration.authentication.chain == [])
+        // Then a door may be open to other machines too.
+        let open = named.replacing("name = \"mqtts\"", with: "name = \"mqtts\"\nbind = [\"0.0.0.0:8883\"]")
+        #expect(complaints(open, files) == [])
+    }
+
     // MARK: Links
 
     private func link(_ settings: String, address: String = "mqtts://hub") -> String {

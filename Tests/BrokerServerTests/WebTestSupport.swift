@@ -83,10 +83,15 @@ final class NotingBroker: Sendable {
     private let notes = Mutex<[GatewayPublish]>([])
     private let refusal: GatewayRefusal?
     private let permits: AsyncStream<Void>?
+    private let login: Door?
 
-    init(refusal: GatewayRefusal? = nil, permits: AsyncStream<Void>? = nil) {
+    typealias Door = @Sendable (Login, @escaping Authenticator.Answer) -> AuthenticationVerdict?
+
+    /// - Parameter login: who is let in; everybody when nil.
+    init(refusal: GatewayRefusal? = nil, permits: AsyncStream<Void>? = nil, login: Door? = nil) {
         self.refusal = refusal
         self.permits = permits
+        self.login = login
     }
 
     var published: [GatewayPublish] { notes.withLock { $0 } }
@@ -112,7 +117,8 @@ final class NotingBroker: Sendable {
             },
             health: {
                 NodeHealth(connections: 3, links: [NodeHealth.Link(name: "hub", state: "live", queued: 7)])
-            }
+            },
+            login: login ?? { _, _ in .accepted(username: nil) }
         )
     }
 }

@@ -17,7 +17,7 @@ from brokers import drawbridge_binary, program
 from certificates import Certificates, Doors, TLSWire, openssl
 from eventually import eventually
 from raw_http import upgrade
-from wire import DISCONNECT, PINGREQ, PINGRESP, PUBACK, PUBLISH, Gone, text
+from wire import DISCONNECT, PINGREQ, PINGRESP, PUBACK, PUBLISH, Gone, Wire, text
 
 MUTUAL = 'client_ca = "{0}"\nclient_cert = "required"\nusername = "cn"'
 
@@ -134,6 +134,23 @@ def test_nobody_comes_in_without_a_good_certificate(mutual, tmp_path):
     log = mutual.node.log()
     assert "no client certificate was shown" in log and "is not trusted" in log, log
     assert mutual.node.health()["connections"] == 0
+
+
+def test_the_name_in_a_certificate_is_enough_to_come_in_by_mqtt_and_http(mutual):
+    files = mutual.certificates
+    with mutual.wire("device", client=True, clean=True) as device:
+        device.subscribe("room/1", 1)
+        command = [program("curl"), "-sS", "-o", "/dev/null", "-w", "%{http_code}", "-d", "x"]
+        shown = ["--cacert", files.ca_crt, "--cert", files.client_crt, "--key", files.client_key]
+        url = f"https://localhost:{mutual.web_tls_port}/v1/publish/room/1?qos=1"
+        told = subprocess.run([*command, *shown, url], capture_output=True, text=True, timeout=30)
+        assert told.stdout == "200", told
+        assert device.publication(device.read()).payload == b"x"
+        # Whoever shows nothing, at the doors without TLS, is nobody.
+        plain = f"{mutual.node.web}/v1/publish/room/1?qos=1"
+        assert subprocess.run([*command, plain], capture_output=True, text=True, timeout=30).stdout == "401"
+        with pytest.raises(AssertionError, match="refused with 0x87"):
+            Wire(mutual.node.port, "nobody", clean=True)
 
 
 def test_the_server_is_who_it_says(doors, tmp_path):

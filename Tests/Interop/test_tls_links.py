@@ -72,7 +72,7 @@ def test_a_link_goes_to_mosquitto_over_tls_with_its_own_certificate(brokers, cer
 
 
 def test_a_link_goes_to_an_address_and_to_another_drawbridge(brokers, certificates):
-    settings = f'client_ca = "{certificates.ca_crt}"\nclient_cert = "required"\nusername = "cn"\n'
+    settings = f'client_ca = "{certificates.ca_crt}"\nclient_cert = "required"\n'
     hub = Doors(brokers, certificates, "hub", settings=settings).start()
     a = brokers.drawbridge("a", links=link(f"mqtts://127.0.0.1:{hub.tls_port}", own(certificates))).start()
     carries(hub.node, a)

@@ -11,7 +11,9 @@ extension Packet {
         keepAlive: UInt16 = 0,
         will: Connect.Will? = nil,
         receiveMaximum: UInt16? = nil,
-        packetBytesMax: UInt32? = nil
+        packetBytesMax: UInt32? = nil,
+        username: MQTTString? = nil,
+        password: String? = nil
     ) -> Packet {
         var properties = Properties()
         if version == .v5 {
@@ -26,6 +28,8 @@ extension Packet {
                 cleanStart: cleanStart,
                 keepAlive: keepAlive,
                 will: will,
+                username: username,
+                password: password.map { ByteBuffer(string: $0) },
                 properties: properties
             )
         )

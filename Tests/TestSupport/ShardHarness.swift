@@ -16,6 +16,10 @@ package final class ShardHarness {
     package var notices: [Notice] = []
     package var receipts: [Outbox.Receipt] = []
     package var dials: [Outbox.Dial] = []
+    /// Logins that nobody has decided yet.
+    package var questions: [AuthenticationRequest] = []
+    /// Decides logins in their turn; nil leaves them in `questions`.
+    package var authenticates: ((AuthenticationRequest) -> AuthenticationVerdict)?
 
     /// Steps of the runner so far: an append, a flush, a commit on disk, a commit that was told.
     package private(set) var steps = 0
@@ -41,7 +45,12 @@ package final class ShardHarness {
 
     /// A client's network connection, without CONNECT.
     package func opens(_ version: ProtocolVersion = .v5) -> ScriptedPeer {
-        adopt(shard.opened(peer: "test", now: now), version, role: .client)
+        opens(version, address: nil, certificateName: nil)
+    }
+
+    package func opens(_ version: ProtocolVersion, address: String?, certificateName: String? = nil) -> ScriptedPeer {
+        let connection = shard.opened(peer: "test", address: address, certificateName: certificateName, now: now)
+        return adopt(connection, version, role: .client)
     }
 
     /// The upstream answers the oldest dial.
@@ -65,6 +74,12 @@ package final class ShardHarness {
         let peer = ScriptedPeer(self, connection, version, role: role)
         peers[ObjectIdentifier(connection)] = peer
         return peer
+    }
+
+    /// The verdict on a login comes in.
+    package func answers(_ question: AuthenticationRequest, _ verdict: AuthenticationVerdict) {
+        questions.removeAll { $0.token == question.token }
+        perform { shard, now in shard.authenticated(question.token, verdict, now: now) }
     }
 
     func feeds(_ peer: ScriptedPeer) {
@@ -132,6 +147,7 @@ package final class ShardHarness {
         notices.removeAll()
         receipts.removeAll()
         dials.removeAll()
+        questions.removeAll()
         seed += 1
         shard = Shard(settings: settings, contents: spool.contents(), seed: seed, now: now)
         turn()
@@ -192,6 +208,15 @@ package final class ShardHarness {
         shard.outbox.receipts.removeAll(keepingCapacity: true)
         dials += shard.outbox.dials
         shard.outbox.dials.removeAll(keepingCapacity: true)
+        let asked = shard.outbox.questions
+        shard.outbox.questions.removeAll(keepingCapacity: true)
+        for question in asked {
+            if let authenticates {
+                shard.authenticated(question.token, authenticates(question), now: now)
+            } else {
+                questions.append(question)
+            }
+        }
         for connection in resumed {
             guard let peer = peers[ObjectIdentifier(connection)] else { continue }
             while !peer.isClosed, !connection.isHeld, let packet = peer.takeUnread() {

@@ -8,6 +8,8 @@ package final class Connection {
     package enum State: Sendable {
         /// A client that has not sent CONNECT.
         case waitingForConnect
+        /// A client whose CONNECT is valid; somebody is being asked whether it is who it says.
+        case authenticating
         /// An upstream that has not answered our CONNECT.
         case waitingForConnAck
         /// CONNECT is accepted; CONNACK waits for a commit. Nothing else may be sent before it [5:MQTT-3.2.0-1].
@@ -27,6 +29,8 @@ package final class Connection {
     package internal(set) var principal: Principal
     /// The name in a client certificate that the TLS handshake has verified; nil without one.
     package var certificateName: String?
+    /// What waits while it is `.authenticating`.
+    var pending: PendingConnect?
 
     /// What the runner needs to find the channel again.
     package weak var owner: AnyObject?
@@ -37,7 +41,8 @@ package final class Connection {
     var isTouched = false
     /// False above the write buffer's limit: QoS 0 is dropped, QoS 1 and 2 wait.
     package internal(set) var isWritable = true
-    /// While true nothing is to be read from the channel: CONNACK, or too many answers, wait for the disk.
+    /// While true nothing is to be read from the channel: the client is being asked about, or CONNACK, or too many
+    /// answers, wait for the disk.
     package internal(set) var isHeld = false
     /// Set when reading goes on: the silence until now was ours.
     var wasHeld = false

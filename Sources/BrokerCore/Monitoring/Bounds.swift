@@ -7,6 +7,7 @@ extension Shard {
     /// - Complexity: O(sessions).
     package var brokenBound: String? {
         if retained.count > settings.retainedMessagesMax { return "\(retained.count) retained messages" }
+        if asked.count > connectionCount { return "\(asked.count) questions about \(connectionCount) connections" }
         var sessionCount = 0
         for case let session? in sessions {
             sessionCount += 1

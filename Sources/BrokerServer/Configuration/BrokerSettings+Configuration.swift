@@ -20,6 +20,7 @@ extension BrokerSettings {
         subscriptionsMax = limits.subscriptionsMax
         sessionExpiryMax = UInt32(clamping: limits.sessionExpiry.components.seconds)
         connectTimeout = limits.connectTimeout
+        admission = configuration.authentication.chain.isEmpty ? .anonymous : .asking
         durability = configuration.durability.mode
         durabilityRules = configuration.durability.rules.compactMap { rule in
             TopicFilter(rule.filter).map { BrokerCore.DurabilityRule(filter: $0, mode: rule.mode) }

@@ -119,14 +119,3 @@ package struct RetainedConfiguration: Sendable, Equatable {
 
     package init() {}
 }
-
-/// `[auth]`: who is let in.
-package struct AuthenticationConfiguration: Sendable, Equatable {
-    /// `anonymous`: clients off loopback are let in without a password; default false.
-    ///
-    /// This version has no passwords, so on loopback everybody is let in whatever is said here, and a listener off
-    /// loopback is refused unless this is true.
-    package var allowsAnonymousOffLoopback = false
-
-    package init() {}
-}

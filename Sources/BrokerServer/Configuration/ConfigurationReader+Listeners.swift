@@ -10,6 +10,13 @@ extension ConfigurationReader {
         guard !tables.isEmpty else { return }
         configuration.listeners = []
         for table in tables { readListener(table) }
+        if place(of: "auth", "chain", in: roots) == nil,
+            configuration.listeners.contains(where: { $0.tls?.username != nil })
+        {
+            // Whoever says what of a certificate is the user name wants certificates to count.
+            configuration.authentication.chain.removeAll { $0 == .cert }
+            configuration.authentication.chain.insert(.cert, at: 0)
+        }
         checkListeners()
     }
 
@@ -145,10 +152,11 @@ extension ConfigurationReader {
                     )
                 }
                 doors.append((address, place.key("bind")))
-                if !address.isLoopback, !configuration.authentication.allowsAnonymousOffLoopback {
+                if !address.isLoopback, !configuration.authentication.isDecided {
                     reading.report(
-                        "\(address) can be reached from other machines, and there are no passwords in this version: "
-                            + "bind to 127.0.0.1 / [::1] / localhost, or say auth.anonymous = true",
+                        "\(address) can be reached from other machines, and nobody has to show who it is: name a file "
+                            + "of users ([auth.users] file = \"users\", made by `drawbridge passwd users NAME`), or bind "
+                            + "to 127.0.0.1 / [::1] / localhost, or say auth.anonymous = true",
                         at: place.key("bind")
                     )
                 }

@@ -20,6 +20,7 @@ struct ConfigurationReader {
         reportRepetitions(in: roots)
         for root in roots { readSections(of: root) }
         checkSections(in: roots)
+        checkAuthentication(in: roots)
         readListeners(of: roots)
         readLinks(of: roots)
     }
@@ -39,9 +40,7 @@ struct ConfigurationReader {
             set(\.retained.messagesMax, table.integer("max_messages", in: 0...100_000_000))
             set(\.retained.payloadBytesMax, table.size("max_payload", in: 0...268_435_455))
         }
-        if let table = root.table("auth", known: .authentication) {
-            set(\.authentication.allowsAnonymousOffLoopback, table.boolean("anonymous"))
-        }
+        if let table = root.table("auth", known: .authentication) { readAuthentication(table) }
         if let table = root.table("defaults", known: .defaults)?.table("link", known: .linkDefaults) {
             readCommonLinkSettings(table, into: &linkDefaults)
         }
@@ -137,7 +136,7 @@ struct ConfigurationReader {
         }
     }
 
-    private func place(of section: String, _ key: String, in roots: [SettingsTable]) -> Place? {
+    func place(of section: String, _ key: String, in roots: [SettingsTable]) -> Place? {
         for root in roots {
             if case .table(let values)? = root.values[section], values[key] != nil {
                 return root.place.key(section).key(key)

@@ -42,7 +42,8 @@ package struct KnownKeys: Sendable {
     package static let listenerTLS = KnownKeys(
         available: ["cert", "key", "client_ca", "client_cert", "username", "min_version", "watch"], later: ["crl"]
     )
-    package static let authentication = KnownKeys(available: ["anonymous"], later: ["chain", "users", "jwt", "hook"])
+    package static let authentication = KnownKeys(available: ["chain", "anonymous", "users"], later: ["jwt", "hook"])
+    package static let authenticationUsers = KnownKeys(available: ["file"], later: [])
     package static let defaults = KnownKeys(available: ["link"], later: [])
     package static let linkDefaults = KnownKeys(
         available: ["protocol", "keepalive", "backoff", "ack_timeout"], later: ["loop", "probe", "probe_every"]
@@ -77,8 +78,8 @@ package struct KnownKeys: Sendable {
     private static let homes: [(header: String, keys: KnownKeys)] = [
         ("[node]", node), ("[log]", log), ("[limits]", limits), ("[queue]", queue), ("[retained]", retained),
         ("[durability]", durability), ("[link.spool]", linkSpool),
-        ("[auth]", authentication), ("[[listener]]", listener), ("[listener.tls]", listenerTLS),
-        ("[[link]]", link), ("[link.tls]", linkTLS), ("[defaults.link]", linkDefaults),
+        ("[auth]", authentication), ("[auth.users]", authenticationUsers), ("[[listener]]", listener),
+        ("[listener.tls]", listenerTLS), ("[[link]]", link), ("[link.tls]", linkTLS), ("[defaults.link]", linkDefaults),
         ("[[link.out]] or [[link.in]]", rule), ("[[link.both]]", bothRule),
     ]
 

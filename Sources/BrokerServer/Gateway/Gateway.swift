@@ -1,6 +1,6 @@
 package import BrokerCore
 
-/// What the web port needs from the broker: two questions, asked from any thread.
+/// What the web port needs from the broker: questions that may be asked from any thread.
 package struct Gateway: Sendable {
     /// Hands a message to the broker. Returns after the commit of everything that it had to store; throws a
     /// `GatewayRefusal` (or anything else, which counts as `.draining`) when the message was not accepted.
@@ -8,15 +8,21 @@ package struct Gateway: Sendable {
     package let health: @Sendable () async -> NodeHealth
     /// The certificates of this node, for the same question.
     package let certificates: @Sendable () -> [CertificateStatus]
+    /// Who is this? The answer is called once, on any thread, when the result is nil; see `Authenticator.decide`.
+    package let login: @Sendable (Login, @escaping Authenticator.Answer) -> AuthenticationVerdict?
 
     package init(
         publish: @escaping @Sendable (GatewayPublish) async throws -> GatewayReceipt,
         health: @escaping @Sendable () async -> NodeHealth,
-        certificates: @escaping @Sendable () -> [CertificateStatus] = { [] }
+        certificates: @escaping @Sendable () -> [CertificateStatus] = { [] },
+        login: @escaping @Sendable (Login, @escaping Authenticator.Answer) -> AuthenticationVerdict? = { _, _ in
+            .accepted(username: nil)
+        }
     ) {
         self.publish = publish
         self.health = health
         self.certificates = certificates
+        self.login = login
     }
 }
 

@@ -1,5 +1,6 @@
 import BrokerCore
 import Logging
+import MQTTCodec
 import NIOCore
 import NIOHTTP1
 import NIOWebSocket
@@ -16,6 +17,7 @@ import NIOWebSocket
 ///        +------------------- keep-alive ------------------+
 ///        v                                                 |
 ///      idle --head--> receiving --end--> answering --answer+--close--> closing --(peer closed, or 2 s)--> closed
+///      idle --head of a publish--> authenticating --accepted--> receiving
 ///        |               |                                                ^
 ///        |               +-- body too large, too slow, malformed ---------+
 ///        +--head and end of an upgrade--> upgrading --(next handler is there)--> bytes pass through, this one leaves
@@ -46,6 +48,8 @@ final class WebConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler 
 
     private enum State {
         case idle
+        /// Nothing of the body is read before it is known who sends it.
+        case authenticating(Request)
         case receiving(Request)
         case answering(Request)
         case closing
@@ -185,7 +189,7 @@ final class WebConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler 
         switch state {
         case .idle: waiting.isEmpty && context.channel.isWritable
         case .receiving: waiting.isEmpty
-        case .answering, .upgrading: false
+        case .authenticating, .answering, .upgrading: false
         case .closing, .closed: true
         }
     }
@@ -201,7 +205,7 @@ final class WebConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler 
         isWorkingThroughWaiting = true
         loop: while !waiting.isEmpty {
             switch state {
-            case .answering:
+            case .authenticating, .answering:
                 break loop
             case .idle where !context.channel.isWritable:
                 break loop
@@ -232,7 +236,7 @@ final class WebConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler 
         case (.idle, .inputClosed), (.receiving, .inputClosed), (.closing, .inputClosed), (.upgrading, .inputClosed):
             context.close(promise: nil)
         case (.idle, .part), (.receiving, .part(.head)), (.closing, .part), (.closing, .malformed), (.closed, _),
-            (.answering, _):
+            (.authenticating, _), (.answering, _):
             break
         }
     }
@@ -252,9 +256,64 @@ final class WebConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler 
             // Refused before the body: it is not worth reading.
             send(answer, to: request, closes: true, context)
             return
-        case .answer, .publish, .health, .openWebSocket:
+        case .publish(let message):
+            authenticate(message, request, context)
+            return
+        case .answer, .health, .openWebSocket:
             break
         }
+        receive(request, context)
+    }
+
+    /// Who is it, before anything of the body is read? What is known at once costs no hop.
+    private func authenticate(_ message: GatewayPublish, _ request: Request, _ context: ChannelHandlerContext) {
+        let address = context.remoteAddress?.addressText
+        var login = Login(certificateName: arrival.certificateName, address: address)
+        switch BasicCredentials.of(request.head.headers) {
+        case .nothing: break
+        case .login(let username, let password):
+            login.username = username
+            login.password = password
+        case .unreadable:
+            // Somebody who tries to show something does not become anonymous by failing at it.
+            login.username = ""
+        }
+        state = .authenticating(request)
+        // It waits for us now.
+        deadline = nil
+        let bound = NIOLoopBound((handler: self, context: context), eventLoop: context.eventLoop)
+        let loop = context.eventLoop
+        let verdict = broker.login(login) { verdict in
+            loop.execute {
+                let (handler, context) = bound.value
+                handler.authenticated(verdict, message, address, context)
+                handler.workThroughWaiting(context)
+            }
+        }
+        if let verdict { authenticated(verdict, message, address, context) }
+    }
+
+    private func authenticated(
+        _ verdict: AuthenticationVerdict,
+        _ message: GatewayPublish,
+        _ address: String?,
+        _ context: ChannelHandlerContext
+    ) {
+        // The client may be gone by now.
+        guard case .authenticating(var request) = state else { return }
+        switch verdict {
+        case .refused(let refusal):
+            send(.refusal(refusal), to: request, closes: request.head.announcesBody, context)
+        case .accepted(let username):
+            var message = message
+            message.principal = Principal(username: username, clientID: "", address: address)
+            request.verdict = .publish(message)
+            receive(request, context)
+        }
+    }
+
+    private func receive(_ request: Request, _ context: ChannelHandlerContext) {
+        let head = request.head
         if head.headers.contains(name: "Expect"), head.version.minor >= 1, head.announcesBody {
             let head = HTTPResponseHead(version: .http1_1, status: .continue)
             context.writeAndFlush(Self.wrapOutboundOut(.head(head)), promise: nil)
@@ -469,7 +528,7 @@ final class WebConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler 
             } else {
                 context.close(promise: nil)
             }
-        case .answering, .upgrading:
+        case .authenticating, .answering, .upgrading:
             context.close(promise: nil)
         case .closed:
             break

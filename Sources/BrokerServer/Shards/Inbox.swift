@@ -5,6 +5,8 @@ import Synchronization
 /// What other threads tell a shard.
 enum ShardMail: Sendable {
     case spool([SpoolEvent])
+    /// The verdict on a login that took its time.
+    case authenticated(UInt64, AuthenticationVerdict)
     case publish(GatewayPublish, CheckedContinuation<GatewayReceipt, any Error>)
     case health(CheckedContinuation<NodeHealth, Never>)
     case presences(CheckedContinuation<[ReceiverPresence], Never>)

@@ -18,6 +18,8 @@ final class ShardRunner {
     private let spool: Spool
     private let index: Int
     private let linkConnector: LinkConnector
+    /// Nil when nobody is asked who it is.
+    private let authenticator: Authenticator?
 
     /// The outbox that is being performed; it and the shard's change places from turn to turn.
     private var outbox = Outbox()
@@ -37,6 +39,7 @@ final class ShardRunner {
         shard: Shard,
         spool: Spool,
         linkConnector: LinkConnector,
+        authenticator: Authenticator?,
         logger: Logger
     ) {
         loop.preconditionInEventLoop()
@@ -45,6 +48,7 @@ final class ShardRunner {
         self.shard = shard
         self.spool = spool
         self.linkConnector = linkConnector
+        self.authenticator = authenticator
         self.logger = logger
     }
 
@@ -137,6 +141,7 @@ final class ShardRunner {
             receipts.removeValue(forKey: receipt.token)?.resume(returning: receipt.receipt)
         }
         for dial in outbox.dials { linkConnector.dial(dial, runner: self) }
+        for question in outbox.questions { authenticate(question) }
         for notice in outbox.notices { log(notice) }
         outbox.removeAll()
         setTimer()
@@ -181,12 +186,23 @@ final class ShardRunner {
         for mail in inbox.drain() {
             switch mail {
             case .spool(let events): shard.spoolReported(events, now: now)
+            case .authenticated(let token, let verdict): shard.authenticated(token, verdict, now: now)
             case .publish(let request, let continuation): publish(request, continuation)
             case .health(let continuation): continuation.resume(returning: health)
             case .presences(let continuation): continuation.resume(returning: presences)
             }
         }
         turn()
+    }
+
+    private func authenticate(_ question: AuthenticationRequest) {
+        guard let authenticator, let inbox = boundInbox else {
+            // Nobody can say: nobody comes in.
+            return shard.authenticated(question.token, .refused(.notAuthorized), now: now)
+        }
+        let token = question.token
+        let verdict = authenticator.decide(Login(question)) { inbox.post(.authenticated(token, $0)) }
+        if let verdict { shard.authenticated(token, verdict, now: now) }
     }
 
     private func publish(_ request: GatewayPublish, _ continuation: CheckedContinuation<GatewayReceipt, any Error>) {
@@ -272,21 +288,9 @@ final class ShardRunner {
             }
         guard logger.logLevel <= level else { return }
         var metadata: Logger.Metadata = [:]
-        if let clientID = notice.clientID { metadata["client"] = .string(escaped(clientID.string)) }
-        if let link = notice.link { metadata["link"] = .string(escaped(link.string)) }
-        if let detail = notice.detail { metadata["detail"] = .string(escaped(detail)) }
+        if let clientID = notice.clientID { metadata["client"] = .string(LogText.escaped(clientID.string)) }
+        if let link = notice.link { metadata["link"] = .string(LogText.escaped(link.string)) }
+        if let detail = notice.detail { metadata["detail"] = .string(LogText.escaped(detail)) }
         logger.log(level: level, "\(notice.text)", metadata: metadata)
-    }
-
-    /// Client ids come from the network: control characters would write lines of their own or speak to a terminal.
-    private func escaped(_ text: String) -> String {
-        String(
-            text.unicodeScalars.map { scalar in
-                switch scalar.value {
-                case 0..<0x20, 0x7F..<0xA0, 0x2028, 0x2029: "\u{FFFD}"
-                default: Character(scalar)
-                }
-            }
-        )
     }
 }

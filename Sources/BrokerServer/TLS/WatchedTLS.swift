@@ -1,4 +1,5 @@
 package import Certificates
+import FileStatus
 package import Logging
 import NIOSSL
 import Synchronization
@@ -11,10 +12,10 @@ package final class WatchedTLS: Sendable {
     private struct State {
         var loaded: LoadedTLS
         /// Of the files as they were when they were last loaded, or tried.
-        var tried: [FileSignature]
+        var tried: [FileStatus?]
         /// Of files that changed since; they are loaded when they stand still, since a certificate and its key are
         /// two files and rarely change at the same moment.
-        var seen: [FileSignature]?
+        var seen: [FileStatus?]?
     }
 
     /// "listener mqtts" or "link hq", for the log.
@@ -38,8 +39,8 @@ package final class WatchedTLS: Sendable {
         self.isWatched = isWatched
         self.load = load
         // Before the files are read: a change meanwhile is seen the next time.
-        let signatures = paths.map(FileSignature.init)
-        state = Mutex(State(loaded: try load(), tried: signatures))
+        let stamps = paths.map(FileStatus.of)
+        state = Mutex(State(loaded: try load(), tried: stamps))
     }
 
     /// For the next handshake.
@@ -49,22 +50,22 @@ package final class WatchedTLS: Sendable {
     /// Looks at the files, and loads them when they changed and stand still. Called every moment by one thread.
     package func look(_ logger: Logger) {
         guard isWatched else { return }
-        let signatures = paths.map(FileSignature.init)
+        let stamps = paths.map(FileStatus.of)
         let isDue = state.withLock { state in
-            guard signatures != state.tried else {
+            guard stamps != state.tried else {
                 state.seen = nil
                 return false
             }
-            defer { state.seen = signatures }
-            return signatures == state.seen
+            defer { state.seen = stamps }
+            return stamps == state.seen
         }
-        if isDue { reload(signatures, logger) }
+        if isDue { reload(stamps, logger) }
     }
 
-    private func reload(_ signatures: [FileSignature], _ logger: Logger) {
+    private func reload(_ stamps: [FileStatus?], _ logger: Logger) {
         do throws(TLSProblem) {
             let loaded = try load()
-            state.withLock { $0 = State(loaded: loaded, tried: signatures) }
+            state.withLock { $0 = State(loaded: loaded, tried: stamps) }
             var metadata: Logger.Metadata = ["of": .string(owner)]
             if let certificate = loaded.certificate {
                 metadata["subject"] = .string(certificate.subject)
@@ -73,7 +74,7 @@ package final class WatchedTLS: Sendable {
             logger.notice("new certificate", metadata: metadata)
         } catch {
             state.withLock { state in
-                state.tried = signatures
+                state.tried = stamps
                 state.seen = nil
             }
             logger.error(

@@ -1,0 +1,63 @@
+package import MQTTCodec
+
+/// What a CONNECT has to show before it is accepted.
+package enum Admission: Sendable {
+    /// Nobody is asked, and whoever says a user name is believed. For tests, and for simulations of whole sites.
+    case believing
+    /// Nobody is asked, and everybody is anonymous: a user name that nobody verified is no name.
+    case anonymous
+    /// The runner is asked for each CONNECT.
+    case asking
+}
+
+/// Asks the runner who a client is; answered by `Shard.authenticated`, in this turn or in any later one.
+package struct AuthenticationRequest: Sendable {
+    /// Names the question in its answer.
+    package let token: UInt64
+    package let username: MQTTString?
+    /// Nil when there was none, which is not the same as an empty one.
+    package let password: [UInt8]?
+    /// The name in a client certificate that the TLS handshake has verified.
+    package let certificateName: String?
+    /// As text without a port; nil when the transport has none.
+    package let address: String?
+    /// What the client calls itself; empty when it asks for an id.
+    package let clientID: MQTTString
+}
+
+/// The answer to an `AuthenticationRequest`.
+package enum AuthenticationVerdict: Sendable, Equatable {
+    /// It is who it says, under this user name; nil lets it in as nobody in particular.
+    case accepted(username: MQTTString?)
+    case refused(AuthenticationRefusal)
+}
+
+package enum AuthenticationRefusal: Sendable, Equatable {
+    /// User name and password, or a token, do not fit.
+    case badCredentials
+    /// It showed nothing at all, or nothing that is known here.
+    case notAuthorized
+    /// Too many others are being asked about: it may try again.
+    case busy
+
+    /// Version 3 says the same as return codes 4, 5 and 3 (§3.2.2.3).
+    var reason: ReasonCode {
+        switch self {
+        case .badCredentials: .badUserNameOrPassword
+        case .notAuthorized: .notAuthorized
+        case .busy: .serverBusy
+        }
+    }
+}
+
+/// A valid CONNECT whose sender is being asked about.
+final class PendingConnect {
+    let token: UInt64
+    /// Without its password, and with bytes of its own: it may have to wait.
+    let connect: Connect
+
+    init(token: UInt64, connect: Connect) {
+        self.token = token
+        self.connect = connect
+    }
+}

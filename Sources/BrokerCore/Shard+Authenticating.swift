@@ -1,0 +1,62 @@
+import MQTTCodec
+import NIOCore
+
+/// The step between CONNECT and CONNACK in which somebody else decides who the client is.
+///
+/// ```
+/// waitingForConnect --valid CONNECT--> authenticating --accepted--> accepted --> open
+///                                          |
+///                                          +--refused, deadline, closed--> closing
+/// ```
+///
+/// While it lasts nothing is read from the connection, no session is touched (whoever does not know the password must
+/// not throw out whoever does), and the deadline for CONNECT goes on running.
+extension Shard {
+    /// Leaves the question in the outbox. A connection that closes meanwhile takes it back.
+    func ask(about connect: Connect, on connection: Connection) {
+        lastQuestion &+= 1
+        var kept = connect
+        kept.password = nil
+        kept.will = connect.will?.owned
+        connection.pending = PendingConnect(token: lastQuestion, connect: kept)
+        connection.state = .authenticating
+        connection.isHeld = true
+        asked[lastQuestion] = connection
+        outbox.questions.append(
+            AuthenticationRequest(
+                token: lastQuestion,
+                username: connect.username,
+                password: connect.password.map { Array($0.readableBytesView) },
+                certificateName: connection.certificateName,
+                address: connection.principal.address,
+                clientID: connect.clientID
+            )
+        )
+    }
+
+    /// The answer to a question of the outbox. One about a connection that is gone is ignored.
+    package func authenticated(_ token: UInt64, _ verdict: AuthenticationVerdict, now: Now) {
+        guard let connection = asked.removeValue(forKey: token), let pending = connection.pending,
+            connection.state == .authenticating
+        else {
+            return
+        }
+        connection.pending = nil
+        switch verdict {
+        case .accepted(let username):
+            // CONNACK knows no 0x8B [5:MQTT-3.2.2-8].
+            if isDraining { return refuse(connection, .serverUnavailable) }
+            accept(pending.connect, as: username, on: connection, now)
+        case .refused(let refusal):
+            // [5:MQTT-3.1.4-2] The log of it is the business of who refused: a storm of logins must not become a storm
+            // of lines.
+            refuse(connection, refusal.reason, isNoticed: false)
+        }
+    }
+
+    func forgetQuestion(of connection: Connection) {
+        guard let pending = connection.pending else { return }
+        asked[pending.token] = nil
+        connection.pending = nil
+    }
+}

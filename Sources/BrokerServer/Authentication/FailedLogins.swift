@@ -1,0 +1,78 @@
+package import BrokerCore
+
+/// Counts failed logins for each address and each user, and says how long the next refusal waits.
+///
+/// The first failures cost nothing, since people mistype. From then on the pause doubles up to a cap that stays within
+/// the time that a client gives a CONNECT. A success clears both counts; so does a quiet quarter of an hour. The answer
+/// waits, not a thread: what keeps guesses few is the price of each, and the queue in which an address stands behind
+/// itself.
+package struct FailedLogins {
+    struct Count: Equatable {
+        var failures: Int
+        var last: Instant
+    }
+
+    private var addresses = RecentTable<String, Count>(countMax: Self.countMax)
+    private var users = RecentTable<[UInt8], Count>(countMax: Self.countMax)
+
+    package static let countMax = 10_000
+    package static let freeFailures = 2
+    package static let firstPause = Duration.milliseconds(250)
+    package static let pauseMax = Duration.seconds(4)
+    package static let memory = Duration.seconds(900)
+
+    package init() {}
+
+    /// Entries that are kept, for whoever wants to see that they are bounded.
+    package var count: Int { addresses.count + users.count }
+
+    /// A login was refused.
+    ///
+    /// - Parameters:
+    ///   - address: nil when the transport has none.
+    ///   - user: the name that was said; nil when there was none.
+    /// - Returns: how long the answer waits, and the larger of the two counts.
+    package mutating func failed(address: String?, user: String?, now: Instant) -> (pause: Duration, failures: Int) {
+        var failures = 0
+        if let address {
+            let key = Self.network(of: address)
+            addresses[key] = Self.next(addresses[key], now)
+            failures = max(failures, addresses[key]?.failures ?? 0)
+        }
+        if let user {
+            let key = Array(user.utf8)
+            users[key] = Self.next(users[key], now)
+            failures = max(failures, users[key]?.failures ?? 0)
+        }
+        return (Self.pause(after: failures), failures)
+    }
+
+    package mutating func succeeded(address: String?, user: String?) {
+        if let address { addresses[Self.network(of: address)] = nil }
+        if let user { users[Array(user.utf8)] = nil }
+    }
+
+    private static func next(_ count: Count?, _ now: Instant) -> Count {
+        guard let count, now.since(count.last) < memory else { return Count(failures: 1, last: now) }
+        return Count(failures: min(count.failures + 1, 1_000_000), last: now)
+    }
+
+    private static func pause(after failures: Int) -> Duration {
+        guard failures > freeFailures else { return .zero }
+        return min(firstPause * (1 << min(failures - freeFailures - 1, 10)), pauseMax)
+    }
+
+    /// One customer has a whole /64 of IPv6 addresses, and would else be a new one with each guess.
+    package static func network(of address: String) -> String {
+        guard address.contains(":") else { return address }
+        let halves = address.split(separator: ":", omittingEmptySubsequences: false)
+        var groups: [Substring] = []
+        for group in halves {
+            // "::" stands for zeros, at the front as an empty group before it.
+            if group.isEmpty, !groups.isEmpty { break }
+            groups.append(group.isEmpty ? "0" : group)
+            if groups.count == 4 { break }
+        }
+        return groups.joined(separator: ":") + "::/64"
+    }
+}
