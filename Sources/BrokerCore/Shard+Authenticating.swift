@@ -1,4 +1,4 @@
-import MQTTCodec
+package import MQTTCodec
 import NIOCore
 
 /// The step between CONNECT and CONNACK in which somebody else decides who the client is.
@@ -51,6 +51,23 @@ extension Shard {
             // [5:MQTT-3.1.4-2] The log of it is the business of who refused: a storm of logins must not become a storm
             // of lines.
             refuse(connection, refusal.reason, isNoticed: false)
+        }
+    }
+
+    /// These users are no longer who they were: their passwords were changed, or they are gone. Whoever came in as one of
+    /// them is closed, and may come again as what it is now. A certificate of the same name is another matter.
+    ///
+    /// - Complexity: O(sessions).
+    package func revoke(_ usernames: Set<MQTTString>, now: Now) {
+        for case let session? in sessions {
+            guard let connection = session.connection, session.link == nil,
+                let username = connection.principal.username, usernames.contains(username),
+                connection.certificateName.map({ MQTTString($0) }) != username
+            else {
+                continue
+            }
+            outbox.notices.append(Notice(.info, "login revoked", clientID: session.clientID, detail: connection.peer))
+            fail(connection, .notAuthorized, now)
         }
     }
 

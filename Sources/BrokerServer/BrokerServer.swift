@@ -121,6 +121,7 @@ package final class BrokerServer: Sendable {
                 )
                 return (NIOLoopBound(runner, eventLoop: loop), runner.connect())
             }.get()
+            authenticator?.whenRevoked { inbox.post(.revoked($0)) }
             var endpoints: [Endpoint] = []
             for listener in configuration.listeners {
                 let door = tls.doors[listener.name]

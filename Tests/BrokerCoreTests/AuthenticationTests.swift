@@ -198,6 +198,29 @@ struct AuthenticationTests {
         watcher.receivesNothing()
     }
 
+    @Test("a revoked user is closed and hears why; others, links of that name and certificates stay")
+    func revoked() {
+        let broker = broker()
+        broker.authenticates = { .accepted(username: $0.username) }
+        let ann = broker.opens()
+        ann.sends(.connect(clientID: "a", expiry: 60, username: "ann"))
+        let old = broker.opens(.v3_1_1)
+        old.sends(.connect(clientID: "b", version: .v3_1_1, username: "ann"))
+        let bob = broker.opens()
+        bob.sends(.connect(clientID: "c", username: "bob"))
+        let anonymous = broker.opens()
+        anonymous.sends(.connect(clientID: "d"))
+        let certificate = broker.opens(.v5, address: nil, certificateName: "ann")
+        certificate.sends(.connect(clientID: "e", username: "ann"))
+        for client in [ann, old, bob, anonymous, certificate] { _ = client.takes() }
+        broker.perform { shard, now in shard.revoke(["ann", "zoe"], now: now) }
+        ann.receives(.disconnect(reason: .notAuthorized))
+        #expect(ann.isClosed && old.isClosed)
+        for client in [bob, anonymous, certificate] { #expect(!client.isClosed) }
+        // The session waits for who it belongs to.
+        broker.connectsDurably("a").receivesConnAck(isSessionPresent: true)
+    }
+
     @Test("an open door asks nobody and believes no name")
     func anonymous() {
         let broker = broker(.anonymous)

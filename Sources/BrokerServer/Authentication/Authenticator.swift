@@ -1,7 +1,7 @@
 package import BrokerCore
 import FileStatus
 package import Logging
-import MQTTCodec
+package import MQTTCodec
 import NIOCore
 import Synchronization
 
@@ -24,6 +24,8 @@ package final class Authenticator: Sendable {
         var rate = LogRate()
         var held = 0
         var isLooking = false
+        /// Told of users whose passwords were changed or who are gone.
+        var revoked: (@Sendable (Set<MQTTString>) -> Void)?
     }
 
     private let configuration: AuthenticationConfiguration
@@ -121,10 +123,14 @@ package final class Authenticator: Sendable {
                 if let verdict = self.refuse(login, .badCredentials, answer) { answer(verdict) }
                 return
             }
-            self.state.withLock { state in
+            let isCurrent = self.state.withLock { state in
+                // The file may have changed while the old password was hashed.
+                guard state.generation == generation || state.users.hash(of: name) == hash else { return false }
                 state.failed.succeeded(address: login.address, user: name)
                 if state.generation == generation { state.verified.insert(fingerprint, now: self.now()) }
+                return true
             }
+            guard isCurrent else { return answer(.refused(.busy)) }
             answer(.accepted(username: username))
         }
         guard isQueued else {
@@ -187,12 +193,15 @@ package final class Authenticator: Sendable {
         guard state.withLock({ $0.stamp }) != stamp else { return }
         do throws(ConfigurationProblems) {
             let (users, _) = try UserFile.load(path: path)
-            state.withLock { state in
+            let (changed, revoked) = state.withLock { state in
+                let changed = state.users.changed(in: users)
                 state.users = users
                 state.stamp = stamp
                 state.generation += 1
                 state.verified.removeAll()
+                return (changed, state.revoked)
             }
+            if !changed.isEmpty { revoked?(Set(changed.map { MQTTString($0) })) }
             logger.notice("users read again", metadata: ["detail": "\(path): \(users.names.count) users"])
         } catch {
             state.withLock { $0.stamp = stamp }
@@ -200,6 +209,12 @@ package final class Authenticator: Sendable {
                 logger.error("users not read again, the old ones stay", metadata: ["detail": "\(problem)"])
             }
         }
+    }
+
+    /// - Parameter body: called on some thread, after a change of the file, with the users who are gone or have another
+    ///   password.
+    package func whenRevoked(_ body: @escaping @Sendable (Set<MQTTString>) -> Void) {
+        state.withLock { $0.revoked = body }
     }
 
     package func shutDown() { threads.shutDown() }

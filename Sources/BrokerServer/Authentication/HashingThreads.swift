@@ -28,7 +28,7 @@ final class HashingThreads: Sendable {
     static let waitingPerAddressMax = 1024
 
     /// - Parameter now: the monotonic clock.
-    init(count: Int = max(1, min(4, System.coreCount - 1)), now: @escaping @Sendable () -> Instant) {
+    init(count: Int = max(1, min(4, System.coreCount)), now: @escaping @Sendable () -> Instant) {
         pool = NIOThreadPool(numberOfThreads: count)
         queue = Mutex(FairQueue(countMax: Self.waitingMax, countPerKeyMax: Self.waitingPerAddressMax))
         self.now = now

@@ -50,6 +50,11 @@ package struct UserFile: Sendable {
     /// The hash of a user; nil when there is none of that name.
     package func hash(of name: String) -> PasswordHash? { hashes[Array(name.utf8)] }
 
+    /// Users of this file who are not the same in the other: gone, or with another password.
+    package func changed(in other: UserFile) -> [String] {
+        names.filter { hash(of: $0) != other.hash(of: $0) }
+    }
+
     /// What the password of an unknown user is hashed with: the cost of one of the users, always the same one for a
     /// name, so that a file with several kinds of hashes does not tell by its time who is in it.
     package func standIn(for name: String) -> PasswordHash {

@@ -1,4 +1,5 @@
 import BrokerCore
+import MQTTCodec
 import NIOCore
 import Synchronization
 
@@ -7,6 +8,8 @@ enum ShardMail: Sendable {
     case spool([SpoolEvent])
     /// The verdict on a login that took its time.
     case authenticated(UInt64, AuthenticationVerdict)
+    /// Users whose passwords were changed or who are gone.
+    case revoked(Set<MQTTString>)
     case publish(GatewayPublish, CheckedContinuation<GatewayReceipt, any Error>)
     case health(CheckedContinuation<NodeHealth, Never>)
     case presences(CheckedContinuation<[ReceiverPresence], Never>)

@@ -187,6 +187,7 @@ final class ShardRunner {
             switch mail {
             case .spool(let events): shard.spoolReported(events, now: now)
             case .authenticated(let token, let verdict): shard.authenticated(token, verdict, now: now)
+            case .revoked(let usernames): shard.revoke(usernames, now: now)
             case .publish(let request, let continuation): publish(request, continuation)
             case .health(let continuation): continuation.resume(returning: health)
             case .presences(let continuation): continuation.resume(returning: presences)

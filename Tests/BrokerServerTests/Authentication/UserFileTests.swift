@@ -67,6 +67,15 @@ struct UserFileTests {
         #expect(methods == [.sha512, PasswordHashTests.cheap])
     }
 
+    @Test("who is gone or has another password has changed; who is new, or only elsewhere, has not")
+    func changed() throws {
+        let other = try PasswordHash(password: [0x61], method: PasswordHashTests.cheap).text
+        let before = try UserFile("a:\(Self.hash)\nb:\(Self.hash)\nc:\(Self.hash)\n", path: "users")
+        let after = try UserFile("d:\(other)\nc:\(Self.hash)\nb:\(other)\n", path: "users")
+        #expect(before.changed(in: after) == ["a", "b"])
+        #expect(before.changed(in: before).isEmpty)
+    }
+
     // MARK: - Changing it
 
     private func inFolder(_ body: (String) throws -> Void) throws {
