@@ -20,10 +20,28 @@ extension Shard {
         for target in router.route(publication.topic).targets where target.maximumQoS > .atMostOnce {
             guard let session = sessions[Int(target.slot)], session.receiver != nil else { continue }
             if let link = session.link, publication.origin === link { continue }
-            if session.isFull { return true }
+            if session.isFull {
+                fullSession = session
+                return true
+            }
             stores = true
         }
+        fullSession = nil
         return stores && spoolRefusal != nil
+    }
+
+    /// Counts a publish for which there was no room, and which says so to its sender.
+    func refused() {
+        counters.refused &+= 1
+        fullSession?.refused &+= 1
+    }
+
+    /// Counts a publish of version 3 for which there was no room, and which waits.
+    func heldBack() {
+        // It is counted when it came, however often room is looked for.
+        guard !isRetrying else { return }
+        counters.heldBack &+= 1
+        fullSession?.heldBack &+= 1
     }
 
     /// The message waits, and whatever comes behind it.
@@ -38,6 +56,8 @@ extension Shard {
     private func retryStalled(_ now: Now) {
         let waiting = stalledConnections
         stalledConnections.removeAll()
+        isRetrying = true
+        defer { isRetrying = false }
         for connection in waiting {
             guard connection.isOpen, let session = connection.session, let packet = connection.stalled else { continue }
             connection.stalled = nil

@@ -32,7 +32,7 @@ struct SpoolStore {
                 let entry = Page.Entry(position: Position(lastPosition), message: message, delivery: delivery)
                 queues[delivery.receiver.number]?.entries.append(entry)
             }
-        case .acknowledged(let receiver, let position):
+        case .acknowledged(let receiver, let position), .givenUp(let receiver, let position, _):
             queues[receiver.number]?.entries.removeAll { $0.position == position }
         case .outboundPublish(let receiver, let packetID, let position):
             if let known = queues[receiver.number]?.outbound.first(where: { $0.packetID == packetID }) {

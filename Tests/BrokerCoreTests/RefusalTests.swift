@@ -75,6 +75,7 @@ struct RefusalTests {
         publisher.sends(.publish(topic: "t", payload: "2", qos: .atLeastOnce, id: 2))
         publisher.receives(.pubAck(id: 2))
         #expect(durable.takesMessages().map(\.text) == ["1", "2"])
+        #expect(broker.shard.counters.heldBack == 1 && broker.shard.counters.refused == 0)
         broker.advance(.seconds(60))
         #expect(!publisher.isClosed)
     }
@@ -106,6 +107,60 @@ struct RefusalTests {
         publisher.sends(.publish(topic: "t", payload: "y", qos: .atLeastOnce, id: 3))
         publisher.receives(.pubAck(id: 3))
         #expect(durable.takesMessages().map(\.text) == ["y"])
+        #expect(broker.shard.counters.refused == 1)
+        #expect(broker.shard.refusals[id]?.refused == 1 && broker.shard.refusals[id]?.heldBack == 0)
+    }
+
+    @Test("the log hears of drops when they begin, then once a minute of all that came since")
+    func dropNotices() throws {
+        let (broker, durable, _) = Self.site()
+        let id = try #require(durable.connection.session?.receiver)
+        var told: [String] = []
+        func drops(_ messages: Int) {
+            broker.perform { shard, now in
+                shard.spoolReported([.dropped(id, messages: messages)], now: now)
+                told += shard.outbox.notices.filter { $0.text == "messages dropped" }.compactMap(\.detail)
+            }
+        }
+        for _ in 0..<5 { drops(2) }
+        broker.advance(.seconds(59))
+        drops(3)
+        #expect(told.map { $0.prefix(2) } == ["2 "])
+        broker.advance(.seconds(1))
+        drops(4)
+        #expect(told.map { $0.prefix(3) } == ["2 s", "15 "])
+    }
+
+    @Test("a message of version 3 that finds no room again and again is held back once")
+    func heldBackOnce() throws {
+        let (broker, durable, _) = Self.site()
+        let publisher = broker.connects("a", .v3_1_1)
+        let id = try #require(durable.connection.session?.receiver)
+        Self.tell(broker, .refusing(.full))
+        publisher.sends(.publish(topic: "t", payload: "1", qos: .atLeastOnce, id: 1))
+        Self.tell(broker, .full(id, true))
+        Self.tell(broker, .refusing(nil))
+        publisher.receivesNothing()
+        Self.tell(broker, .full(id, false))
+        publisher.receives(.pubAck(id: 1))
+        #expect(broker.shard.counters.heldBack == 1)
+    }
+
+    @Test(
+        "a message that its receiver answers with a failure is given up, and says so",
+        arguments: [
+            QoS.atLeastOnce, .exactlyOnce,
+        ])
+    func rejected(_ qos: QoS) {
+        let (broker, durable, clean) = Self.site()
+        let publisher = broker.connects("a")
+        publisher.sends(.publish(topic: "t", payload: "1", qos: qos, id: 1))
+        let id = durable.receivesMessage("t", "1", qos)
+        _ = clean.takes()
+        let failure = ReasonCode.implementationSpecificError
+        durable.sends(qos == .atLeastOnce ? .pubAck(id: id, reason: failure) : .pubRec(id: id, reason: failure))
+        #expect(broker.spool.rows == 0)
+        #expect(broker.spool.givenUp == [.rejected])
     }
 
     @Test("the gateway is told before it publishes")
@@ -121,6 +176,7 @@ struct RefusalTests {
         }
         Self.tell(broker, .refusing(.full))
         #expect(refusal(.atLeastOnce, "t") == .quotaExceeded)
+        #expect(broker.shard.counters.refused == 1)
         #expect(refusal(.atMostOnce, "t") == nil)
         #expect(refusal(.atLeastOnce, "u") == nil)
         clean.receivesNothing()
