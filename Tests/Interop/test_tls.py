@@ -125,6 +125,19 @@ def test_the_lines_of_mosquittos_programs_work_on_the_port_with_certificates(mut
     assert second.returncode == 0 and "hello" in second.stdout.splitlines(), second
 
 
+def test_one_more_client_of_the_same_authority_comes_in(mutual):
+    folder = mutual.certificates.folder
+    made = subprocess.run(
+        [drawbridge_binary(), "cert", "client", str(folder), "press-5"], capture_output=True, text=True, timeout=60
+    )
+    assert made.returncode == 0 and "password of press-5.p12: " in made.stdout, made
+    files = ["--cafile", mutual.certificates.ca_crt, "--cert", folder / "press-5.crt", "--key", folder / "press-5.key"]
+    options = ["-h", "localhost", "-p", str(mutual.tls_port), "-t", "a", "-m", "x", "-q", "1"]
+    subprocess.run([program("mosquitto_pub"), *options, *files], check=True, timeout=30)
+    password = made.stdout.split()[-1]
+    openssl("pkcs12", "-in", folder / "press-5.p12", "-passin", f"pass:{password}", "-nokeys")
+
+
 def test_nobody_comes_in_without_a_good_certificate(mutual, tmp_path):
     stranger = Certificates(tmp_path / "stranger", "--client", "press-4")
     # Of another authority of the same name, with the right name.
