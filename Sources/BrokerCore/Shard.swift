@@ -102,6 +102,9 @@ package final class Shard {
         if settings.durability == .off { releaseHeld(now) }
     }
 
+    /// Whether the outbox holds anything, without taking a copy of it.
+    package var hasWork: Bool { !outbox.isEmpty }
+
     /// Tells an audience of the messages that begin the rest of a turn and are all for it, so that a room of a thousand
     /// is looked through once a turn and not once a message.
     /// - Returns: the durable receivers that are live, by index.
@@ -318,7 +321,7 @@ package final class Shard {
     }
 
     func releaseIfReady(_ connection: Connection) {
-        guard connection.isHeld, connection.isOpen, connection.stalled == nil,
+        guard connection.isHeld, connection.isOpen, !isFullOfStalled(connection),
             connection.answers.count <= settings.heldAnswersMax / 2
         else {
             return
