@@ -70,7 +70,8 @@ struct RunCommand: AsyncParsableCommand {
                 let path = web.paths.first ?? "/mqtt"
                 Console.say("  \(endpoint.name): http://\(host):\(endpoint.port)/")
                 Console.say("       ws://\(host):\(endpoint.port)\(path)")
-                Console.say("       curl -d hello http://\(host):\(endpoint.port)/v1/publish/chat/lobby")
+                let login = settings.authentication.chain.contains(.users) ? "-u NAME " : ""
+                Console.say("       curl \(login)-d hello http://\(host):\(endpoint.port)/v1/publish/chat/lobby")
             }
         }
         for link in settings.links {

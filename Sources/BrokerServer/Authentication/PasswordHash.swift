@@ -27,6 +27,9 @@ package struct PasswordHash: Sendable, Equatable {
     /// cut still gets them in.
     package static let cost = Method.scrypt(logRounds: 14, blockSize: 8, parallelism: 1)
 
+    /// A longer password is nobody's: those that wait to be hashed must not fill the memory.
+    package static let passwordBytesMax = 4096
+
     private static let saltBytes = 16
     private static let digestBytes = 32
 
