@@ -2,7 +2,7 @@
 # `make` alone lists them: a line is a target with a `##` comment.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format release bench interop sanitize chaos simulate clean
+.PHONY: help run test lint format release bench interop sanitize chaos ledger simulate clean
 
 SWIFT ?= swift
 
@@ -49,6 +49,12 @@ chaos: ## Crash tests: kill -9 and power cuts, 200 rounds at QoS 1 and 200 at Qo
 	@scripts/setup.sh test
 	@$(SWIFT) build --product drawbridge
 	@scripts/chaos.sh $(ARGS)
+
+ledger: ## A million messages through full queues with each policy: does every message end in a book? (ARGS="--seed 7")
+	@scripts/setup.sh test
+	@$(SWIFT) build -c release --product drawbridge
+	@DRAWBRIDGE="$$($(SWIFT) build -c release --show-bin-path)/drawbridge" \
+		nice .build-venv/bin/python Tests/Interop/chaos/ledger.py $(ARGS)
 
 SEEDS ?= 20000
 FIRST ?= 1

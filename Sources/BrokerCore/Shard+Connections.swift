@@ -43,6 +43,9 @@ extension Shard {
             linkHandshake(packet, on: connection, now)
         case .open:
             guard let session = connection.session else { return }
+            if !connection.stalled.isEmpty, case .publish(let publish) = packet {
+                return waitBehindStalled(publish, on: connection)
+            }
             let before = backlog.bytes
             if session.link != nil {
                 receivedFromUpstream(packet, session, on: connection, now)
@@ -94,6 +97,7 @@ extension Shard {
         connectionCount -= 1
         let wasClosing = connection.state == .closing
         connection.state = .closing
+        forgetStalled(of: connection)
         timers.cancel(connection.timer)
         forgetQuestion(of: connection)
         guard let session = connection.session, session.connection === connection else { return }
@@ -325,7 +329,7 @@ extension Shard {
         // [5:MQTT-3.14.4-1] nothing follows.
         connection.state = .closing
         connection.answers.removeAll()
-        connection.stalled = nil
+        forgetStalled(of: connection)
         forgetQuestion(of: connection)
         timers.cancel(connection.timer)
         connection.timer = nil
@@ -531,8 +535,8 @@ extension Shard {
             refuse(connection, .serverBusy, isNoticed: false)
         case .accepted:
             armAgain(connection, now)
-        case .open where connection.stalled != nil:
-            // There was no room for what it publishes, and what it might acknowledge waits behind that.
+        case .open where !connection.stalled.isEmpty:
+            // There was no room for what it publishes.
             outbox.notices.append(Notice(.warning, "no room in time", clientID: connection.session?.clientID))
             fail(connection, .quotaExceeded, now)
         case .open where connection.isHeld || connection.wasHeld:

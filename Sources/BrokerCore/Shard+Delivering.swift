@@ -150,11 +150,11 @@ extension Shard {
         if let expiry = message.expiry, expiry <= now.wall {
             // [5:MQTT-3.3.2-5]
             counters.expired &+= 1
-            return acknowledge(session, position, as: .expired)
+            return acknowledge(session, position, as: .expired, givenUp: .expired)
         }
         guard packetFits(message, delivery, session, connection, now) else {
             counters.tooLarge &+= 1
-            return acknowledge(session, position, as: .tooLarge)
+            return acknowledge(session, position, as: .tooLarge, givenUp: .tooLarge)
         }
         // The upstream had nothing to settle until now.
         if let link = session.link, session.inflight == 0 { link.progressedAt = now.instant }
@@ -394,12 +394,14 @@ extension Shard {
         for var entry in session.window.all where entry.needsResend && entry.position <= session.cursor {
             guard entry.state == .published2, let receiver = session.receiver, let connection = session.connection
             else {
-                settle(entry, of: session, as: .dropped)
+                settle(entry, of: session, as: .dropped, givenUp: .vanished)
                 continue
             }
             entry.state = .released2
             entry.needsResend = false
-            store(.outboundRelease(receiver, packetID: entry.packetID, entry.position))
+            // Without a position: nobody says that it has the message.
+            store(.outboundRelease(receiver, packetID: entry.packetID, .zero))
+            store(.givenUp(receiver, entry.position, .vanished))
             book(.dropped, session, nil, at: entry.position)
             entry.ticket = ticket
             session.window.update(entry)

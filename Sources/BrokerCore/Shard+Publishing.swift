@@ -91,8 +91,10 @@ extension Shard {
         if refusal == nil, hasNoRoom(for: publication, storesIdentifier: storesIdentifier) {
             if connection.version == .v5, session.link == nil {
                 refusal = .quotaExceeded
+                refused()
             } else {
                 connection.unanswered -= 1
+                heldBack()
                 return stall(packet, on: connection, now)
             }
         }
@@ -317,7 +319,10 @@ extension Shard {
             isRetained: request.isRetained,
             properties: request.properties
         )
-        return refusal(of: publication) ?? (hasNoRoom(for: publication) ? .quotaExceeded : nil)
+        if let refusal = refusal(of: publication) { return refusal }
+        guard hasNoRoom(for: publication) else { return nil }
+        refused()
+        return .quotaExceeded
     }
 
     // MARK: - Outbound acknowledgements
@@ -330,7 +335,7 @@ extension Shard {
         // [5:MQTT-4.4.0-2] a failure settles the message as well. Nothing waits for what we received.
         session.window.remove(ack.packetID)
         progressed(session, now)
-        acknowledge(session, entry.position)
+        acknowledge(session, entry.position, givenUp: ack.reason.isFailure ? .rejected : nil)
         feed(session, now)
     }
 
@@ -348,7 +353,7 @@ extension Shard {
         }
         if ack.reason.isFailure {
             // [5:MQTT-4.4.0-2]
-            settle(entry, of: session)
+            settle(entry, of: session, givenUp: .rejected)
             return feed(session, now)
         }
         if entry.state != .released2 {
@@ -373,17 +378,30 @@ extension Shard {
     }
 
     /// The exchange is over: its identifier is free, its message done.
-    func settle(_ entry: PacketWindow.Entry, of session: Session, as outcome: LedgerLine.Entry = .delivered) {
+    func settle(
+        _ entry: PacketWindow.Entry,
+        of session: Session,
+        as outcome: LedgerLine.Entry = .delivered,
+        givenUp: GivenUpReason? = nil
+    ) {
         session.window.remove(entry.packetID)
         guard let receiver = session.receiver else { return }
         if entry.state != .published1 { store(.outboundComplete(receiver, packetID: entry.packetID)) }
-        if entry.state != .released2 { acknowledge(session, entry.position, as: outcome) }
+        if entry.state != .released2 { acknowledge(session, entry.position, as: outcome, givenUp: givenUp) }
     }
 
-    func acknowledge(_ session: Session, _ position: Position, as outcome: LedgerLine.Entry = .delivered) {
+    /// The receiver is done with a message.
+    ///
+    /// - Parameter givenUp: why it will not get it; nil when it has it.
+    func acknowledge(
+        _ session: Session,
+        _ position: Position,
+        as outcome: LedgerLine.Entry = .delivered,
+        givenUp: GivenUpReason? = nil
+    ) {
         guard let receiver = session.receiver, position > .zero else { return }
         book(outcome, session, nil, at: position)
-        store(.acknowledged(receiver, position))
+        store(givenUp.map { .givenUp(receiver, position, $0) } ?? .acknowledged(receiver, position))
     }
 
     private func progressed(_ session: Session, _ now: Now) {

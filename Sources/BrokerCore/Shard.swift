@@ -46,8 +46,11 @@ package final class Shard {
     package internal(set) var spoolRefusal: SpoolRefusal?
     /// Receivers that refuse.
     var fullReceivers = 0
+    /// Who had no room for the message that was looked at last; nil when it was the spool.
+    weak var fullSession: Session?
     /// Connections whose `stalled` message waits for room.
     var stalledConnections: [Connection] = []
+    var isRetrying = false
     /// True when this turn stores something that has to be synced although the node's mode is a weaker one.
     var demandsSync = false
     private var spares: [ByteBuffer] = []
@@ -98,6 +101,9 @@ package final class Shard {
         demandsSync = false
         if settings.durability == .off { releaseHeld(now) }
     }
+
+    /// Whether the outbox holds anything, without taking a copy of it.
+    package var hasWork: Bool { !outbox.isEmpty }
 
     /// Tells an audience of the messages that begin the rest of a turn and are all for it, so that a room of a thousand
     /// is looked through once a turn and not once a message.
@@ -263,21 +269,33 @@ package final class Shard {
                 if !backlog.isBehind { releaseWaitingForSpool() }
             case .loaded(let page):
                 if let session = receivers[page.receiver] { loaded(page, for: session, now) }
-            case .dropped(let receiver, let messages):
-                counters.queueDropped += UInt64(clamping: messages)
-                outbox.notices.append(
-                    Notice(
-                        .warning,
-                        "queue full: oldest messages dropped",
-                        clientID: receivers[receiver]?.clientID,
-                        detail: "\(messages) messages"
-                    )
-                )
+            case .dropped(let receiver, let messages): dropped(messages, of: receiver, now)
             case .refusing(let refusal): refusalChanged(refusal, now)
             case .full(let receiver, let isFull): fullnessChanged(of: receiver, isFull: isFull, now)
             }
         }
     }
+
+    /// Says that messages were dropped: at once when it begins, then once in a while for as long as it goes on. A room
+    /// that somebody left for good drops with every commit, and would fill the log.
+    private func dropped(_ messages: Int, of receiver: ReceiverID, _ now: Now) {
+        guard let session = receivers[receiver] else { return }
+        session.dropsUntold += messages
+        guard now.instant >= session.nextDropNotice else { return }
+        outbox.notices.append(
+            Notice(
+                .warning,
+                "messages dropped",
+                clientID: session.link == nil ? session.clientID : nil,
+                link: session.link?.settings.name,
+                detail: "\(session.dropsUntold) since this was said last; `drawbridge ctl spool` says why"
+            )
+        )
+        session.dropsUntold = 0
+        session.nextDropNotice = now.instant.advanced(by: Self.dropNoticeInterval)
+    }
+
+    private static let dropNoticeInterval = Duration.seconds(60)
 
     private func releaseHeld(_ now: Now) {
         while let held = gate.release() {
@@ -303,7 +321,7 @@ package final class Shard {
     }
 
     func releaseIfReady(_ connection: Connection) {
-        guard connection.isHeld, connection.isOpen, connection.stalled == nil,
+        guard connection.isHeld, connection.isOpen, !isFullOfStalled(connection),
             connection.answers.count <= settings.heldAnswersMax / 2
         else {
             return

@@ -239,7 +239,7 @@ package final class BrokerServer: Sendable {
     ) async -> ControlSocket? {
         let routes = SpoolRoutes.all(
             spool,
-            presences: { await withCheckedContinuation { inbox.post(.presences($0)) } },
+            account: { await withCheckedContinuation { inbox.post(.account($0)) } },
             now: { wallClock() }
         )
         do {

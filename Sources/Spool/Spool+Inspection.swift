@@ -1,8 +1,13 @@
 import Synchronization
 
 extension Spool {
-    /// What waits and for whom. Blocking: it reads every row of the queue over a connection of its own.
-    package func survey() throws(SpoolError) -> SpoolSurvey { try SpoolSurvey(path: path) }
+    /// What waits and for whom, and what became of the rest. Blocking: it reads over a connection of its own, but no
+    /// queue.
+    ///
+    /// - Parameter limit: for how many of the deepest queues the age of the oldest message is looked up.
+    package func survey(limit: Int = .max) throws(SpoolError) -> SpoolSurvey {
+        try SpoolSurvey(books, path: path, limit: limit)
+    }
 
     /// Makes a copy of what is committed at this moment, while everything goes on. Blocking. One at a time: the log
     /// cannot be emptied while somebody reads an old state of the file.

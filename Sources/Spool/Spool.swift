@@ -94,9 +94,7 @@ package final class Spool: Sendable {
         path = directory.databasePath
         bootCount = loader.contents.bootCount
         durability = store.durability
-        var found = Batch()
-        found.depths = loader.index.depths()
-        status.changed(found)
+        status.changed(loader.index.allTallies())
         shards = SpoolShards()
         shards.fullness(loader.index.full().map { ($0, true) })
         intake = SpoolIntake(
@@ -152,10 +150,20 @@ package final class Spool: Sendable {
     }
 
     /// How many committed messages wait for a receiver.
-    package func depth(of receiver: ReceiverID) -> Int { status.depth(of: receiver) }
+    package func depth(of receiver: ReceiverID) -> Int { status.tally(of: receiver).waiting }
 
     /// Messages that a receiver will not get, by reason, since the spool was opened.
-    package func drops(of receiver: ReceiverID) -> [DropReason: UInt64] { status.drops(of: receiver) }
+    package func drops(of receiver: ReceiverID) -> [DropReason: UInt64] {
+        status.tally(of: receiver).dropped.byReason
+    }
+
+    /// What became of the messages of a receiver since the spool was opened; zeros for one that is not there.
+    package func tally(of receiver: ReceiverID) -> ReceiverTally { status.tally(of: receiver) }
+
+    /// The same of all receivers together, those included that are gone by now.
+    package var tally: ReceiverTally { books.total }
+
+    var books: SpoolBooks { status.books }
 
     /// Why new messages are refused; nil when they are taken.
     package var refusal: SpoolRefusal? { status.refusal }

@@ -8,18 +8,6 @@ package enum SpoolState: Sendable, Hashable {
     case failing(since: Timestamp, reason: String)
 }
 
-/// Why a message that was taken in will not reach a receiver.
-package enum DropReason: Sendable, Hashable, CaseIterable {
-    /// It was the oldest of a full queue.
-    case oldest
-    /// It came to a full queue that keeps what it has.
-    case newest
-    /// Its row was damaged.
-    case damaged
-    /// SQLite did not take it, for a reason that is its own and not the disk's.
-    case setAside
-}
-
 /// Totals since the spool was opened.
 package struct SpoolStatistics: Sendable, Hashable {
     /// Transactions committed.
@@ -28,10 +16,6 @@ package struct SpoolStatistics: Sendable, Hashable {
     package var rowsWritten: UInt64 = 0
     /// Messages that needed no row: everybody had acknowledged them before their batch was written, or nobody waited.
     package var rowsElided: UInt64 = 0
-    /// Messages that receivers will not get, each counted once for each of them.
-    package var messagesDropped: UInt64 = 0
-    /// The same by reason.
-    package var dropped: [DropReason: UInt64] = [:]
     /// Commits that were made sure of although the mode is a weaker one.
     package var commitsDemanded: UInt64 = 0
     /// Records that SQLite did not take; they are in the table `aside`, as far as it took that.
@@ -44,13 +28,31 @@ package struct SpoolStatistics: Sendable, Hashable {
     package init() {}
 }
 
+/// The books of all receivers as of the last commit.
+struct SpoolBooks: Sendable {
+    private(set) var receivers: [ReceiverID: ReceiverTally] = [:]
+    /// Of all, those included that are gone by now.
+    private(set) var total = ReceiverTally()
+    /// Messages that somebody waits for, each counted once.
+    private(set) var messages = 0
+    private(set) var bytes = 0
+
+    mutating func take(_ batch: Batch) {
+        for changed in batch.tallies {
+            total.replace(receivers[changed.receiver] ?? ReceiverTally(), by: changed.tally)
+            receivers[changed.receiver] = changed.isGone ? nil : changed.tally
+        }
+        total.missed(batch.missed)
+        (messages, bytes) = batch.open
+    }
+}
+
 /// What the threads of the spool tell everybody else: written by them, read by anyone.
 final class SpoolStatus: Sendable {
     private struct Values {
         var state = SpoolState.ok
         var statistics = SpoolStatistics()
-        var depths: [ReceiverID: Int] = [:]
-        var drops: [ReceiverID: [DropReason: UInt64]] = [:]
+        var books = SpoolBooks()
         var refusal: SpoolRefusal?
         /// Positions of damaged rows, so that a row that is read often counts once.
         var damaged: Set<UInt64> = []
@@ -61,9 +63,11 @@ final class SpoolStatus: Sendable {
     var state: SpoolState { values.withLock { $0.state } }
     var statistics: SpoolStatistics { values.withLock { $0.statistics } }
 
-    func depth(of receiver: ReceiverID) -> Int { values.withLock { $0.depths[receiver] ?? 0 } }
+    var books: SpoolBooks { values.withLock { $0.books } }
 
-    func drops(of receiver: ReceiverID) -> [DropReason: UInt64] { values.withLock { $0.drops[receiver] ?? [:] } }
+    func tally(of receiver: ReceiverID) -> ReceiverTally {
+        values.withLock { $0.books.receivers[receiver] ?? ReceiverTally() }
+    }
 
     var refusal: SpoolRefusal? { values.withLock { $0.refusal } }
 
@@ -80,32 +84,19 @@ final class SpoolStatus: Sendable {
         }
     }
 
-    /// A batch is on disk: the depths that it changed, nil for receivers that are gone.
+    /// A batch is on disk, and with it what it changed in the books.
     func committed(_ batch: Batch, count: (inout SpoolStatistics) -> Void) {
         values.withLock { values in
             values.state = .ok
             count(&values.statistics)
-            Self.take(batch, into: &values)
+            values.books.take(batch)
         }
     }
 
-    /// The depths and drops of something that was not a commit.
-    func changed(_ batch: Batch) { values.withLock { Self.take(batch, into: &$0) } }
+    /// What something that was not a commit changed in the books.
+    func changed(_ batch: Batch) { values.withLock { $0.books.take(batch) } }
 
     func recovered() { values.withLock { $0.state = .ok } }
-
-    private static func take(_ batch: Batch, into values: inout Values) {
-        for dropped in batch.dropped {
-            let count = UInt64(dropped.messages)
-            values.statistics.messagesDropped += count
-            values.statistics.dropped[dropped.reason, default: 0] += count
-            values.drops[dropped.receiver, default: [:]][dropped.reason, default: 0] += count
-        }
-        for (receiver, depth) in batch.depths {
-            values.depths[receiver] = depth
-            if depth == nil { values.drops[receiver] = nil }
-        }
-    }
 
     /// True when nobody has found it before.
     @discardableResult

@@ -173,7 +173,8 @@ final class SpoolWriter: @unchecked Sendable {
         batch.messages -= 1
         let change = index.forget(position, shard: aside.shard, .setAside)
         batch.dropped += change.dropped
-        batch.depths += change.depths
+        batch.tallies += change.tallies
+        batch.open = change.open
         batch.fullness += change.fullness
     }
 
@@ -264,7 +265,7 @@ final class SpoolWriter: @unchecked Sendable {
             events[dropped.shard, default: []].append(.dropped(dropped.receiver, messages: dropped.messages))
         }
         // Who is full is told first: the answers that follow may bring the next message.
-        shards.fullness(batch.fullness + batch.depths.compactMap { $0.1 == nil ? ($0.0, false) : nil })
+        shards.fullness(batch.fullness + batch.tallies.compactMap { $0.isGone ? ($0.receiver, false) : nil })
         for (shard, events) in events.sorted(by: { $0.key < $1.key }) { shards.deliver(events, to: shard) }
     }
 

@@ -75,8 +75,54 @@ struct RefusalTests {
         publisher.sends(.publish(topic: "t", payload: "2", qos: .atLeastOnce, id: 2))
         publisher.receives(.pubAck(id: 2))
         #expect(durable.takesMessages().map(\.text) == ["1", "2"])
+        #expect(broker.shard.counters.heldBack == 1 && broker.shard.counters.refused == 0)
         broker.advance(.seconds(60))
         #expect(!publisher.isClosed)
+    }
+
+    @Test("while a version 3 message waits its sender is heard: what it acknowledges may be what makes room")
+    func version3Heard() throws {
+        let broker = ShardHarness()
+        let client = broker.connectsDurably("c", .v3_1_1)
+        client.sends(.subscribe(id: 1, filters: "t", qos: .atLeastOnce))
+        client.sends(.publish(topic: "t", payload: "1", qos: .atLeastOnce, id: 1))
+        let first = try #require(client.takesMessages().first)
+        let receiver = try #require(client.connection.session?.receiver)
+        Self.tell(broker, .full(receiver, true))
+        client.sends(.publish(topic: "t", payload: "2", qos: .atLeastOnce, id: 2))
+        client.sends(.publish(topic: "t", payload: "3"))
+        client.sends(.publish(topic: "t", payload: "4", qos: .exactlyOnce, id: 4))
+        #expect(broker.spool.rows == 1)
+        client.sends(.pubAck(id: first.packetID))
+        #expect(broker.spool.rows == 0)
+        client.sends(.pingReq)
+        client.receives(.pingResp)
+        Self.tell(broker, .full(receiver, false))
+        let packets = client.takes()
+        #expect(packets.contains(.pubAck(id: 2)) && packets.contains(.pubRec(id: 4)))
+        let texts = packets.compactMap { if case .publish(let publish) = $0 { publish.text } else { nil } }
+        #expect(texts.filter { $0 != "3" } == ["2", "4"])
+        #expect(texts.contains("3"))
+        #expect(!client.connection.isHeld)
+    }
+
+    @Test("what waits for room is bounded: then nothing more is read, and all keeps its order")
+    func version3Bounded() {
+        var settings = BrokerSettings()
+        settings.awaitingReleaseMax = 3
+        let (broker, durable, _) = Self.site(settings)
+        let publisher = broker.connects("a", .v3_1_1)
+        Self.tell(broker, .refusing(.full))
+        for id in 1...5 as ClosedRange<UInt16> {
+            publisher.sends(.publish(topic: "t", payload: "\(id)", qos: .atLeastOnce, id: id))
+        }
+        #expect(publisher.connection.stalled.count == 3)
+        #expect(publisher.connection.isHeld)
+        Self.tell(broker, .refusing(nil))
+        publisher.sends(.pingReq)
+        publisher.receives(
+            .pubAck(id: 1), .pubAck(id: 2), .pubAck(id: 3), .pubAck(id: 4), .pubAck(id: 5), .pingResp)
+        #expect(durable.takesMessages().map(\.text) == ["1", "2", "3", "4", "5"])
     }
 
     @Test("a version 3 publisher without room for 30 s is closed, unacknowledged")
@@ -106,6 +152,90 @@ struct RefusalTests {
         publisher.sends(.publish(topic: "t", payload: "y", qos: .atLeastOnce, id: 3))
         publisher.receives(.pubAck(id: 3))
         #expect(durable.takesMessages().map(\.text) == ["y"])
+        #expect(broker.shard.counters.refused == 1)
+        #expect(broker.shard.refusals[id]?.refused == 1 && broker.shard.refusals[id]?.heldBack == 0)
+    }
+
+    @Test("the log hears of drops when they begin, then once a minute of all that came since")
+    func dropNotices() throws {
+        let (broker, durable, _) = Self.site()
+        let id = try #require(durable.connection.session?.receiver)
+        var told: [String] = []
+        func drops(_ messages: Int) {
+            broker.perform { shard, now in
+                shard.spoolReported([.dropped(id, messages: messages)], now: now)
+                told += shard.outbox.notices.filter { $0.text == "messages dropped" }.compactMap(\.detail)
+            }
+        }
+        for _ in 0..<5 { drops(2) }
+        broker.advance(.seconds(59))
+        drops(3)
+        #expect(told.map { $0.prefix(2) } == ["2 "])
+        broker.advance(.seconds(1))
+        drops(4)
+        #expect(told.map { $0.prefix(3) } == ["2 s", "15 "])
+    }
+
+    @Test("a message of version 3 that finds no room again and again is held back once")
+    func heldBackOnce() throws {
+        let (broker, durable, _) = Self.site()
+        let publisher = broker.connects("a", .v3_1_1)
+        let id = try #require(durable.connection.session?.receiver)
+        Self.tell(broker, .refusing(.full))
+        publisher.sends(.publish(topic: "t", payload: "1", qos: .atLeastOnce, id: 1))
+        Self.tell(broker, .full(id, true))
+        Self.tell(broker, .refusing(nil))
+        publisher.receivesNothing()
+        Self.tell(broker, .full(id, false))
+        publisher.receives(.pubAck(id: 1))
+        #expect(broker.shard.counters.heldBack == 1)
+    }
+
+    @Test(
+        "a message that its receiver answers with a failure is given up, and says so",
+        arguments: [
+            QoS.atLeastOnce, .exactlyOnce,
+        ])
+    func rejected(_ qos: QoS) {
+        let (broker, durable, clean) = Self.site()
+        let publisher = broker.connects("a")
+        publisher.sends(.publish(topic: "t", payload: "1", qos: qos, id: 1))
+        let id = durable.receivesMessage("t", "1", qos)
+        _ = clean.takes()
+        let failure = ReasonCode.implementationSpecificError
+        durable.sends(qos == .atLeastOnce ? .pubAck(id: id, reason: failure) : .pubRec(id: id, reason: failure))
+        #expect(broker.spool.rows == 0)
+        #expect(broker.spool.givenUp == [.rejected])
+    }
+
+    @Test("a bridge's own full queue does not hold what it sends, which never goes back to it")
+    func ownQueue() throws {
+        let broker = ShardHarness()
+        let bridge = broker.connectsDurably("bridge")
+        let options = SubscriptionOptions(maximumQoS: .atLeastOnce, noLocal: true)
+        bridge.sends(.subscribe(id: 1, filters: "#", options: options))
+        _ = bridge.takes()
+        Self.tell(broker, .full(try #require(bridge.connection.session?.receiver), true))
+        bridge.sends(.publish(topic: "t", payload: "x", qos: .atLeastOnce, id: 1))
+        bridge.receives(.pubAck(id: 1, reason: .noMatchingSubscribers))
+        let other = broker.connects("other")
+        other.sends(.publish(topic: "t", payload: "x", qos: .atLeastOnce, id: 1))
+        other.receives(.pubAck(id: 1, reason: .quotaExceeded))
+    }
+
+    @Test("who waits for the room of a receiver waits no longer when its session ends")
+    func receiverEnds() throws {
+        let (broker, durable, clean) = Self.site()
+        let id = try #require(durable.connection.session?.receiver)
+        Self.tell(broker, .full(id, true))
+        let publisher = broker.connects("a", .v3_1_1)
+        publisher.sends(.publish(topic: "t", payload: "1", qos: .atLeastOnce, id: 1))
+        publisher.receivesNothing()
+        _ = broker.connects("durable")
+        // The spool says it of every receiver that goes.
+        Self.tell(broker, .full(id, false))
+        publisher.receives(.pubAck(id: 1))
+        #expect(clean.takesMessages().map(\.text) == ["1"])
     }
 
     @Test("the gateway is told before it publishes")
@@ -121,6 +251,7 @@ struct RefusalTests {
         }
         Self.tell(broker, .refusing(.full))
         #expect(refusal(.atLeastOnce, "t") == .quotaExceeded)
+        #expect(broker.shard.counters.refused == 1)
         #expect(refusal(.atMostOnce, "t") == nil)
         #expect(refusal(.atLeastOnce, "u") == nil)
         clean.receivesNothing()

@@ -301,6 +301,7 @@ struct ReceiverBoundsTests {
         #expect(messages.map(\.text) == ["2"])
         #expect(messages.map(\.properties.messageExpiryInterval) == [5])
         #expect(broker.shard.counters.expired == 1)
+        #expect(broker.spool.givenUp == (isDurable ? [.expired] : []))
     }
 
     @Test("a packet over the client's Maximum Packet Size is dropped as if delivered [5:MQTT-3.1.2-25]")
@@ -321,6 +322,7 @@ struct ReceiverBoundsTests {
         a.sends(.publish(topic: "t", payload: "small", qos: .atLeastOnce, id: 1))
         #expect(b.takesMessages().map(\.text) == ["small"])
         #expect(broker.shard.counters.tooLarge == 3)
+        #expect(broker.spool.givenUp == [.tooLarge, .tooLarge])
         #expect(broker.spool.rows == 1)
     }
 

@@ -123,7 +123,7 @@ def test_ctl_spool_knows_who_is_connected_and_counts_down_as_messages_are_taken(
 def test_ctl_spool_prints_a_table_for_people_and_keeps_to_its_limit(filled):
     lines = run("ctl", "spool", "--data", filled.data).stdout.splitlines()
     table = lines[lines.index("") + 1 :]
-    assert table[0].split() == ["NAME", "KIND", "STATE", "DEPTH", "BYTES", "OLDEST"]
+    assert " ".join(table[0].split()) == "NAME KIND STATE DEPTH BYTES OLDEST DELIVERED DROPPED WHY"
     assert [line.split()[0] for line in table[1:]] == ["hub", "alice", "bob"]
     # Aligned: every depth ends where its heading ends.
     end = table[0].index("DEPTH") + len("DEPTH")
@@ -134,6 +134,79 @@ def test_ctl_spool_prints_a_table_for_people_and_keeps_to_its_limit(filled):
     assert "hub" in lines[-2] and "2 more" in lines[-1]
     assert len(overview(filled, "--limit", 2)["receivers"]) == 2
     assert run("ctl", "spool", "--data", filled.data, "--limit", -1).returncode != 0
+
+
+def test_ctl_spool_says_what_was_dropped_and_why_and_its_books_close(brokers):
+    node = brokers.drawbridge(more="[queue]\nmax_messages = 10\n").start()
+    sleeper(node, "alice", "a")
+    sleeper(node, "bob", "a")
+    with Wire(node.port, "carol", clean=True) as carol:
+        carol.subscribe("a", 0)
+        publish(node, "a", [b"%d" % number for number in range(25)])
+        carol.close()
+    assert collect(node, "alice", 10) == [b"%d" % number for number in range(15, 25)]
+    with Wire(node.port, "alice") as alice:
+        publish(node, "a", [b"no, thanks"])
+        alice.send(PUBACK, 0, alice.read().body[3:5] + b"\x83")
+        alice.send(12)
+        while alice.read().kind != 13:
+            pass
+    Wire(node.port, "bob", clean=True).disconnect()
+
+    def books():
+        told = overview(node)
+        (alice,) = told["receivers"]
+        return told["since_start"], alice["ledger"]
+
+    eventually(lambda: f"what alice answered is counted: {books()}", lambda: books()[1]["dropped"]["rejected"] == 1)
+    everyone, alice = books()
+    assert {k: v for k, v in alice.items() if k != "dropped"} == {
+        "restored": 0,
+        "taken": 26,
+        "delivered": 10,
+        "waiting": 0,
+    }
+    assert {k: v for k, v in alice["dropped"].items() if v} == {"oldest": 15, "rejected": 1}
+    assert {k: v for k, v in everyone["ledger"]["dropped"].items() if v} == {"oldest": 31, "rejected": 1, "ended": 10}
+    assert everyone["messages_dropped"] == 42 and everyone["ledger"]["taken"] == 52
+    lines = run("ctl", "spool", "--data", node.data).stdout.splitlines()
+    assert any(
+        line.endswith("0 restored + 52 taken = 10 delivered + 0 waiting + 42 dropped (oldest 31, rejected 1, session ended 10)")
+        for line in lines
+    ), lines
+    assert lines[-1].split("  ")[-1] == "oldest 15, rejected 1", lines
+
+    publish(node, "a", [b"one", b"two"])
+    assert node.stop() == 0
+    node.restart()
+    everyone, alice = books()
+    assert (alice["restored"], alice["taken"], alice["waiting"]) == (2, 0, 2), "counted from the start on"
+    assert everyone["messages_dropped"] == 0
+
+
+def test_ctl_spool_counts_publishes_for_which_there_was_no_room(brokers):
+    node = brokers.drawbridge(more='[queue]\nmax_messages = 5\non_full = "reject"\n').start()
+    sleeper(node, "alice", "a")
+    with Wire(node.port, "five", 5, clean=True) as five, Wire(node.port, "three", 4, clean=True) as three:
+        for number in range(1, 9):
+            five.publish("a", b"x", 1, number)
+            answer = five.read()
+            assert (answer.body[2:3] == b"\x97") == (number > 5)
+        assert ask(node.web_port, "POST", "/v1/publish/a?qos=1", body=b"x").status == 507
+        three.publish("a", b"x", 1, 1)
+
+        def counted():
+            told = overview(node)
+            return (told["since_start"], told["receivers"][0])
+
+        eventually(lambda: f"held back: {counted()}", lambda: counted()[0]["held_back"] == 1)
+        everyone, alice = counted()
+        assert (everyone["refused"], alice["refused"], alice["held_back"]) == (4, 4, 1)
+        assert alice["ledger"]["taken"] == 5 and everyone["messages_dropped"] == 0
+        collect(node, "alice", 5)
+        assert three.read().kind == PUBACK
+    assert collect(node, "alice", 1) == [b"x"]
+    assert "no room     4 publishes refused, 1 held back" in run("ctl", "spool", "--data", node.data).stdout
 
 
 def test_ctl_finds_the_node_by_its_configuration_too(filled):

@@ -42,7 +42,7 @@ struct BoundsTests {
         #expect(try fixture.positions(bob).count == 5)
         #expect(fixture.shard.now.dropped == [alice: 3])
         #expect(fixture.spool.drops(of: alice) == [.newest: 3])
-        #expect(fixture.spool.statistics.dropped == [.newest: 3])
+        #expect(fixture.spool.tally.dropped.byReason == [.newest: 3])
         try fixture.commit(.acknowledged(alice, Position(1)), .message(to: alice))
         #expect(try fixture.positions(alice).map(\.number) == [2, 6])
         try fixture.reopen()
@@ -67,7 +67,7 @@ struct BoundsTests {
         try fixture.commit(.acknowledged(alice, Position(6)))
         #expect(fixture.shard.now.full == [alice: [true, false]])
         #expect(other.now.full == [alice: [true, false]], "every shard is told")
-        #expect(fixture.spool.statistics.messagesDropped == 0)
+        #expect(fixture.spool.tally.dropped.total == 0)
     }
 
     @Test("bytes fill a queue that rejects, and who attaches later is told")

@@ -36,7 +36,7 @@ struct NaiveSpool {
                 receivers[delivery.receiver]?.queue.append(entry)
                 dropOldest(delivery.receiver)
             }
-        case .acknowledged(let receiver, let position):
+        case .acknowledged(let receiver, let position), .givenUp(let receiver, let position, _):
             receivers[receiver]?.queue.removeAll { $0.position == position }
         case .outboundPublish(let receiver, let packetID, let position):
             receivers[receiver]?.outbound[packetID] =

@@ -122,7 +122,7 @@ struct QueueTests {
         #expect(try fixture.positions(alice).map(\.number) == [3, 4, 5])
         #expect(try fixture.positions(bob).map(\.number) == [1, 2, 3, 4, 5])
         #expect(fixture.shard.now.dropped == [alice: 2])
-        #expect(fixture.spool.statistics.messagesDropped == 2)
+        #expect(fixture.spool.tally.dropped.total == 2)
         try fixture.commit(.outboundPublish(alice, packetID: 9, Position(3)))
         try fixture.commit(.message(to: alice))
         #expect(try fixture.positions(alice).map(\.number) == [3, 5, 6], "3 was sent as QoS 2 and must be finished")

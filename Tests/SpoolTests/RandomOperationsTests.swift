@@ -72,6 +72,7 @@ struct RandomOperationsTests {
         fixture.spool.close()
         dropped.merge(fixture.shard.now.dropped, uniquingKeysWith: +)
         #expect(dropped == naive.dropped)
+        #expect(fixture.spool.tally.isClosed, "seed \(seed)")
     }
 
     private func record(_ naive: NaiveSpool, _ dice: inout Dice) -> SpoolRecord {

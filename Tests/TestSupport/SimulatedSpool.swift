@@ -33,6 +33,9 @@ package final class SimulatedSpool {
     private var pending: [Batch] = []
     private var next = Position(1)
 
+    /// Why messages were given up, in the order in which they were.
+    package private(set) var givenUp: [GivenUpReason] = []
+
     package init() {}
 
     /// Batches that wait for a commit, and loads for their answer.
@@ -126,6 +129,9 @@ package final class SimulatedSpool {
             }
             position = Position(position.number + 1)
         case .acknowledged(let receiver, let position): settle(receiver, position)
+        case .givenUp(let receiver, let position, let reason):
+            givenUp.append(reason)
+            settle(receiver, position)
         case .outboundPublish(let receiver, let packetID, let position):
             disk.receivers[receiver]?.outbound.append(
                 SpoolContents.Outbound(packetID: packetID, position: position, isReleased: false)

@@ -29,6 +29,12 @@ package final class Session {
     var isEnded = false
     /// Its queue is full and its policy is to refuse: nothing more is taken for it.
     var isFull = false
+    /// Publishes that this queue had no room for: refused to their senders, and held back.
+    package internal(set) var refused: UInt64 = 0
+    package internal(set) var heldBack: UInt64 = 0
+    /// Messages that its queue dropped and that the log has not heard of, and when it may hear of more.
+    var dropsUntold = 0
+    var nextDropNotice = Instant(nanoseconds: 0)
     /// The client is a broker of version 3 that said so: it does not want its own messages back.
     var isBridge = false
 

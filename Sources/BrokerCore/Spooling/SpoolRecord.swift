@@ -91,8 +91,10 @@ package enum SpoolRecord: Sendable {
     /// A message and everyone durable who waits for it: one row, however many wait. Takes the next position.
     /// `deliveries` may be empty, then no row is kept.
     case message(Message, deliveries: [Delivery])
-    /// The receiver is done with a message: acknowledged, expired or dropped. With its last reader the row goes.
+    /// The receiver has a message and said so. With its last reader the row goes.
     case acknowledged(ReceiverID, Position)
+    /// The receiver will not get a message. With its last reader the row goes.
+    case givenUp(ReceiverID, Position, GivenUpReason)
 
     /// An outbound QoS 2 packet identifier, before its PUBLISH is sent.
     case outboundPublish(ReceiverID, packetID: UInt16, Position)
@@ -126,6 +128,17 @@ package enum SpoolRecord: Sendable {
 
     /// The batch with this record is committed with fsync although the spool's mode is a weaker one.
     case demandsSync
+}
+
+/// Why a shard gives up a message that the spool has for a receiver: counted by reason (promise 2 of the design).
+package enum GivenUpReason: Sendable, Hashable {
+    case expired
+    /// It is over the receiver's Maximum Packet Size.
+    case tooLarge
+    /// The receiver answered with a failure.
+    case rejected
+    /// The spool has it no longer: its queue gave it up, or its row was damaged.
+    case vanished
 }
 
 /// A will message that survives the process.

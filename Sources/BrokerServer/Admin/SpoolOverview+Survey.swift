@@ -9,10 +9,17 @@ struct ReceiverPresence: Sendable, Equatable {
     var state: String?
 }
 
+/// What a shard says of its receivers, and what it counted.
+struct ShardAccount: Sendable {
+    var presences: [ReceiverPresence]
+    var refusals: [ReceiverID: (refused: UInt64, heldBack: UInt64)]
+    var counters: Counters
+}
+
 extension SpoolOverview {
     /// Puts together what the file, the threads of the spool and the shard say. They are asked one after the other, so
     /// under load they are of moments that are milliseconds apart.
-    init(_ survey: SpoolSurvey, _ spool: Spool, _ presences: [ReceiverPresence], limit: Int?, now: Timestamp) {
+    init(_ survey: SpoolSurvey, _ spool: Spool, _ account: ShardAccount, limit: Int?, now: Timestamp) {
         func age(_ came: Timestamp?) -> Int? {
             came.map { now > $0 ? Int(clamping: (now.microseconds - $0.microseconds) / 1_000_000) : 0 }
         }
@@ -46,7 +53,7 @@ extension SpoolOverview {
             messages: survey.messages,
             bytes: survey.bytes,
             oldestSeconds: age(survey.oldest),
-            waiting: survey.receivers.reduce(0) { $0 + $1.depth },
+            waiting: survey.total.waiting,
             sessions: survey.receivers.count { $0.isSession },
             links: survey.receivers.count { !$0.isSession },
             retained: survey.retained
@@ -56,26 +63,48 @@ extension SpoolOverview {
             commits: counted.commits,
             rowsWritten: counted.rowsWritten,
             rowsElided: counted.rowsElided,
-            messagesDropped: counted.messagesDropped,
+            messagesDropped: survey.total.dropped.total,
             failures: counted.failures,
-            damagedRows: counted.damagedRows
+            damagedRows: counted.damagedRows,
+            ledger: Ledger(survey.total),
+            refused: account.counters.refused,
+            heldBack: account.counters.heldBack,
+            unstored: Unstored(qos0: account.counters.qos0Dropped, oldest: account.counters.queueDropped)
         )
         var present: [ReceiverID: ReceiverPresence] = [:]
-        for presence in presences { present[presence.receiver] = presence }
-        // The deepest first, then the elder: the same order every time.
-        let sorted = survey.receivers.sorted {
-            $0.depth != $1.depth ? $0.depth > $1.depth : $0.receiver < $1.receiver
-        }
-        receivers = sorted.prefix(limit ?? sorted.count).map { receiver in
+        for presence in account.presences { present[presence.receiver] = presence }
+        receivers = survey.receivers.prefix(limit ?? survey.receivers.count).map { receiver in
             Receiver(
                 name: receiver.name,
                 kind: receiver.isSession ? "session" : "link",
                 connected: present[receiver.receiver]?.isConnected ?? false,
                 state: present[receiver.receiver]?.state,
-                depth: receiver.depth,
-                bytes: receiver.bytes,
-                oldestSeconds: age(receiver.oldest)
+                depth: receiver.tally.waiting,
+                bytes: receiver.tally.bytes,
+                oldestSeconds: age(receiver.oldest),
+                ledger: Ledger(receiver.tally),
+                refused: account.refusals[receiver.receiver]?.refused ?? 0,
+                heldBack: account.refusals[receiver.receiver]?.heldBack ?? 0
             )
         }
+    }
+}
+
+extension SpoolOverview.Ledger {
+    fileprivate init(_ tally: ReceiverTally) {
+        restored = tally.restored
+        taken = tally.taken
+        delivered = tally.delivered
+        waiting = UInt64(clamping: tally.waiting)
+        dropped = SpoolOverview.Dropped(
+            oldest: tally.dropped[.oldest],
+            newest: tally.dropped[.newest],
+            expired: tally.dropped[.expired],
+            tooLarge: tally.dropped[.tooLarge],
+            rejected: tally.dropped[.rejected],
+            damaged: tally.dropped[.damaged],
+            setAside: tally.dropped[.setAside],
+            ended: tally.dropped[.ended]
+        )
     }
 }

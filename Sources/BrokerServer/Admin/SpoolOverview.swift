@@ -17,6 +17,56 @@ package struct SpoolOverview: Codable, Sendable, Equatable {
         package var bytes: Int
         /// Age of the oldest message that waits.
         package var oldestSeconds: Int?
+        package var ledger: Ledger
+        /// Publishes that were refused because this queue was full.
+        package var refused: UInt64
+        /// Publishes of version 3, which has no refusal, that waited until there was room.
+        package var heldBack: UInt64
+    }
+
+    /// What became of messages since the node was started. It closes to the message:
+    /// `restored + taken = delivered + waiting + dropped`.
+    package struct Ledger: Codable, Sendable, Equatable {
+        /// What waited already when the node was started.
+        package var restored: UInt64
+        /// What was accepted since.
+        package var taken: UInt64
+        /// What the receiver acknowledged.
+        package var delivered: UInt64
+        package var waiting: UInt64
+        /// What the receiver will not get, and why; reasons that did not occur are zero.
+        package var dropped: Dropped
+    }
+
+    package struct Dropped: Codable, Sendable, Equatable {
+        /// `on_full = "drop-oldest"`: the oldest of a full queue.
+        package var oldest: UInt64
+        /// `on_full = "drop-newest"`: it came to a full queue.
+        package var newest: UInt64
+        /// Its expiry passed before it was sent.
+        package var expired: UInt64
+        /// It is larger than the packets that the receiver takes.
+        package var tooLarge: UInt64
+        /// The receiver answered with a failure.
+        package var rejected: UInt64
+        /// Its row was damaged.
+        package var damaged: UInt64
+        /// SQLite did not take it.
+        package var setAside: UInt64
+        /// The session ended while it waited.
+        package var ended: UInt64
+
+        package var total: UInt64 {
+            oldest + newest + expired + tooLarge + rejected + damaged + setAside + ended
+        }
+    }
+
+    /// What receivers did not get for whom nothing is stored: sessions that end with their connection, and QoS 0.
+    package struct Unstored: Codable, Sendable, Equatable {
+        /// QoS 0 that met nobody, or somebody who does not read.
+        package var qos0: UInt64
+        /// QoS 1 and 2: the oldest of a queue in memory that was full.
+        package var oldest: UInt64
     }
 
     package struct Totals: Codable, Sendable, Equatable {
@@ -36,9 +86,17 @@ package struct SpoolOverview: Codable, Sendable, Equatable {
         package var commits: UInt64
         package var rowsWritten: UInt64
         package var rowsElided: UInt64
+        /// The sum of `dropped` of the ledger of all.
         package var messagesDropped: UInt64
         package var failures: UInt64
         package var damagedRows: UInt64
+        /// The sum of all receivers, those included that are gone by now.
+        package var ledger: Ledger
+        /// Publishes that were refused because a queue or the spool had no room: 0x97, or 507 over HTTP.
+        package var refused: UInt64
+        /// Publishes of version 3, which has no refusal, that waited until there was room.
+        package var heldBack: UInt64
+        package var unstored: Unstored
     }
 
     /// "ok" or "failing".

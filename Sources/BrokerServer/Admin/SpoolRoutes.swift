@@ -10,10 +10,10 @@ enum SpoolRoutes {
     static let path = "/admin/v1/spool"
     static let copyPath = "/admin/v1/spool/backup"
 
-    /// - Parameter presences: asks the shard who is there.
+    /// - Parameter account: asks the shard who is there and what it counted.
     static func all(
         _ spool: Spool,
-        presences: @escaping @Sendable () async -> [ReceiverPresence],
+        account: @escaping @Sendable () async -> ShardAccount,
         now: @escaping @Sendable () -> Timestamp
     ) -> [AdminRoute] {
         [
@@ -25,10 +25,10 @@ enum SpoolRoutes {
                     }
                     limit = number
                 }
-                let presences = await presences()
+                let account = await account()
                 return await blocking { [limit] in
-                    let survey = try spool.survey()
-                    let overview = SpoolOverview(survey, spool, presences, limit: limit, now: now())
+                    let survey = try spool.survey(limit: limit ?? .max)
+                    let overview = SpoolOverview(survey, spool, account, limit: limit, now: now())
                     return json(try overview.encoded())
                 }
             },

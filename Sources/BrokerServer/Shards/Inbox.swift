@@ -12,7 +12,7 @@ enum ShardMail: Sendable {
     case revoked(Set<MQTTString>)
     case publish(GatewayPublish, CheckedContinuation<GatewayReceipt, any Error>)
     case health(CheckedContinuation<NodeHealth, Never>)
-    case presences(CheckedContinuation<[ReceiverPresence], Never>)
+    case account(CheckedContinuation<ShardAccount, Never>)
 }
 
 /// Mail for a shard from other threads. It wakes its loop only when it becomes non-empty and is drained whole.

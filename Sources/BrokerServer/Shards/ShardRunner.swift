@@ -190,7 +190,7 @@ final class ShardRunner {
             case .revoked(let usernames): shard.revoke(usernames, now: now)
             case .publish(let request, let continuation): publish(request, continuation)
             case .health(let continuation): continuation.resume(returning: health)
-            case .presences(let continuation): continuation.resume(returning: presences)
+            case .account(let continuation): continuation.resume(returning: account)
             }
         }
         turn()
@@ -235,6 +235,10 @@ final class ShardRunner {
     private var spoolTrouble: String? {
         if case .failing(_, let reason) = spool.state { return reason }
         return shard.spoolRefusal.map { "\($0)" }
+    }
+
+    private var account: ShardAccount {
+        ShardAccount(presences: presences, refusals: shard.refusals, counters: shard.counters)
     }
 
     /// Who of the durable receivers is there.

@@ -12,7 +12,7 @@ struct MessageRows {
     }
 
     private let rows: SQLStatement
-    private var row = MessageRow()
+    private let row = MessageRow()
 
     init(_ connection: SQLConnection) throws(SpoolError) {
         rows = try connection.prepare(

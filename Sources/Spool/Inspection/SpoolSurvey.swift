@@ -1,86 +1,91 @@
 package import BrokerCore
 
-/// What waits in a spool and for whom, at one moment, as the file says it.
+/// What waits in a running spool and for whom, as of its last commit.
 ///
-/// It is read from committed rows over a connection of its own, so it holds up nobody, needs nothing that the writer
-/// keeps in memory, and is the same for a running node and for a file on a desk.
+/// How much waits is counted by the writer as it goes; the file says only what the receivers are called and how old
+/// their oldest messages are. So it costs the same however many messages wait, and holds up nobody.
 package struct SpoolSurvey: Sendable {
     package struct Receiver: Sendable {
         package var receiver: ReceiverID
         package var isSession: Bool
         /// The client id of a session, the name of a link.
         package var name: String
-        /// Messages that wait.
-        package var depth = 0
-        /// Bytes of topics, payloads and properties that wait. A message that waits for two counts for both.
-        package var bytes = 0
-        /// When the oldest message that waits came to this node.
+        /// What became of its messages.
+        package var tally: ReceiverTally
+        /// When the oldest message that waits came to this node; known of those with the deepest queues.
         package var oldest: Timestamp?
     }
 
-    /// In the order of their numbers.
+    /// The deepest first, then the elder.
     package var receivers: [Receiver] = []
+    /// The books of all receivers, those included that are gone by now.
+    package var total: ReceiverTally
     /// Messages that somebody waits for, each counted once.
-    package var messages = 0
-    package var bytes = 0
+    package var messages: Int
+    package var bytes: Int
     package var oldest: Timestamp?
     package var retained = 0
     /// Sizes on disk: the database, its write-ahead log, and what of the database is free for new rows.
-    package var fileBytes = 0
-    package var logBytes = 0
+    package var fileBytes: Int
+    package var logBytes: Int
     package var freeBytes = 0
 
-    /// - Complexity: reads every row of the queue, but no payload.
-    init(path: String) throws(SpoolError) {
-        let connection = try SQLConnection(path: path, role: .reader)
-        defer { connection.close() }
-        try self.init(connection)
+    /// - Parameter limit: for how many of the deepest queues the age of the oldest message is looked up.
+    /// - Complexity: O(receivers), and one lookup in the file for each of `limit`.
+    init(_ books: SpoolBooks, path: String, limit: Int) throws(SpoolError) {
+        total = books.total
+        messages = books.messages
+        bytes = books.bytes
         fileBytes = FileSize.bytes(path)
         logBytes = FileSize.bytes(path + "-wal")
-    }
-
-    private init(_ connection: SQLConnection) throws(SpoolError) {
-        // One transaction: receivers and rows of the same moment.
+        let connection = try SQLConnection(path: path, role: .reader)
+        defer { connection.close() }
         try connection.run("BEGIN", while: "surveying")
         defer { connection.rollBack() }
-        let roll = try ReceiverRoll(connection)
-        receivers = roll.entries.map { Receiver(receiver: $0.receiver, isSession: $0.isSession, name: $0.name) }
-        // The id begins with the time at which the message came.
-        let rows = try connection.prepare(
-            """
-            SELECT position, receivers, id,
-            length(CAST(topic AS BLOB)) + length(payload) + length(properties) FROM message ORDER BY position
-            """
-        )
-        while try rows.step() {
-            let position = rows.number(0)
-            guard let deliveries = DeliveryList.read(rows.buffer(1)) else { continue }
-            let waiting = roll.waiting(for: position, among: deliveries)
-            guard !waiting.isEmpty else { continue }
-            let came = rows.bytes(2) { id in
-                id.count == 16
-                    ? Timestamp(microseconds: UInt64(bigEndian: id.loadUnaligned(fromByteOffset: 0, as: UInt64.self)))
-                    : nil
-            }
-            let size = Int(rows.integer(3))
-            messages += 1
-            bytes += size
-            oldest = Self.older(oldest, came)
-            for place in waiting {
-                receivers[place].depth += 1
-                receivers[place].bytes += size
-                receivers[place].oldest = Self.older(receivers[place].oldest, came)
-            }
-        }
-        rows.reset()
+        try readReceivers(connection, books)
+        try readAges(connection, limit: limit)
         retained = Int(try connection.integer("SELECT count(*) FROM retained") ?? 0)
         let pageBytes = Int(try connection.integer("PRAGMA page_size") ?? 0)
         freeBytes = Int(try connection.integer("PRAGMA freelist_count") ?? 0) * pageBytes
     }
 
-    private static func older(_ one: Timestamp?, _ other: Timestamp?) -> Timestamp? {
-        guard let one else { return other }
-        guard let other else { return one }
-        return min(one, other)
+    private mutating func readReceivers(_ connection: SQLConnection, _ books: SpoolBooks) throws(SpoolError) {
+        let rows = try connection.prepare("SELECT number, kind, name FROM receiver ORDER BY number")
+        defer { rows.reset() }
+        while try rows.step() {
+            let receiver = ReceiverID(rows.number(0))
+            receivers.append(
+                Receiver(
+                    receiver: receiver,
+                    isSession: rows.integer(1) == 0,
+                    name: rows.string(2),
+                    tally: books.receivers[receiver] ?? ReceiverTally()
+                )
+            )
+        }
+        receivers.sort {
+            $0.tally.waiting != $1.tally.waiting ? $0.tally.waiting > $1.tally.waiting : $0.receiver < $1.receiver
+        }
+    }
+
+    private mutating func readAges(_ connection: SQLConnection, limit: Int) throws(SpoolError) {
+        // The id begins with the time at which the message came. A message that was acknowledged a moment ago may have
+        // no row any more; the next row is as old as makes no difference.
+        let rows = try connection.prepare("SELECT id FROM message WHERE position >= ? ORDER BY position LIMIT 1")
+        func age(of position: UInt64) throws(SpoolError) -> Timestamp? {
+            guard position > 0 else { return nil }
+            rows.bind(position, at: 1)
+            defer { rows.reset() }
+            guard try rows.step() else { return nil }
+            return rows.bytes(0) { id in
+                id.count == 16
+                    ? Timestamp(microseconds: UInt64(bigEndian: id.loadUnaligned(fromByteOffset: 0, as: UInt64.self)))
+                    : nil
+            }
+        }
+        oldest = try age(of: receivers.lazy.map(\.tally.first).filter { $0 > 0 }.min() ?? 0)
+        for place in receivers.indices.prefix(limit) {
+            receivers[place].oldest = try age(of: receivers[place].tally.first)
+        }
     }
 }

@@ -87,8 +87,19 @@ struct Batch {
     var messages = 0
     /// Messages given up by full queues, by shard and receiver, in the order in which they were first given up.
     var dropped: [Dropped] = []
-    /// Depths that changed; nil for receivers that are gone.
-    var depths: [(ReceiverID, Int?)] = []
+    /// The books of receivers that something happened to.
+    var tallies: [Tallied] = []
+    /// Messages for receivers that were gone already.
+    var missed = 0
+    /// Messages that somebody waits for, each counted once, and their bytes.
+    var open: (messages: Int, bytes: Int) = (0, 0)
+
+    struct Tallied {
+        var receiver: ReceiverID
+        var tally: ReceiverTally
+        /// The receiver is gone, and this was the last of it.
+        var isGone: Bool
+    }
 
     struct Dropped {
         var shard: Int

@@ -13,6 +13,10 @@ struct BatchChanges {
     var touchedCursors: Set<ReceiverID> = []
     /// Queues that became longer or shorter, each once.
     private(set) var touched: [ReceiverQueue] = []
+    /// The books of queues that are gone.
+    var closedBooks: [Batch.Tallied] = []
+    /// Messages for receivers that were gone already.
+    var missed = 0
     var receivers = LatestValues<ReceiverID, ReceiverRecord?>()
     var subscriptions = LatestValues<SubscriptionKey, SubscriptionRecord?>()
     var retained = LatestValues<MQTTString, Message?>()

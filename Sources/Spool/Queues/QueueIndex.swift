@@ -21,6 +21,8 @@ struct QueueIndex {
     private var keepsNewestOut = false
     /// How many were applied.
     private var batches: UInt64 = 0
+    /// Messages that somebody waits for, each counted once, and their bytes.
+    private var open: (messages: Int, bytes: Int) = (0, 0)
     private let options: SpoolOptions
     private(set) var lastPosition: UInt64
     private(set) var nextReceiver: UInt64
@@ -55,7 +57,8 @@ struct QueueIndex {
 
     /// The receivers that are full and refuse, once all is restored.
     func full() -> [ReceiverID] {
-        queues.values.filter { $0.updateFullness() }.map(\.receiver).sorted()
+        for queue in queues.values { _ = queue.updateFullness() }
+        return queues.values.filter(\.isFull).map(\.receiver).sorted()
     }
 
     /// Takes in a row of the file. Rows come in the order of their positions, after all queues.
@@ -74,7 +77,9 @@ struct QueueIndex {
         var finished: [UInt64] = []
         for run in restored {
             run.settleBeginnings()
-            finished.append(contentsOf: run.entries.lazy.filter { $0.waiting == 0 }.map(\.position))
+            for entry in run.entries {
+                if entry.waiting == 0 { finished.append(entry.position) } else { count(entry) }
+            }
         }
         restored = []
         return finished
@@ -82,7 +87,24 @@ struct QueueIndex {
 
     func depth(of receiver: ReceiverID) -> Int { queues[receiver]?.count ?? 0 }
 
-    func depths() -> [(ReceiverID, Int?)] { queues.map { ($0.key, $0.value.count) } }
+    /// The books of all, as if something had happened to each.
+    func allTallies() -> Batch {
+        var batch = Batch()
+        tell(queues.values.sorted { $0.receiver < $1.receiver }, &batch)
+        return batch
+    }
+
+    /// Somebody waits for one more message.
+    private mutating func count(_ entry: MessageRun.Entry) {
+        open.messages += 1
+        open.bytes += Int(entry.bytes)
+    }
+
+    /// Nobody waits for this message any more.
+    private mutating func uncount(_ entry: MessageRun.Entry) {
+        open.messages -= 1
+        open.bytes -= Int(entry.bytes)
+    }
 
     // MARK: Pages
 
@@ -112,14 +134,16 @@ struct QueueIndex {
             lastPosition += 1
             enqueue(message, deliveries, shard: shard, &changes)
         case .acknowledged(let receiver, let position):
-            acknowledge(position.number, by: receiver, &changes)
+            acknowledge(position, by: receiver, &changes)
+        case .givenUp(let receiver, let position, let reason):
+            giveUp(position.number, for: receiver, reason, &changes)
         case .outboundPublish(let receiver, let packetID, let position):
             let outbound = SpoolContents.Outbound(packetID: packetID, position: position, isReleased: false)
             setOutbound(outbound, packetID, of: receiver, &changes)
         case .outboundRelease(let receiver, let packetID, let position):
             let outbound = SpoolContents.Outbound(packetID: packetID, position: position, isReleased: true)
             setOutbound(outbound, packetID, of: receiver, &changes)
-            acknowledge(position.number, by: receiver, &changes)
+            acknowledge(position, by: receiver, &changes)
         case .outboundComplete(let receiver, let packetID):
             setOutbound(nil, packetID, of: receiver, &changes)
         case .inboundPublish(let receiver, let packetID):
@@ -164,10 +188,15 @@ struct QueueIndex {
         if keepsNewestOut { refuseNewest(&fresh, &changes) }
         guard !fresh.deliveries.isEmpty else { return changes.fresh.append(fresh) }
         let run = run(for: fresh.deliveries)
-        guard run.isOpen else { return changes.fresh.append(fresh) }
+        guard run.isOpen else {
+            changes.missed += fresh.deliveries.count
+            return changes.fresh.append(fresh)
+        }
         changes.touch(run)
-        fresh.place = RunPlace(run: run, index: run.append(lastPosition, bytes: bytes))
-        if run.receivers < fresh.deliveries.count { keepReceivers(&fresh, of: run) }
+        let place = RunPlace(run: run, index: run.append(lastPosition, bytes: bytes))
+        count(place.entry)
+        fresh.place = place
+        if run.receivers < fresh.deliveries.count { keepReceivers(&fresh, of: run, &changes) }
         changes.fresh.append(fresh)
         if run.mayOverflow {
             for queue in run.queues { makeRoom(in: queue, shard: shard, &changes) }
@@ -187,13 +216,21 @@ struct QueueIndex {
         guard fresh.deliveries.contains(where: isRefused) else { return }
         let refused = fresh.deliveries.filter(isRefused)
         for receiver in Set(refused.map(\.receiver)).sorted() {
+            guard let queue = queues[receiver] else { continue }
+            queue.turnAway()
+            changes.touch(queue)
             changes.dropped(receiver, shard: shard, messages: 1, .newest)
         }
         fresh.deliveries.removeAll(where: isRefused)
     }
 
     /// Leaves out receivers that are gone, and whoever is named twice: it gets the message once.
-    private func keepReceivers(_ fresh: inout BatchChanges.Fresh, of run: MessageRun) {
+    private func keepReceivers(
+        _ fresh: inout BatchChanges.Fresh,
+        of run: MessageRun,
+        _ changes: inout BatchChanges
+    ) {
+        changes.missed += fresh.deliveries.count { queues[$0.receiver] == nil }
         var members = Set(run.queues.map(\.receiver))
         fresh.deliveries.removeAll { members.remove($0.receiver) == nil }
     }
@@ -258,12 +295,29 @@ struct QueueIndex {
             finish(place, for: queue, &changes)
             count += 1
         }
-        if count > 0 { changes.dropped(queue.receiver, shard: shard, messages: count, .oldest) }
+        guard count > 0 else { return }
+        queue.dropped(.oldest, count)
+        changes.dropped(queue.receiver, shard: shard, messages: count, .oldest)
     }
 
-    private mutating func acknowledge(_ position: UInt64, by receiver: ReceiverID, _ changes: inout BatchChanges) {
+    private mutating func acknowledge(_ position: Position, by receiver: ReceiverID, _ changes: inout BatchChanges) {
+        guard position > .zero, let queue = queues[receiver] else { return }
+        changes.touch(queue)
+        guard let place = queue.take(position.number) else { return queue.deliveredAfterAll() }
+        queue.delivered()
+        finish(place, for: queue, &changes)
+    }
+
+    private mutating func giveUp(
+        _ position: UInt64,
+        for receiver: ReceiverID,
+        _ reason: GivenUpReason,
+        _ changes: inout BatchChanges
+    ) {
+        // What vanished was counted when it did, unless it is told here first.
         guard let queue = queues[receiver], let place = queue.take(position) else { return }
         changes.touch(queue)
+        queue.dropped(DropReason(reason))
         finish(place, for: queue, &changes)
     }
 
@@ -271,6 +325,7 @@ struct QueueIndex {
     private mutating func finish(_ place: RunPlace, for queue: ReceiverQueue, _ changes: inout BatchChanges) {
         let position = place.entry.position
         if place.run.finish(place.index) {
+            uncount(place.entry)
             if position < changes.base { changes.finished.append(position) }
         } else if position >= changes.base {
             changes.fresh[Int(position - changes.base)].done.append(queue.receiver)
@@ -314,9 +369,11 @@ struct QueueIndex {
     private mutating func remove(_ receiver: ReceiverID, _ changes: inout BatchChanges) {
         guard let queue = queues.removeValue(forKey: receiver) else { return }
         if let run = queue.openRun { close(run) }
+        changes.closedBooks.append(Batch.Tallied(receiver: receiver, tally: queue.lastTally, isGone: true))
         for place in queue.takeAll() {
             let position = place.entry.position
             if place.run.finish(place.index) {
+                uncount(place.entry)
                 if position < changes.base { changes.finished.append(position) }
             } else if position >= changes.base {
                 changes.fresh[Int(position - changes.base)].done.append(receiver)
@@ -386,14 +443,16 @@ struct QueueIndex {
             batch.wills.append(Batch.Will(clientID: clientID, record: record))
         }
         batch.demandsSync = changes.demandsSync
-        tellDepths(of: changes.touched.filter { queues[$0.receiver] === $0 }, &batch)
-        for receiver in changes.gone where queues[receiver] == nil { batch.depths.append((receiver, nil)) }
+        batch.missed = changes.missed
+        batch.tallies = changes.closedBooks
+        tell(changes.touched.filter { queues[$0.receiver] === $0 }, &batch)
         return batch
     }
 
-    private func tellDepths(of touched: [ReceiverQueue], _ batch: inout Batch) {
+    private func tell(_ touched: [ReceiverQueue], _ batch: inout Batch) {
+        batch.open = open
         for queue in touched {
-            batch.depths.append((queue.receiver, queue.count))
+            batch.tallies.append(Batch.Tallied(receiver: queue.receiver, tally: queue.tally, isGone: false))
             if queue.updateFullness() { batch.fullness.append((queue.receiver, queue.isFull)) }
         }
     }
@@ -407,11 +466,25 @@ struct QueueIndex {
         var touched: [ReceiverQueue] = []
         for queue in queues.values.sorted(by: { $0.receiver < $1.receiver }) {
             guard let place = queue.take(position) else { continue }
+            if place.entry.waiting > 0 { uncount(place.entry) }
             place.run.forget(place.index)
+            queue.dropped(reason)
             touched.append(queue)
             batch.dropped.append(.init(shard: shard, receiver: queue.receiver, messages: 1, reason: reason))
         }
-        tellDepths(of: touched, &batch)
+        tell(touched, &batch)
         return batch
+    }
+}
+
+extension DropReason {
+    init(_ reason: GivenUpReason) {
+        self =
+            switch reason {
+            case .expired: .expired
+            case .tooLarge: .tooLarge
+            case .rejected: .rejected
+            case .vanished: .damaged
+            }
     }
 }

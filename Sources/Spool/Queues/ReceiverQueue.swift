@@ -21,6 +21,13 @@ final class ReceiverQueue {
     private var bytesBefore = 0
     /// Bytes of the entries that are done.
     private var bytesDone = 0
+    /// Entries of all runs that are done, and of those how many were there before the spool was opened.
+    private var countAfter = 0
+    private var countRestored = 0
+    /// Messages that did not fit and were never in a run.
+    private var turnedAway: UInt64 = 0
+    /// What became of its messages, apart from those that wait.
+    private var counts = ReceiverTally()
     /// The highest position that the head has passed.
     private var passed: UInt64 = 0
     /// Everything up to here is done, as the file has it.
@@ -74,6 +81,50 @@ final class ReceiverQueue {
             isFull = count >= bounds.messagesMax || bytes >= bounds.bytesMax
         }
         return isFull != was
+    }
+
+    // MARK: The books
+
+    /// How many messages were ever in its runs.
+    private var countEver: Int { countAfter + countBefore + (runs.last?.entries.count ?? 0) }
+
+    /// What came is counted where it stands, so that a message to a room costs nothing here; what goes is counted as it
+    /// goes.
+    var tally: ReceiverTally {
+        var tally = counts
+        tally.taken = UInt64(countEver - countRestored) + turnedAway
+        tally.waiting = count
+        tally.bytes = bytes
+        tally.first = first?.entry.position ?? 0
+        return tally
+    }
+
+    /// The books as they are closed when the receiver goes.
+    var lastTally: ReceiverTally {
+        var tally = tally
+        tally.dropped[.ended] += UInt64(tally.waiting)
+        (tally.waiting, tally.bytes, tally.first) = (0, 0, 0)
+        return tally
+    }
+
+    func delivered() { counts.delivered += 1 }
+
+    func dropped(_ reason: DropReason, _ count: Int = 1) { counts.dropped[reason] += UInt64(count) }
+
+    /// A message is not taken in because the queue is full.
+    func turnAway() {
+        turnedAway += 1
+        counts.dropped[.newest] += 1
+    }
+
+    /// The receiver acknowledged what its queue had given up: it was under way then, so it is delivered after all.
+    func deliveredAfterAll() {
+        for reason in [dropsOldest ? DropReason.oldest : .newest, .setAside, .damaged]
+        where counts.dropped[reason] > 0 {
+            counts.dropped[reason] -= 1
+            counts.delivered += 1
+            return
+        }
     }
 
     // MARK: Runs
@@ -207,6 +258,7 @@ final class ReceiverQueue {
             guard head == run.entries.count, !run.isOpen else { return }
             runs.removeFirst()
             head = 0
+            countAfter += run.entries.count
             bytesDone -= run.bytes
             guard !runs.isEmpty else {
                 (countBefore, bytesBefore) = (0, 0)
@@ -315,5 +367,7 @@ final class ReceiverQueue {
             place.run.uncount(place.index)
         }
         exceptions = []
+        countRestored = countEver
+        counts.restored = UInt64(count)
     }
 }

@@ -6,7 +6,7 @@ import GRDBSQLite
 struct Salvage {
     private let target: SQLConnection
     private(set) var tables: [QuarantineReport.Table] = []
-    private var row = MessageRow()
+    private let row = MessageRow()
     private var nextPosition: UInt64 = 1
     private var nextReceiver: UInt64 = 1
     /// Reads that may still fail: a damaged page near the root would otherwise be asked for each of its rows.
@@ -128,7 +128,7 @@ struct Salvage {
             }
             guard isRow else { return (true, last) }
             last = rows.number(0)
-            guard table.isSound(rows, &row) else {
+            guard table.isSound(rows, row) else {
                 report.damaged += 1
                 continue
             }

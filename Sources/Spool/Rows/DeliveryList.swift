@@ -1,4 +1,5 @@
 import BrokerCore
+import Foundation
 import MQTTCodec
 import NIOCore
 
@@ -70,14 +71,36 @@ struct DeliveryListReader {
     private var lastRead: (deliveries: [Delivery], isSound: Bool) = ([], true)
 
     mutating func read(_ bytes: UnsafeRawBufferPointer) -> (deliveries: [Delivery], isSound: Bool) {
-        let isSame = last.withUnsafeReadableBytes { known in
-            known.count == bytes.count && known.elementsEqual(bytes)
+        if !last.holds(bytes) {
+            last = ByteBuffer(bytes: bytes)
+            lastRead = DeliveryList.readSound(last)
         }
-        if isSame { return lastRead }
-        last.clear()
-        last.writeBytes(bytes)
-        lastRead = DeliveryList.readSound(last)
         return lastRead
+    }
+}
+
+/// Finds one receiver in the lists of row after row, which for a page is the same receiver, and for a room the same
+/// list.
+struct DeliveryFinder {
+    private var last = ByteBuffer()
+    private var lastFound: (receiver: ReceiverID, delivery: Delivery?)?
+
+    mutating func find(_ receiver: ReceiverID, in bytes: UnsafeRawBufferPointer) -> Delivery? {
+        if let lastFound, lastFound.receiver == receiver, last.holds(bytes) { return lastFound.delivery }
+        last = ByteBuffer(bytes: bytes)
+        let found = DeliveryList.find(receiver, in: last)
+        lastFound = (receiver, found)
+        return found
+    }
+}
+
+extension ByteBuffer {
+    fileprivate func holds(_ bytes: UnsafeRawBufferPointer) -> Bool {
+        withUnsafeReadableBytes { mine in
+            guard mine.count == bytes.count else { return false }
+            guard let here = mine.baseAddress, let there = bytes.baseAddress else { return true }
+            return memcmp(here, there, mine.count) == 0
+        }
     }
 }
 

@@ -8,7 +8,7 @@ import NIOCore
 /// The layout is position, id, QoS, flags, expiry, four lengths, topic, payload, properties, and a tail: the receivers
 /// of a message, or the client and the delay of a will. The bytes are reused for the next row, so a row costs no
 /// allocation once they have grown.
-struct MessageRow {
+final class MessageRow {
     private var bytes = ByteBuffer()
     private var topic = 0..<0
     private var payload = 0..<0
@@ -20,6 +20,7 @@ struct MessageRow {
     private var flags: UInt8 = 0
     private var position: UInt64 = 0
     private var lists = DeliveryListWriter()
+    private var finder = DeliveryFinder()
 
     private static let retained: UInt8 = 1
     private static let idRange = 8..<24
@@ -35,15 +36,12 @@ struct MessageRow {
     }
 
     /// Takes a message in. `deliveries` is empty and the position 0 for a retained message.
-    mutating func encode(_ message: Message, position: UInt64, deliveries: [Delivery]) {
-        var lists = DeliveryListWriter()
-        swap(&lists, &self.lists)
+    func encode(_ message: Message, position: UInt64, deliveries: [Delivery]) {
         encode(message, position: position) { lists.write(deliveries, to: &$0) }
-        swap(&lists, &self.lists)
     }
 
     /// Takes a will in.
-    mutating func encode(_ will: WillRecord) {
+    func encode(_ will: WillRecord) {
         delay = will.delay
         encode(will.message, position: 0) { bytes in
             bytes.writeInteger(will.delay)
@@ -51,7 +49,7 @@ struct MessageRow {
         }
     }
 
-    private mutating func encode(_ message: Message, position: UInt64, tail write: (inout ByteBuffer) -> Void) {
+    private func encode(_ message: Message, position: UInt64, tail write: (inout ByteBuffer) -> Void) {
         qos = message.qos.rawValue
         flags = message.isRetained ? Self.retained : 0
         expiry = message.expiry
@@ -112,7 +110,7 @@ struct MessageRow {
     }
 
     /// Takes the row that a select of all columns of `table` stands on. Nil when its form or checksum is wrong.
-    mutating func decode(_ statement: SQLStatement, from table: Table) -> Message? {
+    func decode(_ statement: SQLStatement, from table: Table) -> Message? {
         let idColumn: Int32 = 1
         let (topicColumn, payloadColumn, qosColumn): (Int32, Int32, Int32) =
             switch table {
@@ -155,20 +153,21 @@ struct MessageRow {
     }
 
     /// Takes the row that a select of all columns of the wills stands on. Nil when its form or checksum is wrong.
-    mutating func decodeWill(_ statement: SQLStatement) -> WillRecord? {
+    func decodeWill(_ statement: SQLStatement) -> WillRecord? {
         guard let message = decode(statement, from: .will) else { return nil }
         return WillRecord(clientID: MQTTString(statement.string(0)), message: message, delay: delay)
     }
 
     /// How the row that was decoded last goes to one receiver.
     func delivery(to receiver: ReceiverID) -> Delivery? {
-        guard let list = bytes.getSlice(at: tail.lowerBound, length: tail.count) else { return nil }
-        return DeliveryList.find(receiver, in: list)
+        bytes.withUnsafeReadableBytes { all in
+            finder.find(receiver, in: UnsafeRawBufferPointer(rebasing: all[tail]))
+        }
     }
 
     private var lengthsEnd: Int { 8 + 16 + 2 + 8 + 16 }
 
-    private mutating func begin(idHigh: UInt64, idLow: UInt64) {
+    private func begin(idHigh: UInt64, idLow: UInt64) {
         bytes.clear()
         bytes.writeInteger(position)
         bytes.writeInteger(idHigh)
@@ -179,13 +178,13 @@ struct MessageRow {
         bytes.writeRepeatingByte(0, count: 16)
     }
 
-    private mutating func writeLengths() {
+    private func writeLengths() {
         for (index, part) in [topic, payload, properties, tail].enumerated() {
             bytes.setInteger(UInt32(truncatingIfNeeded: part.count), at: lengthsEnd - 16 + 4 * index)
         }
     }
 
-    private mutating func appendTail(_ statement: SQLStatement, of table: Table) -> Range<Int> {
+    private func appendTail(_ statement: SQLStatement, of table: Table) -> Range<Int> {
         switch table {
         case .message:
             return append(statement, 8)
@@ -199,7 +198,7 @@ struct MessageRow {
         }
     }
 
-    private mutating func append(_ statement: SQLStatement, _ column: Int32) -> Range<Int> {
+    private func append(_ statement: SQLStatement, _ column: Int32) -> Range<Int> {
         let start = bytes.writerIndex
         statement.bytes(column) { _ = bytes.writeBytes($0) }
         return start..<bytes.writerIndex

@@ -30,7 +30,7 @@ final class BatchStore {
     private let copyAside: SQLStatement
     private let freePages: SQLStatement
     private let allPages: SQLStatement
-    private var row = MessageRow()
+    private let row = MessageRow()
 
     private let mode: DurabilityMode
 

@@ -31,6 +31,21 @@ enum SpoolTable {
                 + "\(counted.messagesDropped) messages dropped, \(counted.failures) failures, "
                 + "\(counted.damagedRows) damaged rows"
         )
+        let ledger = counted.ledger
+        lines.append(
+            "ledger      \(ledger.restored) restored + \(ledger.taken) taken = \(ledger.delivered) delivered + "
+                + "\(ledger.waiting) waiting + \(ledger.dropped.total) dropped"
+                + (ledger.dropped.total > 0 ? " (\(reasons(ledger.dropped)))" : "")
+        )
+        if counted.refused + counted.heldBack > 0 {
+            lines.append("no room     \(counted.refused) publishes refused, \(counted.heldBack) held back")
+        }
+        if counted.unstored.qos0 + counted.unstored.oldest > 0 {
+            lines.append(
+                "not stored  \(counted.unstored.qos0) of QoS 0 dropped, "
+                    + "\(counted.unstored.oldest) dropped for sessions that end with their connection"
+            )
+        }
         guard !spool.receivers.isEmpty else { return lines.joined(separator: "\n") }
         lines.append("")
         let rows = spool.receivers.map { receiver in
@@ -38,12 +53,35 @@ enum SpoolTable {
                 Plain.text(receiver.name), receiver.kind,
                 receiver.state ?? (receiver.connected ? "connected" : "away"),
                 String(receiver.depth), Plain.size(receiver.bytes), receiver.oldestSeconds.map(Plain.age) ?? "-",
+                String(receiver.ledger.delivered), String(receiver.ledger.dropped.total), remarks(receiver),
             ]
         }
-        lines += columns([["NAME", "KIND", "STATE", "DEPTH", "BYTES", "OLDEST"]] + rows, rightAligned: [3, 4, 5])
+        lines += columns([headings] + rows, rightAligned: [3, 4, 5, 6, 7])
         let more = totals.sessions + totals.links - spool.receivers.count
         if more > 0 { lines.append("... and \(more) more; --limit shows more of them") }
         return lines.joined(separator: "\n")
+    }
+
+    private static let headings = [
+        "NAME", "KIND", "STATE", "DEPTH", "BYTES", "OLDEST", "DELIVERED", "DROPPED", "WHY",
+    ]
+
+    /// Why messages were dropped, for one receiver, and what its full queue made publishers do.
+    private static func remarks(_ receiver: SpoolOverview.Receiver) -> String {
+        var parts: [String] = []
+        if receiver.ledger.dropped.total > 0 { parts.append(reasons(receiver.ledger.dropped)) }
+        if receiver.refused > 0 { parts.append("refused \(receiver.refused)") }
+        if receiver.heldBack > 0 { parts.append("held back \(receiver.heldBack)") }
+        return parts.isEmpty ? "-" : parts.joined(separator: ", ")
+    }
+
+    private static func reasons(_ dropped: SpoolOverview.Dropped) -> String {
+        let named = [
+            ("oldest", dropped.oldest), ("newest", dropped.newest), ("expired", dropped.expired),
+            ("too large", dropped.tooLarge), ("rejected", dropped.rejected), ("damaged", dropped.damaged),
+            ("set aside", dropped.setAside), ("session ended", dropped.ended),
+        ]
+        return named.filter { $0.1 > 0 }.map { "\($0.0) \($0.1)" }.joined(separator: ", ")
     }
 
     static func columns(_ rows: [[String]], rightAligned: Set<Int>) -> [String] {
