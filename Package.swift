@@ -20,6 +20,12 @@ let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
 let nioHTTP1 = Target.Dependency.product(name: "NIOHTTP1", package: "swift-nio")
 let nioWebSocket = Target.Dependency.product(name: "NIOWebSocket", package: "swift-nio")
 let nioEmbedded = Target.Dependency.product(name: "NIOEmbedded", package: "swift-nio")
+let nioTLS = Target.Dependency.product(name: "NIOTLS", package: "swift-nio")
+let nioSSL = Target.Dependency.product(name: "NIOSSL", package: "swift-nio-ssl")
+let x509 = Target.Dependency.product(name: "X509", package: "swift-certificates")
+let asn1 = Target.Dependency.product(name: "SwiftASN1", package: "swift-asn1")
+let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
+let cryptoExtras = Target.Dependency.product(name: "CryptoExtras", package: "swift-crypto")
 let deque = Target.Dependency.product(name: "DequeModule", package: "swift-collections")
 let heap = Target.Dependency.product(name: "HeapModule", package: "swift-collections")
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
@@ -30,10 +36,13 @@ let package = Package(
     products: [.executable(name: "drawbridge", targets: ["drawbridge"])],
     dependencies: [
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.30.0"),
+        .package(url: "https://github.com/apple/swift-certificates", from: "1.10.0"),
+        .package(url: "https://github.com/apple/swift-asn1", from: "1.3.0"),
+        .package(url: "https://github.com/apple/swift-crypto", from: "4.0.0"),
         .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
-        .package(url: "https://github.com/apple/swift-crypto", from: "4.0.0"),
         .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
         .package(url: "https://github.com/LebJe/TOMLKit", from: "0.6.0"),
     ],
@@ -52,14 +61,20 @@ let package = Package(
             swiftSettings: settings
         ),
         // Floor 3: sockets, threads, files; and a whole site in one thread, from a seed.
+        // What files look like from outside.
+        .target(name: "FileStatus", swiftSettings: settings),
+        // Certificates: made, and read.
+        .target(
+            name: "Certificates",
+            dependencies: [x509, asn1, crypto, cryptoExtras],
+            swiftSettings: settings
+        ),
         .target(
             name: "BrokerServer",
             dependencies: [
-                "BrokerCore", "MQTTCodec", "Spool", "WebPages", nioCore, nioPosix, nioHTTP1, nioWebSocket, deque,
-                logging,
+                "BrokerCore", "MQTTCodec", "Spool", "WebPages", nioCore, nioPosix, nioHTTP1, nioWebSocket, nioTLS,
+                nioSSL, crypto, cryptoExtras, "Certificates", "FileStatus", deque, logging,
                 .product(name: "TOMLKit", package: "TOMLKit"),
-                .product(name: "Crypto", package: "swift-crypto"),
-                .product(name: "CryptoExtras", package: "swift-crypto"),
             ],
             swiftSettings: settings
         ),
@@ -87,7 +102,7 @@ let package = Package(
         .executableTarget(
             name: "drawbridge",
             dependencies: [
-                "BrokerServer", "BrokerSimulation", "Spool", nioCore, logging,
+                "BrokerServer", "BrokerSimulation", "Certificates", "Spool", nioCore, logging,
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: settings
@@ -120,9 +135,14 @@ let package = Package(
         .testTarget(
             name: "BrokerServerTests",
             dependencies: [
-                "BrokerServer", "BrokerCore", "MQTTCodec", "Spool", "TestSupport", nioCore, nioPosix, nioHTTP1,
-                nioEmbedded, logging,
+                "BrokerServer", "BrokerCore", "Certificates", "MQTTCodec", "Spool", "TestSupport", nioCore, nioPosix,
+                nioHTTP1, nioEmbedded, nioSSL, logging,
             ],
+            swiftSettings: settings
+        ),
+        .testTarget(
+            name: "CertificatesTests",
+            dependencies: ["Certificates", x509, asn1, crypto],
             swiftSettings: settings
         ),
         .testTarget(

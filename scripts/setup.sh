@@ -41,6 +41,7 @@ needs_to_test=(
     "node-mqtt /usr/share/nodejs/mqtt/package.json"
     "strace strace"
     "curl curl"
+    "openssl openssl"
     "python3 python3"
     "python3-venv venv"
 )

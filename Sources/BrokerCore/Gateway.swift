@@ -54,11 +54,14 @@ package struct NodeHealth: Sendable, Equatable {
         package var state: String
         /// Messages that wait for the upstream.
         package var queued: Int
+        /// Why it is not live, or was not lately.
+        package var lastError: String?
 
-        package init(name: MQTTString, state: String, queued: Int) {
+        package init(name: MQTTString, state: String, queued: Int, lastError: String? = nil) {
             self.name = name
             self.state = state
             self.queued = queued
+            self.lastError = lastError
         }
     }
 

@@ -12,10 +12,12 @@ extension Shard {
     ///   - peer: where it comes from, for the log.
     ///   - address: the same as text without a port; nil when the transport has none.
     ///   - certificateName: the name in the client certificate that the TLS handshake has verified.
+    ///   - age: for how long it has been here, in TLS and HTTP: one deadline runs from accept to CONNECT.
     package func opened(
         peer: String,
         address: String? = nil,
         certificateName: String? = nil,
+        age: Duration = .zero,
         now: Now
     ) -> Connection {
         let connection = Connection(
@@ -27,7 +29,7 @@ extension Shard {
         )
         connection.certificateName = certificateName
         connectionCount += 1
-        setTimer(of: connection, now.instant.advanced(by: settings.connectTimeout))
+        setTimer(of: connection, now.instant.advanced(by: max(.zero, settings.connectTimeout - age)))
         return connection
     }
 
@@ -92,8 +94,10 @@ extension Shard {
     }
 
     /// The network connection is gone, whoever ended it.
-    package func closed(_ connection: Connection, now: Now) {
-        guard connection.link == nil else { return linkClosed(connection, now) }
+    ///
+    /// - Parameter reason: what the transport says of it, when that helps an operator.
+    package func closed(_ connection: Connection, reason: String? = nil, now: Now) {
+        guard connection.link == nil else { return linkClosed(connection, reason: reason, now) }
         connectionCount -= 1
         let wasClosing = connection.state == .closing
         connection.state = .closing

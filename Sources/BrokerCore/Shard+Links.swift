@@ -311,11 +311,11 @@ extension Shard {
 
     // MARK: - The end of a connection
 
-    func linkClosed(_ connection: Connection, _ now: Now) {
+    func linkClosed(_ connection: Connection, reason: String?, _ now: Now) {
         connection.state = .closing
         forgetStalled(of: connection)
         guard let link = connection.link, link.connection === connection else { return }
-        lost(link, "the connection was lost", now)
+        lost(link, reason ?? "the connection was lost", now)
     }
 
     func linkFailed(_ link: Link, _ connection: Connection, _ now: Now) {

@@ -12,6 +12,8 @@ package enum StartError: Error, CustomStringConvertible {
     case spool(SpoolError)
     case users(ConfigurationProblems)
     case cannotListen(name: String, address: String, reason: String)
+    /// The certificate files of a listener or link.
+    case tls(owner: String, TLSProblem)
 
     package var description: String {
         switch self {
@@ -19,6 +21,7 @@ package enum StartError: Error, CustomStringConvertible {
         case .users(let problems): problems.description
         case .cannotListen(let name, let address, let reason):
             "cannot listen on \(address) (listener \"\(name)\"): \(reason)"
+        case .tls(let owner, let problem): "\(owner), tls.\(problem.setting): \(problem.message)"
         }
     }
 }
@@ -31,6 +34,7 @@ package final class BrokerServer: Sendable {
     package struct Endpoint: Sendable {
         package let name: String
         package let kind: ListenerConfiguration.Kind
+        package let isEncrypted: Bool
         /// The address as bound; the port is the real one when 0 was asked for.
         package let host: String
         package let port: Int
@@ -41,6 +45,7 @@ package final class BrokerServer: Sendable {
     private let runner: NIOLoopBound<ShardRunner>
     private let listeners: [any Channel]
     private let control: ControlSocket?
+    private let certificates: CertificateWatch
     private let spool: Spool
     private let authenticator: Authenticator?
     private let logger: Logger
@@ -51,6 +56,7 @@ package final class BrokerServer: Sendable {
         runner: NIOLoopBound<ShardRunner>,
         listeners: [any Channel],
         control: ControlSocket?,
+        certificates: CertificateWatch,
         spool: Spool,
         authenticator: Authenticator?,
         logger: Logger
@@ -60,6 +66,7 @@ package final class BrokerServer: Sendable {
         self.runner = runner
         self.listeners = listeners
         self.control = control
+        self.certificates = certificates
         self.spool = spool
         self.authenticator = authenticator
         self.logger = logger
@@ -73,6 +80,7 @@ package final class BrokerServer: Sendable {
     /// - Throws: what is wrong, in one line.
     package static func start(_ configuration: Configuration, logger: Logger) async throws(StartError) -> BrokerServer {
         let now = Self.wallClock()
+        let tls = try NodeTLS(configuration, logger: logger)
         let spool: Spool
         let contents: SpoolContents
         do throws(SpoolError) {
@@ -107,7 +115,7 @@ package final class BrokerServer: Sendable {
                     index: 0,
                     shard: shard,
                     spool: spool,
-                    linkConnector: LinkConnector(configuration),
+                    linkConnector: LinkConnector(configuration, tls: tls.links),
                     authenticator: authenticator,
                     logger: logger,
                     denialLevel: Logger.Level(rawValue: configuration.log.denials.rawValue) ?? .info
@@ -117,6 +125,7 @@ package final class BrokerServer: Sendable {
             authenticator?.whenRevoked { inbox.post(.revoked($0)) }
             var endpoints: [Endpoint] = []
             for listener in configuration.listeners {
+                let door = tls.doors[listener.name]
                 for address in listener.addresses {
                     let channel = try await bind(
                         listener,
@@ -124,8 +133,8 @@ package final class BrokerServer: Sendable {
                         configuration,
                         group,
                         runner,
-                        inbox,
-                        authenticator,
+                        Gateway(inbox, tls.watch, authenticator),
+                        door,
                         logger
                     )
                     listeners.append(channel)
@@ -133,6 +142,7 @@ package final class BrokerServer: Sendable {
                         Endpoint(
                             name: listener.name,
                             kind: listener.kind,
+                            isEncrypted: door != nil,
                             host: address.host,
                             port: channel.localAddress?.port ?? address.port
                         )
@@ -141,12 +151,14 @@ package final class BrokerServer: Sendable {
             }
             let control = await openControl(configuration, group, spool, inbox, logger)
             loop.execute { runner.value.turn() }
+            tls.watch.start()
             return BrokerServer(
                 endpoints: endpoints,
                 group: group,
                 runner: runner,
                 listeners: listeners,
                 control: control,
+                certificates: tls.watch,
                 spool: spool,
                 authenticator: authenticator,
                 logger: logger
@@ -167,8 +179,8 @@ package final class BrokerServer: Sendable {
         _ configuration: Configuration,
         _ group: MultiThreadedEventLoopGroup,
         _ runner: NIOLoopBound<ShardRunner>,
-        _ inbox: Inbox,
-        _ authenticator: Authenticator?,
+        _ gateway: Gateway,
+        _ door: TLSDoor?,
         _ logger: Logger
     ) async throws -> any Channel {
         let connectionsMax = configuration.limits.connectionsMax
@@ -177,11 +189,18 @@ package final class BrokerServer: Sendable {
         do {
             switch listener.kind {
             case .mqtt:
-                return try await TCPListener.bind(address, group: group, writeBufferBytesMax: writeBufferBytesMax) {
-                    channel in
-                    channel.eventLoop.makeCompletedFuture {
-                        try runner.value.admit(channel, framing: nil, connectionsMax: connectionsMax)
-                    }
+                return try await TCPListener.bind(
+                    address,
+                    group: group,
+                    writeBufferBytesMax: writeBufferBytesMax,
+                    tls: door
+                ) { channel, arrival in
+                    try runner.value.admit(
+                        channel,
+                        framing: nil,
+                        arrival: arrival,
+                        connectionsMax: connectionsMax
+                    )
                 }.get()
             case .web(let web):
                 var options = WebListenerOptions(host: address.host, port: address.port)
@@ -193,16 +212,7 @@ package final class BrokerServer: Sendable {
                 options.servesPages = web.staticContent == .builtin
                 options.bodyBytesMax = web.bodyBytesMax
                 options.connectionsMax = connectionsMax
-                let gateway = Gateway(
-                    publish: { request in
-                        try await withCheckedThrowingContinuation { inbox.post(.publish(request, $0)) }
-                    },
-                    health: { await withCheckedContinuation { inbox.post(.health($0)) } },
-                    login: { login, answer in
-                        guard let authenticator else { return .accepted(username: nil) }
-                        return authenticator.decide(login, answer)
-                    }
-                )
+                options.firstRequestTimeout = TimeAmount(configuration.limits.connectTimeout)
                 return try await WebListener.bind(
                     options: options,
                     group: group,
@@ -210,12 +220,14 @@ package final class BrokerServer: Sendable {
                     pages: WebPages.all.map {
                         StaticPage(path: $0.path, contentType: $0.contentType, body: $0.body, etag: $0.etag)
                     },
+                    tls: door,
                     logger: logger
-                ) { channel in
+                ) { channel, arrival in
                     channel.setOption(.writeBufferWaterMark, value: .mqtt(writeBufferBytesMax)).flatMapThrowing {
                         try runner.value.admit(
                             channel,
                             framing: WebSocketFraming(limits: WebSocketLimits(frameBytesMax: framingLimit + 1024)),
+                            arrival: arrival,
                             connectionsMax: connectionsMax
                         )
                     }
@@ -296,6 +308,7 @@ package final class BrokerServer: Sendable {
 
     /// Stops accepting, tells clients (DISCONNECT 0x8B to version 5) and upstreams, commits what was accepted, closes.
     package func shutdown() async {
+        certificates.stop()
         await control?.close()
         for listener in listeners {
             listener.pipeline.fireUserInboundEventTriggered(ChannelShouldQuiesceEvent())

@@ -17,6 +17,7 @@ struct CheckCommand: ParsableCommand {
             let file = try ConfigurationFile.load(path: config, environment: ProcessInfo.processInfo.environment)
             for warning in file.warnings { print("warning: \(warning)") }
             print(file.configuration.durability.advice)
+            for certificate in file.certificates { print(certificate.summary) }
             print("\(file.paths.joined(separator: ", ")): ok")
         } catch {
             Console.error(error.description)

@@ -63,14 +63,16 @@ struct RunCommand: AsyncParsableCommand {
         Console.say("\(Version.text), node \(settings.node.id)")
         for endpoint in server.endpoints {
             let host = endpoint.host.contains(":") ? "[\(endpoint.host)]" : endpoint.host
+            let s = endpoint.isEncrypted ? "s" : ""
             switch endpoint.kind {
             case .mqtt:
-                Console.say("  \(endpoint.name): mqtt://\(host):\(endpoint.port)")
+                Console.say("  \(endpoint.name): mqtt\(s)://\(host):\(endpoint.port)")
             case .web(let web):
                 let path = web.paths.first ?? "/mqtt"
-                Console.say("  \(endpoint.name): http://\(host):\(endpoint.port)/")
-                Console.say("       ws://\(host):\(endpoint.port)\(path)")
-                Console.say("       curl -d hello http://\(host):\(endpoint.port)/v1/publish/chat/lobby")
+                Console.say("  \(endpoint.name): http\(s)://\(host):\(endpoint.port)/")
+                Console.say("       ws\(s)://\(host):\(endpoint.port)\(path)")
+                let login = settings.authentication.chain.contains(.users) ? "-u NAME " : ""
+                Console.say("       curl \(login)-d hello http\(s)://\(host):\(endpoint.port)/v1/publish/chat/lobby")
             }
         }
         for link in settings.links {

@@ -59,8 +59,8 @@ struct ConfigurationExamplesTests {
     func complete() throws {
         let tables: [KnownKeys] = [
             .root, .node, .log, .durability, .durabilityRule, .linkSpool, .limits, .queue, .retained, .authentication,
-            .authenticationUsers, .access, .accessFile, .accessRule, .accessWho, .accessTopic,
-            .listener, .linkDefaults, .link, .backoff,
+            .authenticationUsers, .access, .accessFile, .accessRule, .accessWho, .accessTopic, .listener, .listenerTLS,
+            .linkDefaults, .link, .linkTLS, .backoff,
             .rule,
             .bothRule,
         ]

@@ -146,7 +146,7 @@ struct ConfigurationLinkTests {
     @Test(
         "each setting of a link is checked",
         arguments: [
-            ("tls = {}", 4, "tls: not available in this version"),
+            ("status = {}", 4, "status: not available in this version"),
             ("protocol = 4", 4, "protocol: must be 5 or \"3.1.1\", found 4"),
             ("protocol = \"3.1\"", 4, "protocol: must be 5 or \"3.1.1\", found \"3.1\""),
             ("keepalive = \"0s\"", 4, "keepalive: must be 1s to 65535s, found \"0s\""),
@@ -220,10 +220,29 @@ struct ConfigurationLinkTests {
     }
 
     @Test(
-        "an address is mqtt://host[:port] and nothing else",
+        "each scheme has its port, and WebSocket its path",
         arguments: [
-            ("hub:1883", "must be mqtt://host[:port], found \"hub:1883\""),
-            ("mqtts://hub", "mqtts:// is not available in this version, only mqtt://host[:port]"),
+            ("mqtt://hub", LinkAddress(.mqtt, host: "hub", port: 1883), "mqtt://hub:1883"),
+            ("mqtts://[::1]", LinkAddress(.mqtts, host: "::1", port: 8883), "mqtts://[::1]:8883"),
+            ("ws://hub", LinkAddress(.ws, host: "hub", port: 80, path: "/mqtt"), "ws://hub:80/mqtt"),
+            ("wss://hub:8084/", LinkAddress(.wss, host: "hub", port: 8084, path: "/"), "wss://hub:8084/"),
+            ("wss://hub/a?b=c", LinkAddress(.wss, host: "hub", port: 443, path: "/a?b=c"), "wss://hub:443/a?b=c"),
+        ]
+    )
+    func schemes(text: String, address: LinkAddress, description: String) throws {
+        let file = try read("[[link]]\nname = \"hub\"\naddresses = [\"\(text)\"]")
+        #expect(file.configuration.links[0].addresses == [address])
+        #expect(address.description == description)
+    }
+
+    @Test(
+        "an address is a scheme with a host, perhaps a port, with WebSocket a path, and nothing else",
+        arguments: [
+            ("hub:1883", "must begin with mqtt://, mqtts://, ws:// or wss://, found \"hub:1883\""),
+            ("mqtts://", "must be mqtts://host[:port]: there is no host; found \"mqtts://\""),
+            ("ws:///mqtt", "must be ws://host[:port][/path]: there is no host; found \"ws:///mqtt\""),
+            ("wss://hub/a b", "a path is ASCII without spaces and `#`, found \"wss://hub/a b\""),
+            ("http://hub", "must begin with mqtt://, mqtts://, ws:// or wss://, found \"http://hub\""),
             ("mqtt://", "must be mqtt://host[:port]: there is no host; found \"mqtt://\""),
             (
                 "mqtt://hub:0",

@@ -42,8 +42,8 @@ struct ConfigurationProblemTests {
                 "durability.mode = \"fast\"",
                 "drawbridge.toml:1: durability.mode: must be \"sync\" or \"normal\" or \"off\", found \"fast\""),
             Case(
-                "[[listener]]\n[listener.tls]\ncert = 1",
-                "drawbridge.toml:2: listener[0].tls: not available in this version"),
+                "[[listener]]\nproxy_protocol = \"v2\"",
+                "drawbridge.toml:2: listener[0].proxy_protocol: not available in this version"),
             Case(
                 "[log]\nformat = \"text\"\ndenials = \"loud\"\n",
                 "drawbridge.toml:3: log.denials: must be \"trace\" or \"debug\" or \"info\" or \"notice\" or \"warning\" or \"error\", found \"loud\""

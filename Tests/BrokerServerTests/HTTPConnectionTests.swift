@@ -352,11 +352,12 @@ struct HTTPConnectionTests {
         try channel.connect(to: SocketAddress(ipAddress: "127.0.0.1", port: 1)).wait()
         try WebListener.configure(
             channel,
+            arrival: Arrival(at: channel.embeddedEventLoop.now),
             options: options,
             router: WebListener.router(options: options, pages: WebRig.pages, systemName: nil),
             gateway: NotingBroker().gateway,
             logger: Logger(label: "test"),
-            openConnection: { $0.eventLoop.makeSucceededVoidFuture() }
+            openConnection: { channel, _ in channel.eventLoop.makeSucceededVoidFuture() }
         )
         if !bytes.isEmpty { try channel.writeInbound(ByteBuffer(string: bytes)) }
         return channel

@@ -32,7 +32,7 @@ struct WebRig {
             gateway: broker.gateway,
             pages: pages,
             logger: Logger(label: "test"),
-            openConnection: { channel in
+            openConnection: { channel, _ in
                 channel.eventLoop.makeCompletedFuture {
                     try channel.pipeline.syncOperations.addHandler(EchoHandler())
                 }

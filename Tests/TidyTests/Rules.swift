@@ -16,6 +16,8 @@ enum Rules {
             "BrokerCore", "MQTTCodec", "NIOCore", "DequeModule", "GRDB", "GRDBSQLite", "Foundation", "Synchronization",
             "Dispatch",
         ],
+        "FileStatus": ["Glibc", "Musl", "Darwin"],
+        "Certificates": ["Crypto", "CryptoExtras", "Foundation", "SwiftASN1", "X509"],
         "BrokerSimulation": [
             "BrokerCore", "MQTTCodec", "NIOCore", "DequeModule", "HeapModule", "OrderedCollections",
         ],

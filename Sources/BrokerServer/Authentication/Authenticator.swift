@@ -1,4 +1,5 @@
 package import BrokerCore
+import FileStatus
 package import Logging
 package import MQTTCodec
 import NIOCore
@@ -15,7 +16,7 @@ package final class Authenticator: Sendable {
     private struct State {
         var users = UserFile()
         /// Of the file that was read last, whether it was taken or not.
-        var stamp: FileStamp?
+        var stamp: FileStatus?
         /// Counts the changes of `users`: what was hashed before one is not remembered after it.
         var generation = 0
         var failed = FailedLogins()
@@ -35,8 +36,9 @@ package final class Authenticator: Sendable {
     private let later: @Sendable (Duration, @escaping @Sendable () -> Void) -> Void
     private let logger: Logger
 
-    /// Refusals that are held back at once, all of them together; beyond it they are given at once.
-    private static let heldMax = 20_000
+    /// Refusals that are held back at the same time, all of them together: each holds a connection. Beyond it they are
+    /// given at once, since keeping others out is worse than a fast guess.
+    private static let heldMax = 1_000
     private static let nameShownMax = 64
 
     /// - Parameters:
@@ -53,7 +55,7 @@ package final class Authenticator: Sendable {
     ) throws(ConfigurationProblems) {
         var state = State()
         if let path = configuration.usersFile {
-            state.stamp = FileStamp.of(path)
+            state.stamp = FileStatus.of(path)
             let (users, isReadableByAll) = try UserFile.load(path: path)
             state.users = users
             if isReadableByAll {
@@ -100,6 +102,7 @@ package final class Authenticator: Sendable {
         _ login: Login,
         _ answer: @escaping Answer
     ) -> AuthenticationVerdict? {
+        guard password.count <= PasswordHash.passwordBytesMax else { return refuse(login, .badCredentials, answer) }
         let start = now()
         let name = username.string
         let (fingerprint, isVerified, known, hash, generation) = state.withLock { state in
@@ -188,7 +191,7 @@ package final class Authenticator: Sendable {
 
     /// Takes the whole new file, or keeps the old one and says why.
     private func reload(_ path: String) {
-        let stamp = FileStamp.of(path)
+        let stamp = FileStatus.of(path)
         guard state.withLock({ $0.stamp }) != stamp else { return }
         do throws(ConfigurationProblems) {
             let (users, _) = try UserFile.load(path: path)

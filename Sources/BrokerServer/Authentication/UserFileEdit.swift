@@ -1,4 +1,5 @@
 import BrokerCore
+import FileStatus
 import MQTTCodec
 
 #if canImport(Glibc)
@@ -34,7 +35,9 @@ package struct UserFileEdit: Sendable {
     package func set(_ name: String, password: [UInt8]) throws -> Bool {
         try check(name)
         guard !password.isEmpty else { throw Problem(description: "the password is empty") }
-        guard password.count <= 65_535 else { throw Problem(description: "a password has at most 65535 bytes") }
+        guard password.count <= PasswordHash.passwordBytesMax else {
+            throw Problem(description: "a password has at most \(PasswordHash.passwordBytesMax) bytes")
+        }
         let line = "\(name):\(try PasswordHash(password: password).text)"
         return try change { lines in
             if let index = Self.index(of: name, in: lines) {
@@ -71,10 +74,9 @@ package struct UserFileEdit: Sendable {
         defer { close(lock) }
         guard flock(lock, LOCK_EX) == 0 else { throw Problem(description: "\(folder): \(reason())") }
 
-        var status = stat()
-        let exists = stat(path, &status) == 0
+        let status = FileStatus.of(path)
         var lines: [String] = []
-        if exists {
+        if status != nil {
             let content: ConfigurationFiles.Content
             do throws(ConfigurationFiles.Unreadable) {
                 content = try ConfigurationFiles.disk.content(path)
@@ -89,7 +91,7 @@ package struct UserFileEdit: Sendable {
             }
         }
         let result = try body(&lines)
-        try replace(path, with: lines.joined(separator: "\n"), like: exists ? status : nil)
+        try replace(path, with: lines.joined(separator: "\n"), like: status)
         fsync(lock)
         return result
     }
@@ -106,7 +108,7 @@ package struct UserFileEdit: Sendable {
 
     /// Beside the file first, then in its place. A new file is for its owner only; an old one keeps its rights, since a
     /// service may read it through its group.
-    private func replace(_ path: String, with text: String, like status: stat?) throws {
+    private func replace(_ path: String, with text: String, like status: FileStatus?) throws {
         let temporary = "\(path).\(getpid()).new"
         let descriptor = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
         guard descriptor >= 0 else { throw Problem(description: "\(temporary): \(reason())") }
@@ -117,8 +119,8 @@ package struct UserFileEdit: Sendable {
         }
         if let status {
             // Only root may give files away; others keep what they own.
-            _ = fchown(descriptor, status.st_uid, status.st_gid)
-            guard fchmod(descriptor, status.st_mode & 0o777) == 0 else {
+            _ = fchown(descriptor, status.owner, status.group)
+            guard fchmod(descriptor, status.mode & 0o777) == 0 else {
                 throw Problem(description: "\(temporary): \(reason())")
             }
         }

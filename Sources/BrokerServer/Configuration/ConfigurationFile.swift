@@ -8,6 +8,8 @@ package struct ConfigurationFile: Sendable, Equatable {
     package var warnings: [ConfigurationProblem]
     /// The main file, then the included ones in the order of reading.
     package var paths: [String]
+    /// The certificates that listeners and links will show.
+    package var certificates: [CertificateStatus]
 
     /// Reads the file at `path` and all that it includes.
     ///
@@ -35,7 +37,10 @@ package struct ConfigurationFile: Sendable, Equatable {
             throw ConfigurationProblems(problems: inOrder(reading.problems), warnings: inOrder(reading.warnings))
         }
         return ConfigurationFile(
-            configuration: reader.configuration, warnings: inOrder(reading.warnings), paths: roots.map(\.place.file)
+            configuration: reader.configuration,
+            warnings: inOrder(reading.warnings),
+            paths: roots.map(\.place.file),
+            certificates: reading.certificates
         )
     }
 

@@ -1,3 +1,5 @@
+import FileStatus
+
 #if canImport(Glibc)
     import Glibc
 #elseif canImport(Musl)
@@ -60,8 +62,7 @@ enum FilePath {
     let descriptor = open(path, O_RDONLY | O_CLOEXEC)
     guard descriptor >= 0 else { throw systemReason() }
     defer { close(descriptor) }
-    var status = stat()
-    guard fstat(descriptor, &status) == 0 else { throw systemReason() }
+    guard let status = FileStatus.of(descriptor: descriptor) else { throw systemReason() }
     var bytes: [UInt8] = []
     var page = [UInt8](repeating: 0, count: 65_536)
     while true {
@@ -74,7 +75,7 @@ enum FilePath {
             throw ConfigurationFiles.Unreadable(reason: "larger than \(ConfigurationFiles.bytesMax) bytes")
         }
     }
-    return ConfigurationFiles.Content(bytes: bytes, isReadableByAll: status.st_mode & 0o004 != 0)
+    return ConfigurationFiles.Content(bytes: bytes, isReadableByAll: status.isReadableByAll)
 }
 
 private func systemReason() -> ConfigurationFiles.Unreadable {

@@ -40,6 +40,7 @@ extension ConfigurationReader {
         link.sessionExpiry =
             table.duration("session_expiry", in: Self.sessionExpiryRange, wholeSeconds: true) ?? link.sessionExpiry
         link.maxInflight = table.integer("max_inflight", in: 1...65_535) ?? link.maxInflight
+        readTLS(of: table, into: &link)
         readLinkSpool(of: table, into: &link)
         readRules(of: table, into: &link)
         checkVersion(of: link, table)
@@ -89,25 +90,37 @@ extension ConfigurationReader {
     }
 
     private func address(_ text: String, at place: Place) -> LinkAddress? {
-        for scheme in ["mqtts://", "ws://", "wss://", "mqtt+unix://"] where text.hasPrefix(scheme) {
-            reading.report("\(scheme) is not available in this version, only mqtt://host[:port]", at: place)
+        if text.hasPrefix("mqtt+unix://") {
+            reading.report("mqtt+unix:// is not available in this version, only mqtt, mqtts, ws and wss", at: place)
             return nil
         }
-        guard text.hasPrefix("mqtt://") else {
-            reading.report("must be mqtt://host[:port], found \"\(text)\"", at: place)
+        guard let transport = LinkAddress.Transport.allCases.first(where: { text.hasPrefix("\($0.rawValue)://") })
+        else {
+            reading.report("must begin with mqtt://, mqtts://, ws:// or wss://, found \"\(text)\"", at: place)
             return nil
         }
-        let rest = text.dropFirst("mqtt://".count)
+        var rest = text.dropFirst("\(transport.rawValue)://".count)
         if rest.contains("@") {
             // The text may hold a password, so it is not shown.
             reading.report("an address has no user: say username = and password = instead", at: place)
             return nil
         }
+        var path: String?
+        if transport.isWebSocket, let slash = rest.firstIndex(of: "/") {
+            path = String(rest[slash...])
+            rest = rest[..<slash]
+            // A query belongs to the target of the request, and some services want one.
+            guard rest.isEmpty || path?.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F && $0 != 0x23 }) == true else {
+                reading.report("a path is ASCII without spaces and `#`, found \"\(text)\"", at: place)
+                return nil
+            }
+        }
         do throws(HostAndPort.Failure) {
-            let parsed = try HostAndPort.parse(rest, ports: 1...65_535, defaultPort: 1883)
-            return LinkAddress(host: parsed.host, port: parsed.port)
+            let parsed = try HostAndPort.parse(rest, ports: 1...65_535, defaultPort: transport.defaultPort)
+            return LinkAddress(transport, host: parsed.host, port: parsed.port, path: path)
         } catch {
-            reading.report("must be mqtt://host[:port]: \(error.message); found \"\(text)\"", at: place)
+            let form = transport.isWebSocket ? "host[:port][/path]" : "host[:port]"
+            reading.report("must be \(transport.rawValue)://\(form): \(error.message); found \"\(text)\"", at: place)
             return nil
         }
     }

@@ -10,6 +10,13 @@ extension ConfigurationReader {
         guard !tables.isEmpty else { return }
         configuration.listeners = []
         for table in tables { readListener(table) }
+        if place(of: "auth", "chain", in: roots) == nil,
+            configuration.listeners.contains(where: { $0.tls?.username != nil })
+        {
+            // Whoever says what of a certificate is the user name wants certificates to count.
+            configuration.authentication.chain.removeAll { $0 == .cert }
+            configuration.authentication.chain.insert(.cert, at: 0)
+        }
         checkListeners()
     }
 
@@ -24,14 +31,20 @@ extension ConfigurationReader {
             table.report("name", "must be 1 to 64 letters, digits, `-`, `_` or `.`, found \"\(name)\"")
         }
         var listener = ListenerConfiguration(name: name, kind: .mqtt, addresses: [])
+        let isEncrypted = table.has("tls")
+        listener.tls = listenerTLS(of: table, isWeb: type == .web)
         switch type {
         case .mqtt:
-            listener.addresses = [ListenerConfiguration.defaultMQTTAddress]
+            listener.addresses = [
+                isEncrypted ? ListenerConfiguration.defaultTLSAddress : ListenerConfiguration.defaultMQTTAddress
+            ]
             for key in KnownKeys.webOnly where table.has(key) {
                 table.report(key, "is only for listeners of type \"web\"")
             }
         case .web:
-            listener.addresses = [ListenerConfiguration.defaultWebAddress]
+            listener.addresses = [
+                isEncrypted ? ListenerConfiguration.defaultWebTLSAddress : ListenerConfiguration.defaultWebAddress
+            ]
             listener.kind = .web(readWeb(table))
         }
         if let bind = table.strings("bind", mayBeEmpty: false) { listener.addresses = addresses(in: bind) }

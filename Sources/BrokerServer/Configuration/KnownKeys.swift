@@ -34,11 +34,14 @@ package struct KnownKeys: Sendable {
         "paths", "subprotocols", "require_subprotocol", "origins", "allow_missing_origin", "static", "max_body",
     ]
     package static let listener = KnownKeys(
-        available: ["name", "type", "bind"] + webOnly,
+        available: ["name", "type", "bind", "tls"] + webOnly,
         later: [
-            "versions", "mount", "rate", "allow", "tls", "deflate", "trusted_proxies", "cookie", "apis", "cors",
+            "versions", "mount", "rate", "allow", "deflate", "trusted_proxies", "cookie", "apis", "cors",
             "idempotency_window", "token_file", "serve", "proxy_protocol",
         ]
+    )
+    package static let listenerTLS = KnownKeys(
+        available: ["cert", "key", "client_ca", "client_cert", "username", "min_version", "watch"], later: ["crl"]
     )
     package static let authentication = KnownKeys(available: ["chain", "anonymous", "users"], later: ["jwt", "hook"])
     package static let authenticationUsers = KnownKeys(available: ["file"], later: [])
@@ -56,11 +59,15 @@ package struct KnownKeys: Sendable {
     package static let link = KnownKeys(
         available: [
             "name", "addresses", "protocol", "bridge_bit", "client_id", "username", "password", "keepalive",
-            "session_expiry", "max_inflight", "backoff", "ack_timeout", "spool", "out", "in", "both",
+            "session_expiry", "max_inflight", "backoff", "ack_timeout", "tls", "spool", "out", "in",
+            "both",
         ],
         later: [
-            "trust_ids", "prefer", "start", "catchup_rate", "tls", "status", "loop", "probe", "probe_every",
+            "trust_ids", "prefer", "start", "catchup_rate", "status", "loop", "probe", "probe_every",
         ]
+    )
+    package static let linkTLS = KnownKeys(
+        available: ["ca", "cert", "key", "alpn", "server_name", "verify"], later: ["crl"]
     )
     package static let linkSpool = KnownKeys(
         available: ["max_bytes", "max_messages", "on_full"], later: ["max_age", "qos0"]
@@ -80,8 +87,8 @@ package struct KnownKeys: Sendable {
         ("[node]", node), ("[log]", log), ("[limits]", limits), ("[queue]", queue), ("[retained]", retained),
         ("[durability]", durability), ("[link.spool]", linkSpool),
         ("[auth]", authentication), ("[auth.users]", authenticationUsers), ("[acl]", access),
-        ("a rule of [acl]", accessRule), ("[[listener]]", listener),
-        ("[[link]]", link), ("[defaults.link]", linkDefaults),
+        ("a rule of [acl]", accessRule), ("[[listener]]", listener), ("[listener.tls]", listenerTLS),
+        ("[[link]]", link), ("[link.tls]", linkTLS), ("[defaults.link]", linkDefaults),
         ("[[link.out]] or [[link.in]]", rule), ("[[link.both]]", bothRule),
     ]
 

@@ -5,7 +5,7 @@ package import Spool
 package struct LinkConfiguration: Sendable, Equatable {
     /// `name`: required, unique; 1 to 64 characters.
     package var name: String
-    /// `addresses`: required; `mqtt://host[:port]`, tried in this order.
+    /// `addresses`: required; tried in this order.
     package var addresses: [LinkAddress]
     /// `protocol`: default 5; 3.1.1 for upstreams that know no better.
     package var version: ProtocolVersion = .v5
@@ -29,6 +29,8 @@ package struct LinkConfiguration: Sendable, Equatable {
     /// `ack_timeout`: without an awaited acknowledgement for so long the connection is given up; default 30 s;
     /// 1 s to 1 h.
     package var acknowledgementTimeout = Duration.seconds(30)
+    /// `[link.tls]`: for addresses with TLS.
+    package var tls = LinkTLSConfiguration()
     /// `[link.spool]`: what may wait while the link is down: `max_messages`, default 5,000,000, 1 to 1,000,000,000;
     /// `max_bytes`, default 2 GiB, 1 KiB to 1 PiB; `on_full`, default `reject`.
     package var spool = QueueBounds(messagesMax: 5_000_000, bytesMax: 2 << 30, whenFull: .reject)
@@ -42,21 +44,6 @@ package struct LinkConfiguration: Sendable, Equatable {
         self.addresses = addresses
         self.clientID = clientID
     }
-}
-
-/// Where an upstream listens.
-package struct LinkAddress: Sendable, Hashable, CustomStringConvertible {
-    /// A name or an address, without brackets.
-    package var host: String
-    /// 1 to 65,535; 1883 unless said otherwise.
-    package var port: Int
-
-    package init(host: String, port: Int = 1883) {
-        self.host = host
-        self.port = port
-    }
-
-    package var description: String { host.contains(":") ? "mqtt://[\(host)]:\(port)" : "mqtt://\(host):\(port)" }
 }
 
 /// `backoff = { base, cap, jitter, stable }`: decorrelated jitter, the only kind of this version.

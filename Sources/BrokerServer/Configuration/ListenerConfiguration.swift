@@ -11,13 +11,17 @@ package struct ListenerConfiguration: Sendable, Equatable {
     package var name: String
     /// `type`: default `mqtt`.
     package var kind: Kind
-    /// `bind`: at least one address; default `127.0.0.1:1883` for mqtt and `127.0.0.1:8083` for web.
+    /// `bind`: at least one address; default `127.0.0.1:1883` for mqtt and `127.0.0.1:8083` for web, with TLS
+    /// `127.0.0.1:8883` and `127.0.0.1:8084`.
     package var addresses: [BindAddress]
+    /// `[listener.tls]`: nil when the listener speaks in the clear.
+    package var tls: ListenerTLSConfiguration?
 
-    package init(name: String, kind: Kind, addresses: [BindAddress]) {
+    package init(name: String, kind: Kind, addresses: [BindAddress], tls: ListenerTLSConfiguration? = nil) {
         self.name = name
         self.kind = kind
         self.addresses = addresses
+        self.tls = tls
     }
 
     /// The doors of a node whose file names none: both on loopback.
@@ -30,6 +34,8 @@ package struct ListenerConfiguration: Sendable, Equatable {
 
     package static var defaultMQTTAddress: BindAddress { BindAddress(host: "127.0.0.1", port: 1883) }
     package static var defaultWebAddress: BindAddress { BindAddress(host: "127.0.0.1", port: 8083) }
+    package static var defaultTLSAddress: BindAddress { BindAddress(host: "127.0.0.1", port: 8883) }
+    package static var defaultWebTLSAddress: BindAddress { BindAddress(host: "127.0.0.1", port: 8084) }
 }
 
 /// What only a listener of type `web` has.

@@ -4,6 +4,7 @@ final class ConfigurationReading {
     let files: ConfigurationFiles
     private(set) var problems: [ConfigurationProblem] = []
     private(set) var warnings: [ConfigurationProblem] = []
+    private(set) var certificates: [CertificateStatus] = []
 
     init(environment: [String: String], files: ConfigurationFiles) {
         self.environment = environment
@@ -15,6 +16,8 @@ final class ConfigurationReading {
     }
 
     func report(_ problem: ConfigurationProblem) { problems.append(problem) }
+
+    func found(_ certificate: CertificateStatus) { certificates.append(certificate) }
 
     func warn(_ message: String, at place: Place?) {
         warnings.append(ConfigurationProblem(place, message: message))

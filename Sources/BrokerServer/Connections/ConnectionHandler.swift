@@ -13,7 +13,7 @@ final class ConnectionHandler: ChannelInboundHandler {
     private var decoder: PacketDecoder
     /// Set for MQTT over WebSocket.
     private var framing: WebSocketFraming?
-    private let certificateName: String?
+    private let arrival: Arrival?
     /// The upstream's connection that this handler was made for; a client's is made when its channel is there.
     private var connection: Connection?
     /// Bytes that are not decoded yet: the start of a packet, or what arrived while the connection was held.
@@ -25,6 +25,8 @@ final class ConnectionHandler: ChannelInboundHandler {
     private var untakenAnswerBytes = 0
     private let untakenAnswerBytesMax: Int
     private var isClosing = false
+    /// What an upstream's TLS said at the end: a server of TLS 1.3 refuses our certificate after the handshake.
+    private var failure: String?
 
     /// How long a peer that was told why has time to read it.
     private static let lingerTime = TimeAmount.seconds(1)
@@ -34,16 +36,16 @@ final class ConnectionHandler: ChannelInboundHandler {
     /// - Parameters:
     ///   - connection: of a link; nil for a client.
     ///   - framing: for MQTT over WebSocket.
-    ///   - certificateName: the name in a client's verified certificate.
+    ///   - arrival: what is known of a client's connection so far.
     init(
         runner: ShardRunner,
         decoder: PacketDecoder,
         connection: Connection? = nil,
         framing: WebSocketFraming? = nil,
-        certificateName: String? = nil
+        arrival: Arrival? = nil
     ) {
         self.runner = runner
-        self.certificateName = certificateName
+        self.arrival = arrival
         self.decoder = decoder
         self.connection = connection
         self.framing = framing
@@ -57,7 +59,8 @@ final class ConnectionHandler: ChannelInboundHandler {
             connection = runner.shard.opened(
                 peer: context.remoteAddress?.description ?? "local",
                 address: context.remoteAddress?.addressText,
-                certificateName: certificateName,
+                certificateName: arrival?.certificateName,
+                age: arrival?.age(now: context.eventLoop.now) ?? .zero,
                 now: runner.now
             )
         }
@@ -79,7 +82,7 @@ final class ConnectionHandler: ChannelInboundHandler {
         guard let connection else { return }
         self.connection = nil
         isClosing = true
-        runner.shard.closed(connection, now: runner.now)
+        runner.shard.closed(connection, reason: failure, now: runner.now)
         runner.closed(self)
         runner.turn()
     }
@@ -131,7 +134,7 @@ final class ConnectionHandler: ChannelInboundHandler {
             try framing?.receive(&bytes, into: &pending, replies: &replies)
         } catch {
             // [5:MQTT-6.0.0-1] [311:MQTT-6.0.0-1] text frames and whatever else RFC 6455 forbids.
-            WebSocketFraming.writeClose(code: error.closeCode, into: &replies)
+            framing?.writeFarewell(code: error.closeCode, into: &replies)
             context.writeAndFlush(Self.wrapOutboundOut(replies), promise: nil)
             close(lingering: true)
             return false
@@ -177,6 +180,7 @@ final class ConnectionHandler: ChannelInboundHandler {
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
         // The socket is broken; the shard hears of it when the channel is inactive.
         runner.logger.debug("connection error", metadata: ["detail": "\(error)"])
+        if failure == nil { failure = TLSFailure.alert(error) }
         context.close(promise: nil)
     }
 
@@ -186,6 +190,9 @@ final class ConnectionHandler: ChannelInboundHandler {
     func send(_ bytes: ByteBuffer) {
         guard let context, !isClosing, bytes.readableBytes > 0 else { return }
         willWrite(bytes, context)
+        if framing?.masks == true {
+            return context.writeAndFlush(Self.wrapOutboundOut(WebSocketFraming.maskedFrame(bytes)), promise: nil)
+        }
         if framing != nil {
             var header = ByteBuffer()
             WebSocketFraming.writeHeader(payloadBytes: bytes.readableBytes, into: &header)
@@ -210,7 +217,7 @@ final class ConnectionHandler: ChannelInboundHandler {
         pending = ByteBuffer()
         if framing?.isClosed == false {
             var farewell = ByteBuffer()
-            WebSocketFraming.writeClose(code: Self.normalClosure, into: &farewell)
+            framing?.writeFarewell(code: Self.normalClosure, into: &farewell)
             context.writeAndFlush(Self.wrapOutboundOut(farewell), promise: nil)
         }
         guard lingering else { return context.close(promise: nil) }

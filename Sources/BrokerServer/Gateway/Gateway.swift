@@ -6,18 +6,22 @@ package struct Gateway: Sendable {
     /// `GatewayRefusal` (or anything else, which counts as `.draining`) when the message was not accepted.
     package let publish: @Sendable (GatewayPublish) async throws -> GatewayReceipt
     package let health: @Sendable () async -> NodeHealth
+    /// The certificates of this node, for the same question.
+    package let certificates: @Sendable () -> [CertificateStatus]
     /// Who is this? The answer is called once, on any thread, when the result is nil; see `Authenticator.decide`.
     package let login: @Sendable (Login, @escaping Authenticator.Answer) -> AuthenticationVerdict?
 
     package init(
         publish: @escaping @Sendable (GatewayPublish) async throws -> GatewayReceipt,
         health: @escaping @Sendable () async -> NodeHealth,
+        certificates: @escaping @Sendable () -> [CertificateStatus] = { [] },
         login: @escaping @Sendable (Login, @escaping Authenticator.Answer) -> AuthenticationVerdict? = { _, _ in
             .accepted(username: nil)
         }
     ) {
         self.publish = publish
         self.health = health
+        self.certificates = certificates
         self.login = login
     }
 }

@@ -7,7 +7,7 @@ package enum HealthRoute {
     package static let path = "/healthz"
 
     /// 200 when all is well, 503 when nothing can be stored: what needs no storing goes on then.
-    package static func answer(_ health: NodeHealth) -> HTTPAnswer {
+    package static func answer(_ health: NodeHealth, certificates: [CertificateStatus] = []) -> HTTPAnswer {
         var json = JSONText()
         json.object { json in
             json.member("status", health.spoolTrouble == nil ? "ok" : "sick")
@@ -22,6 +22,21 @@ package enum HealthRoute {
                         json.member("name", link.name.string)
                         json.member("state", link.state)
                         json.member("queued", link.queued)
+                        if let error = link.lastError { json.member("last_error", error) }
+                    }
+                }
+            }
+            // An expired certificate is a matter for people: restarting the node, as whoever reads the status might,
+            // would mend nothing.
+            if !certificates.isEmpty {
+                json.array("certificates") { json in
+                    for certificate in certificates {
+                        json.object { json in
+                            json.member("of", certificate.owner)
+                            json.member("status", certificate.freshness.rawValue)
+                            json.member("expires", certificate.facts.expiryDate)
+                            json.member("days_left", Int(certificate.daysLeft))
+                        }
                     }
                 }
             }

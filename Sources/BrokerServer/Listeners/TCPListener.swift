@@ -1,16 +1,20 @@
 import NIOCore
 import NIOPosix
 
-/// A port that speaks plain MQTT.
+/// A port that speaks MQTT over TCP or TLS.
 enum TCPListener {
     /// Binds and accepts.
     ///
-    /// - Parameter openConnection: called on the connection's event loop; adds the handler that speaks MQTT.
+    /// - Parameters:
+    ///   - tls: nil for MQTT in the clear.
+    ///   - openConnection: called on the connection's event loop, with TLS after the handshake; adds the handler that
+    ///     speaks MQTT.
     static func bind(
         _ address: BindAddress,
         group: any EventLoopGroup,
         writeBufferBytesMax: Int,
-        openConnection: @escaping @Sendable (any Channel) -> EventLoopFuture<Void>
+        tls: TLSDoor?,
+        openConnection: @escaping @Sendable (any Channel, Arrival) throws -> Void
     ) -> EventLoopFuture<any Channel> {
         ServerBootstrap(group: group)
             .serverChannelOption(.backlog, value: 1024)
@@ -18,6 +22,12 @@ enum TCPListener {
             .serverChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
                     try channel.pipeline.syncOperations.addHandler(AcceptPause())
+                    // Connections in their handshake are bounded and told of a shutdown here; the shard knows the rest.
+                    if let tls {
+                        try channel.pipeline.syncOperations.addHandler(
+                            AcceptedConnections(connectionsMax: tls.connectionsMax)
+                        )
+                    }
                 }
             }
             .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
@@ -28,7 +38,9 @@ enum TCPListener {
                 value: AdaptiveRecvByteBufferAllocator(minimum: 64, initial: 512, maximum: 65_536)
             )
             .childChannelOption(.writeBufferWaterMark, value: .mqtt(writeBufferBytesMax))
-            .childChannelInitializer(openConnection)
+            .childChannelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture { try TLSDoor.enter(channel, tls, openConnection) }
+            }
             .bind(host: address.host, port: address.port)
     }
 }

@@ -71,8 +71,10 @@ final class WebConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler 
     private let limits: Limits
     private let decoder: ByteToMessageHandler<HTTPRequestDecoder>
     private let encoder: HTTPResponseEncoder
-    private let openConnection: @Sendable (any Channel) -> EventLoopFuture<Void>
+    private let openConnection: @Sendable (any Channel, Arrival) -> EventLoopFuture<Void>
     private let logger: Logger
+    /// When the time to a whole CONNECT began, should a WebSocket be asked for: at accept, and with each later request.
+    private var arrival: Arrival
 
     private var state = State.idle
     /// The body of the request in `receiving`; kept outside of the state so that appending never copies.
@@ -97,14 +99,16 @@ final class WebConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler 
         limits: Limits,
         decoder: ByteToMessageHandler<HTTPRequestDecoder>,
         encoder: HTTPResponseEncoder,
+        arrival: Arrival,
         logger: Logger,
-        openConnection: @escaping @Sendable (any Channel) -> EventLoopFuture<Void>
+        openConnection: @escaping @Sendable (any Channel, Arrival) -> EventLoopFuture<Void>
     ) {
         self.gateway = gateway
         self.broker = broker
         self.limits = limits
         self.decoder = decoder
         self.encoder = encoder
+        self.arrival = arrival
         self.logger = logger
         self.openConnection = openConnection
     }
@@ -112,7 +116,7 @@ final class WebConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler 
     // MARK: Channel events
 
     func handlerAdded(context: ChannelHandlerContext) {
-        expect(within: limits.firstRequestTimeout, context)
+        expect(within: limits.firstRequestTimeout - (context.eventLoop.now - arrival.at), context)
     }
 
     func handlerRemoved(context: ChannelHandlerContext) {
@@ -264,7 +268,7 @@ final class WebConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler 
     /// Who is it, before anything of the body is read? What is known at once costs no hop.
     private func authenticate(_ message: GatewayPublish, _ request: Request, _ context: ChannelHandlerContext) {
         let address = context.remoteAddress?.addressText
-        var login = Login(address: address)
+        var login = Login(certificateName: arrival.certificateName, address: address)
         switch BasicCredentials.of(request.head.headers) {
         case .nothing: break
         case .login(let username, let password):
@@ -346,7 +350,8 @@ final class WebConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler 
         case .health:
             state = .answering(request)
             let health = broker.health
-            ask(context) { HealthRoute.answer(await health()) }
+            let certificates = broker.certificates
+            ask(context) { HealthRoute.answer(await health(), certificates: certificates()) }
         case .openWebSocket(let subprotocol):
             upgrade(request.head, subprotocol, context)
         }
@@ -403,6 +408,7 @@ final class WebConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler 
         }
         guard !keepsAlive else {
             state = .idle
+            arrival.at = context.eventLoop.now
             expect(within: limits.idleTimeout, context)
             context.writeAndFlush(Self.wrapOutboundOut(.end(nil)), promise: nil)
             return
@@ -446,7 +452,7 @@ final class WebConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler 
                 // HTTP clients may close their sending side and wait for the answer; in MQTT that means goodbye.
                 try channel.syncOptions?.setOption(.allowRemoteHalfClosure, value: false)
             }
-            .flatMap { self.openConnection(channel) }
+            .flatMap { [arrival] in self.openConnection(channel, arrival) }
             .whenComplete { result in
                 switch result {
                 case .success: self.handOver(context)

@@ -17,6 +17,7 @@ package enum WebListener {
     /// - Parameters:
     ///   - gateway: asked for every HTTP publish and health question.
     ///   - pages: served when `options.servesPages`.
+    ///   - tls: nil for HTTP in the clear.
     ///   - openConnection: called on the connection's event loop once the 101 answer is written and the HTTP handlers
     ///     are gone. It adds the handler that speaks WebSocket frames and MQTT at the end of the pipeline; bytes that
     ///     came behind the upgrade request are delivered to it when its future succeeds. From then on the end of the
@@ -28,12 +29,18 @@ package enum WebListener {
         group: any EventLoopGroup,
         gateway: Gateway,
         pages: [StaticPage],
+        tls: TLSDoor? = nil,
         logger: Logger,
-        openConnection: @escaping @Sendable (any Channel) -> EventLoopFuture<Void>
+        openConnection: @escaping @Sendable (any Channel, Arrival) -> EventLoopFuture<Void>
     ) -> EventLoopFuture<any Channel> {
         let router: HTTPGateway
         do throws(WebListenerError) {
-            router = try self.router(options: options, pages: pages, systemName: HostName.current())
+            router = try self.router(
+                options: options,
+                scheme: tls == nil ? "http" : "https",
+                pages: pages,
+                systemName: HostName.current()
+            )
         } catch {
             return group.any().makeFailedFuture(error)
         }
@@ -57,14 +64,17 @@ package enum WebListener {
             )
             .childChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
-                    try configure(
-                        channel,
-                        options: options,
-                        router: router,
-                        gateway: gateway,
-                        logger: logger,
-                        openConnection: openConnection
-                    )
+                    try TLSDoor.enter(channel, tls) { channel, arrival in
+                        try configure(
+                            channel,
+                            arrival: arrival,
+                            options: options,
+                            router: router,
+                            gateway: gateway,
+                            logger: logger,
+                            openConnection: openConnection
+                        )
+                    }
                 }
             }
             .bind(host: unbracketed(options.host), port: options.port)
@@ -78,11 +88,12 @@ package enum WebListener {
     /// Puts the HTTP handlers into the pipeline of a connection; on its event loop.
     package static func configure(
         _ channel: any Channel,
+        arrival: Arrival,
         options: WebListenerOptions,
         router: HTTPGateway,
         gateway: Gateway,
         logger: Logger,
-        openConnection: @escaping @Sendable (any Channel) -> EventLoopFuture<Void>
+        openConnection: @escaping @Sendable (any Channel, Arrival) -> EventLoopFuture<Void>
     ) throws {
         var headLimits = NIOHTTPDecoderLimitConfiguration()
         headLimits.maxHeaderFieldSize = options.headerBytesMax
@@ -103,6 +114,7 @@ package enum WebListener {
             ),
             decoder: decoder,
             encoder: encoder,
+            arrival: arrival,
             logger: logger,
             openConnection: openConnection
         )
@@ -112,6 +124,7 @@ package enum WebListener {
     /// Compiles the options into the router of the listener.
     package static func router(
         options: WebListenerOptions,
+        scheme: String = "http",
         pages: [StaticPage],
         systemName: String?
     ) throws(WebListenerError) -> HTTPGateway {
@@ -123,6 +136,7 @@ package enum WebListener {
         return HTTPGateway(
             origins: OriginRule(
                 listenerHost: options.host,
+                scheme: scheme,
                 patterns: patterns,
                 allowsMissingOrigin: options.allowMissingOrigin,
                 systemName: systemName

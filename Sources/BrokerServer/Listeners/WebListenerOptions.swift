@@ -23,7 +23,7 @@ package struct WebListenerOptions: Sendable {
     /// Bytes of all header fields of a request together, and of its target.
     package var headerBytesMax = 16 << 10
     package var headerFieldsMax = 100
-    /// From accept to the complete head of the first request.
+    /// From accept to the complete head of the first request, and to CONNECT when that asks for a WebSocket.
     package var firstRequestTimeout: TimeAmount = .seconds(10)
     /// From the head of a request to the end of its body.
     package var bodyTimeout: TimeAmount = .seconds(30)

@@ -2,6 +2,8 @@
 package enum WebSocketError: Error, Equatable, Sendable {
     /// A client masks every frame (§5.1).
     case unmaskedFrame
+    /// A server masks none (§5.1).
+    case maskedFrame
     /// RSV1 to RSV3 belong to extensions, and none was agreed (§5.2).
     case reservedBits
     case reservedOpcode
@@ -27,7 +29,8 @@ package enum WebSocketError: Error, Equatable, Sendable {
         case .textFrame: 1003
         case .malformedCloseReason: 1007
         case .frameTooLarge: 1009
-        case .unmaskedFrame, .reservedBits, .reservedOpcode, .fragmentedControlFrame, .oversizedControlFrame,
+        case .unmaskedFrame, .maskedFrame, .reservedBits, .reservedOpcode, .fragmentedControlFrame,
+            .oversizedControlFrame,
             .continuationWithoutStart, .unfinishedMessage, .malformedLength, .malformedClose:
             1002
         }

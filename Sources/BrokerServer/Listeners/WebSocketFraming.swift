@@ -1,6 +1,7 @@
 package import NIOCore
 
-/// The server's side of WebSocket framing (RFC 6455 §5) for MQTT: bytes in, payload and replies out.
+/// WebSocket framing (RFC 6455 §5) for MQTT: bytes in, payload and replies out. A listener is its server, a link's
+/// connection its client: what a client sends is masked, and what a server sends is not.
 ///
 /// MQTT ignores the borders of frames and messages, so nothing is assembled here: payload goes on as it arrives, and
 /// memory is bounded by what one read delivered. Input is always consumed whole; what an unfinished frame needs to
@@ -37,6 +38,7 @@ package struct WebSocketFraming: Sendable {
     private static let controlPayloadMax = 125
 
     private let limits: WebSocketLimits
+    private let isClient: Bool
     private var stage = Stage.head
     private var opcode = Opcode.binary
     private var isFinal = true
@@ -52,8 +54,10 @@ package struct WebSocketFraming: Sendable {
     /// The payload of the current control frame; kept, so that later ones need no allocation.
     private var control = ByteBuffer()
 
-    package init(limits: WebSocketLimits = WebSocketLimits()) {
+    /// - Parameter isClient: true for the side that opened the connection.
+    package init(limits: WebSocketLimits = WebSocketLimits(), isClient: Bool = false) {
         self.limits = limits
+        self.isClient = isClient
     }
 
     /// True once a close frame was answered or an error was thrown. Later input is consumed and ignored.
@@ -86,6 +90,45 @@ package struct WebSocketFraming: Sendable {
         }
     }
 
+    /// Whether frames of this side are masked: `maskedFrame` makes them then, and `writeHeader` otherwise.
+    package var masks: Bool { isClient }
+
+    /// One binary frame as a client sends it.
+    ///
+    /// - Complexity: O(bytes), one copy.
+    package static func maskedFrame(_ payload: ByteBuffer) -> ByteBuffer {
+        var frame = ByteBuffer()
+        writeMasked(opcode: .binary, payload, into: &frame)
+        return frame
+    }
+
+    /// Writes a close frame of this side with a code of RFC 6455 §7.4.1 and no reason.
+    package func writeFarewell(code: UInt16, into buffer: inout ByteBuffer) {
+        write(opcode: .close, ByteBuffer(integer: code), into: &buffer)
+    }
+
+    private func write(opcode: Opcode, _ payload: ByteBuffer, into buffer: inout ByteBuffer) {
+        guard !isClient else { return Self.writeMasked(opcode: opcode, payload, into: &buffer) }
+        Self.writeHeader(opcode: opcode, payloadBytes: payload.readableBytes, into: &buffer)
+        buffer.writeImmutableBuffer(payload)
+    }
+
+    /// A new key for each frame, which nobody can foresee (§5.3): a page that decides what is sent must not decide what
+    /// stands on the wire.
+    private static func writeMasked(opcode: Opcode, _ payload: ByteBuffer, into buffer: inout ByteBuffer) {
+        let key = UInt32.random(in: .min ... .max)
+        let count = payload.readableBytes
+        buffer.reserveCapacity(minimumWritableBytes: count + 14)
+        writeHeader(opcode: opcode, payloadBytes: count, isMasked: true, into: &buffer)
+        buffer.writeInteger(key, endianness: .little)
+        buffer.writeWithUnsafeMutableBytes(minimumWritableBytes: count) { target in
+            payload.withUnsafeReadableBytes { source in
+                unmask(source, mask: key, into: UnsafeMutableRawBufferPointer(rebasing: target[..<count]))
+            }
+            return count
+        }
+    }
+
     /// Writes the header of one unmasked binary frame that holds `payloadBytes` bytes (server to client).
     package static func writeHeader(payloadBytes: Int, into buffer: inout ByteBuffer) {
         // [5:MQTT-6.0.0-1] [311:MQTT-6.0.0-1] we too send binary frames only.
@@ -98,15 +141,21 @@ package struct WebSocketFraming: Sendable {
         buffer.writeInteger(code)
     }
 
-    private static func writeHeader(opcode: Opcode, payloadBytes: Int, into buffer: inout ByteBuffer) {
+    private static func writeHeader(
+        opcode: Opcode,
+        payloadBytes: Int,
+        isMasked: Bool = false,
+        into buffer: inout ByteBuffer
+    ) {
         let first = 0x80 | opcode.rawValue
+        let maskBit: UInt8 = isMasked ? 0x80 : 0
         switch payloadBytes {
         case ..<126:
-            buffer.writeMultipleIntegers(first, UInt8(clamping: payloadBytes))
+            buffer.writeMultipleIntegers(first, maskBit | UInt8(clamping: payloadBytes))
         case ..<0x1_0000:
-            buffer.writeMultipleIntegers(first, 126 as UInt8, UInt16(clamping: payloadBytes))
+            buffer.writeMultipleIntegers(first, maskBit | 126, UInt16(clamping: payloadBytes))
         default:
-            buffer.writeMultipleIntegers(first, 127 as UInt8, UInt64(clamping: payloadBytes))
+            buffer.writeMultipleIntegers(first, maskBit | 127, UInt64(clamping: payloadBytes))
         }
     }
 
@@ -114,7 +163,10 @@ package struct WebSocketFraming: Sendable {
     /// Stops at whatever is anything else, valid or not. About a sixth of the cost of a small frame otherwise.
     private func takeWholeFrames(_ input: inout ByteBuffer, into plain: inout ByteBuffer) {
         let start = input.getInteger(at: input.readerIndex, as: UInt8.self)
-        guard start == 0x80 | Opcode.binary.rawValue, stage == .head, partialBytes == 0, !isMessageOpen else { return }
+        guard start == 0x80 | Opcode.binary.rawValue, stage == .head, partialBytes == 0, !isMessageOpen, !isClient
+        else {
+            return
+        }
         let payloadBytesMax = limits.frameBytesMax
         var taken = 0
         // All payload together is shorter than the input.
@@ -173,7 +225,7 @@ package struct WebSocketFraming: Sendable {
                 try frameEnded(replies: &replies)
             }
         case .payload:
-            guard input.readableBytes > 0 else { return false }
+            guard input.readableBytes > 0 || missing == 0 else { return false }
             if opcode.isControl {
                 var payload = ByteBuffer()
                 swap(&payload, &control)
@@ -197,7 +249,8 @@ package struct WebSocketFraming: Sendable {
         let second = UInt8(truncatingIfNeeded: head)
         guard first & 0x70 == 0 else { throw .reservedBits }
         guard let opcode = Opcode(rawValue: first & 0x0F) else { throw .reservedOpcode }
-        guard second & 0x80 != 0 else { throw .unmaskedFrame }
+        let isMasked = second & 0x80 != 0
+        guard isMasked != isClient else { throw isClient ? .maskedFrame : .unmaskedFrame }
         self.opcode = opcode
         isFinal = first & 0x80 != 0
         let length = second & 0x7F
@@ -230,15 +283,15 @@ package struct WebSocketFraming: Sendable {
             throw .frameTooLarge
         }
         missing = length
-        stage = .mask
+        mask = 0
+        stage = isClient ? .payload : .mask
     }
 
     private mutating func frameEnded(replies: inout ByteBuffer) throws(WebSocketError) {
         stage = .head
         switch opcode {
         case .ping:
-            Self.writeHeader(opcode: .pong, payloadBytes: control.readableBytes, into: &replies)
-            replies.writeImmutableBuffer(control)
+            write(opcode: .pong, control, into: &replies)
         case .close:
             try closeReceived(replies: &replies)
         case .pong, .binary, .text, .continuation:
@@ -249,7 +302,7 @@ package struct WebSocketFraming: Sendable {
     private mutating func closeReceived(replies: inout ByteBuffer) throws(WebSocketError) {
         stage = .closed
         guard control.readableBytes > 0 else {
-            Self.writeHeader(opcode: .close, payloadBytes: 0, into: &replies)
+            write(opcode: .close, ByteBuffer(), into: &replies)
             return
         }
         guard let code = control.readInteger(as: UInt16.self) else { throw .malformedClose }
@@ -262,7 +315,7 @@ package struct WebSocketFraming: Sendable {
         } catch {
             throw .malformedCloseReason
         }
-        Self.writeClose(code: code, into: &replies)
+        writeFarewell(code: code, into: &replies)
     }
 
     /// Reads a big-endian integer that may be cut by the end of a read; nil until its last byte came.

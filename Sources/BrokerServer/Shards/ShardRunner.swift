@@ -94,12 +94,12 @@ final class ShardRunner {
 
     /// Adds the handler of a client to its channel.
     ///
-    /// - Parameter certificateName: the name in the client certificate that the TLS handshake has verified.
+    /// - Parameter arrival: since when it is here, and what its certificate calls it.
     /// - Throws: when the node is full or shuts down; the channel is closed then.
     func admit(
         _ channel: any Channel,
         framing: WebSocketFraming?,
-        certificateName: String? = nil,
+        arrival: Arrival,
         connectionsMax: Int
     ) throws {
         guard !isDraining, handlers.count < connectionsMax else {
@@ -108,7 +108,7 @@ final class ShardRunner {
         }
         let decoder = PacketDecoder(role: .server, limits: .of(shard.settings))
         try channel.pipeline.syncOperations.addHandler(
-            ConnectionHandler(runner: self, decoder: decoder, framing: framing, certificateName: certificateName)
+            ConnectionHandler(runner: self, decoder: decoder, framing: framing, arrival: arrival)
         )
     }
 
@@ -229,7 +229,8 @@ final class ShardRunner {
                 NodeHealth.Link(
                     name: link.settings.name,
                     state: link.state.rawValue,
-                    queued: spool.depth(of: link.receiver)
+                    queued: spool.depth(of: link.receiver),
+                    lastError: link.lastError
                 )
             },
             spoolTrouble: spoolTrouble
