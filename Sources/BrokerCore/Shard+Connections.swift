@@ -169,6 +169,10 @@ extension Shard {
             } while directory[clientID] != nil
             assigned = clientID
         }
+        connection.principal.username = username
+        connection.principal.clientID = clientID
+        // [5:MQTT-3.1.4-2] before anything is done for this client.
+        guard mayLeave(connect.will, connection.principal, now) else { return refuse(connection, .notAuthorized) }
         let expiry = requestedExpiry(connect)
 
         var old = directory[clientID]
@@ -217,9 +221,7 @@ extension Shard {
             store(.receiver(ReceiverRecord(session, receiver, disconnectedAt: nil)))
         }
         session.connection = connection
-        connection.principal.username = username
-        connection.principal.clientID = clientID
-        session.principal = connection.principal
+        identify(session, as: connection.principal)
         session.isBridge = connect.isBridge
         session.expiresAt = nil
         timers.cancel(session.timer)
@@ -501,6 +503,7 @@ extension Shard {
         guard let pending = session.will else { return }
         // In the same transaction as what it becomes.
         dropWill(of: session)
+        guard mayPublishWill(of: session, pending.will.topic, now) else { return }
         var properties = pending.will.properties
         if properties.willDelayInterval != nil { properties.willDelayInterval = nil }
         var publication = Publication(
@@ -509,7 +512,8 @@ extension Shard {
             qos: pending.will.qos,
             isRetained: pending.will.isRetained,
             properties: properties,
-            publisher: session.slot
+            publisher: session.slot,
+            subject: subject(of: session)
         )
         // Nobody is there to be told that the retained messages are full: without the flag it is delivered at least.
         if refusal(of: publication) == .quotaExceeded { publication.isRetained = false }

@@ -24,6 +24,10 @@ package final class Shard {
     /// True when one of them is of QoS 2.
     var storesExactlyOnce = false
 
+    package internal(set) var access: AccessRules
+    var denials = DenialLog()
+    /// Who published over HTTP lately.
+    var gatewaySubjects: [Principal: AccessSubject] = [:]
     var router = Router()
     package internal(set) var retained = RetainedMessages()
     var sessions: [Session?] = []
@@ -62,10 +66,12 @@ package final class Shard {
     ///   - seed: for everything that looks random.
     package init(settings: BrokerSettings, contents: SpoolContents, seed: UInt64, now: Now) {
         self.settings = settings
+        self.access = settings.access
         self.backlog = SpoolBacklog(bytesMax: settings.spoolBacklogBytesMax)
         self.random = RandomSource(seed: seed)
         self.ids = MessageIDSource(node: contents.nodeNumber, mark: contents.wallMark)
         self.nextReceiver = contents.nextReceiver.number
+        router.mayReceive = { [unowned self] slot, topic in mayReceive(slot: slot, topic) }
         restore(contents, now)
     }
 

@@ -217,7 +217,7 @@ final class SimulatedNode {
         )
         simulation.trace("node \(index): m\(number) by HTTP to \(message.topic.string) \(message.qos.rawValue)")
         let packet = Publish(topic: request.topic, payload: request.payload, qos: request.qos, packetID: 0)
-        let isRefused = shard.refusal(of: request) != nil
+        let isRefused = shard.refusal(of: request, now: simulation.now) != nil
         if isRefused != reference.refuses(nil, packet) {
             simulation.fail("node \(index): m\(number) by HTTP is \(isRefused ? "refused" : "taken")")
         }

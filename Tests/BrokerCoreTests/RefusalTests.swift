@@ -243,9 +243,9 @@ struct RefusalTests {
         let (broker, _, clean) = Self.site()
         func refusal(_ qos: QoS, _ topic: MQTTString) -> ReasonCode? {
             var answer: ReasonCode?
-            broker.perform { shard, _ in
+            broker.perform { shard, now in
                 let request = GatewayPublish(topic: topic, payload: ByteBuffer(), qos: qos, isRetained: false)
-                answer = shard.refusal(of: request)
+                answer = shard.refusal(of: request, now: now)
             }
             return answer
         }

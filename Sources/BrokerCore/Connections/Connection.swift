@@ -63,6 +63,8 @@ package final class Connection {
     var keepAlive: Duration = .zero
     var lastReceived: Instant
     var timer: TimerQueue.Token?
+    /// When something of it was last denied and logged.
+    var lastDenial: Instant?
 
     /// Answers that wait for a commit, in the order in which they have to leave.
     var answers: Deque<Answer> = []

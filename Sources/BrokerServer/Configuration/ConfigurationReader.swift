@@ -20,6 +20,7 @@ struct ConfigurationReader {
         reportRepetitions(in: roots)
         for root in roots { readSections(of: root) }
         checkSections(in: roots)
+        checkUsers(in: roots)
         checkAuthentication(in: roots)
         readListeners(of: roots)
         readLinks(of: roots)
@@ -32,6 +33,7 @@ struct ConfigurationReader {
         if let table = root.table("log", known: .log) {
             set(\.log.level, table.choice("level", of: LogConfiguration.Level.self))
             set(\.log.format, table.choice("format", of: LogConfiguration.Format.self))
+            set(\.log.denials, table.choice("denials", of: LogConfiguration.Level.self))
         }
         if let table = root.table("durability", known: .durability) { readDurability(table) }
         if let table = root.table("limits", known: .limits) { readLimits(table) }
@@ -41,6 +43,7 @@ struct ConfigurationReader {
             set(\.retained.payloadBytesMax, table.size("max_payload", in: 0...268_435_455))
         }
         if let table = root.table("auth", known: .authentication) { readAuthentication(table) }
+        if let table = root.table("acl", known: .access) { readAccess(table) }
         if let table = root.table("defaults", known: .defaults)?.table("link", known: .linkDefaults) {
             readCommonLinkSettings(table, into: &linkDefaults)
         }
