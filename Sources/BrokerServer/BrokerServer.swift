@@ -1,10 +1,11 @@
-package import BrokerCore
+import BrokerCore
 import Foundation
 package import Logging
 import MQTTCodec
 import NIOCore
 import NIOPosix
 package import Spool
+import Synchronization
 import WebPages
 
 /// Why a node did not start. One line each: what is wrong and what to do.
@@ -48,6 +49,8 @@ package final class BrokerServer: Sendable {
     private let certificates: CertificateWatch
     private let spool: Spool
     private let authenticator: Authenticator?
+    /// What it runs with.
+    private let configuration: Mutex<Configuration>
     private let logger: Logger
 
     private init(
@@ -59,6 +62,7 @@ package final class BrokerServer: Sendable {
         certificates: CertificateWatch,
         spool: Spool,
         authenticator: Authenticator?,
+        configuration: Configuration,
         logger: Logger
     ) {
         self.endpoints = endpoints
@@ -69,6 +73,7 @@ package final class BrokerServer: Sendable {
         self.certificates = certificates
         self.spool = spool
         self.authenticator = authenticator
+        self.configuration = Mutex(configuration)
         self.logger = logger
     }
 
@@ -161,6 +166,7 @@ package final class BrokerServer: Sendable {
                 certificates: tls.watch,
                 spool: spool,
                 authenticator: authenticator,
+                configuration: configuration,
                 logger: logger
             )
         } catch {
@@ -298,8 +304,34 @@ package final class BrokerServer: Sendable {
 
     // MARK: - While it runs
 
-    /// Other access rules from now on, for all who are connected too. Nobody is disconnected. From any thread.
-    package func setAccess(_ rules: AccessRules) {
+    /// Takes another configuration: all that it changes, or nothing when a part of that needs a restart. Nobody is
+    /// disconnected. From any thread.
+    package func reload(_ new: Configuration) {
+        let change = configuration.withLock { current in
+            let change = ConfigurationChange(from: current, to: new)
+            if change.needingRestart.isEmpty { current = new }
+            return change
+        }
+        guard change.needingRestart.isEmpty else {
+            let parts = change.needingRestart.joined(separator: ", ")
+            logger.error(
+                "configuration not taken, everything stays as it was",
+                metadata: [
+                    "detail": "a restart is needed for \(parts)"
+                ])
+            return
+        }
+        if !change.live.isEmpty { setAccess(new.access.compiled) }
+        logger.notice(
+            "configuration read again",
+            metadata: [
+                "detail": .string(
+                    change.live.isEmpty ? "nothing changed" : "changed: " + change.live.joined(separator: ", "))
+            ])
+    }
+
+    /// Other access rules from now on, for all who are connected too.
+    private func setAccess(_ rules: AccessRules) {
         let runner = runner
         runner.eventLoop.execute { runner.value.setAccess(rules) }
     }
