@@ -1,4 +1,4 @@
-import BrokerCore
+package import BrokerCore
 import Foundation
 package import Logging
 import MQTTCodec
@@ -117,7 +117,8 @@ package final class BrokerServer: Sendable {
                     spool: spool,
                     linkConnector: LinkConnector(configuration, tls: tls.links),
                     authenticator: authenticator,
-                    logger: logger
+                    logger: logger,
+                    denialLevel: Logger.Level(rawValue: configuration.log.denials.rawValue) ?? .info
                 )
                 return (NIOLoopBound(runner, eventLoop: loop), runner.connect())
             }.get()
@@ -293,6 +294,14 @@ package final class BrokerServer: Sendable {
         return Timestamp(
             microseconds: UInt64(clamping: wall.tv_sec) &* 1_000_000 &+ UInt64(clamping: wall.tv_nsec / 1_000)
         )
+    }
+
+    // MARK: - While it runs
+
+    /// Other access rules from now on, for all who are connected too. Nobody is disconnected. From any thread.
+    package func setAccess(_ rules: AccessRules) {
+        let runner = runner
+        runner.eventLoop.execute { runner.value.setAccess(rules) }
     }
 
     // MARK: - Stop

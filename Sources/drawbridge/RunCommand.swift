@@ -71,7 +71,8 @@ struct RunCommand: AsyncParsableCommand {
                 let path = web.paths.first ?? "/mqtt"
                 Console.say("  \(endpoint.name): http\(s)://\(host):\(endpoint.port)/")
                 Console.say("       ws\(s)://\(host):\(endpoint.port)\(path)")
-                Console.say("       curl -d hello http\(s)://\(host):\(endpoint.port)/v1/publish/chat/lobby")
+                let login = settings.authentication.chain.contains(.users) ? "-u NAME " : ""
+                Console.say("       curl \(login)-d hello http\(s)://\(host):\(endpoint.port)/v1/publish/chat/lobby")
             }
         }
         for link in settings.links {

@@ -315,9 +315,17 @@ def test_two_sites_and_a_hub_talk_report_and_obey(brokers, tmp_path):
             ann.publish("sensors/hall", "21", 1, True)
             assert listener.communicate(timeout=30)[0].split() == ["site/site-1/sensors/hall", "21"]
 
+        # One site has no say in the place of another.
+        posing = ["-p", str(hub.port), "-u", "site-1", "-P", PASSWORDS["SITE_1_PASSWORD"], "-V", "5", "-q", "1"]
+        send = [program("mosquitto_pub"), *posing, "-t", "site/site-2/cmd/door", "-m", "open"]
+        subprocess.run(send, capture_output=True, timeout=20)
+        send = [program("mosquitto_pub"), *posing, "-t", "chat/lobby", "-m", "heard"]
+        subprocess.run(send, check=True, timeout=20)
+        assert bob.wait_for(4)[3] == Message("chat/lobby", "heard", 1, False)
+
         # The hub goes away and comes back: what was said meanwhile arrives once.
         assert hub.stop() == 0
         ann.publish("chat/lobby", "anybody there?", 2)
         hub.start()
         eventually("it arrives", lambda: bob.messages[-1] == Message("chat/lobby", "anybody there?", 2, False))
-        assert [m.topic for m in bob.messages].count("chat/lobby") == 3
+        assert [m.topic for m in bob.messages].count("chat/lobby") == 4

@@ -36,8 +36,9 @@ package final class Authenticator: Sendable {
     private let later: @Sendable (Duration, @escaping @Sendable () -> Void) -> Void
     private let logger: Logger
 
-    /// Refusals that are held back at once, all of them together; beyond it they are given at once.
-    private static let heldMax = 20_000
+    /// Refusals that are held back at the same time, all of them together: each holds a connection. Beyond it they are
+    /// given at once, since keeping others out is worse than a fast guess.
+    private static let heldMax = 1_000
     private static let nameShownMax = 64
 
     /// - Parameters:
@@ -101,6 +102,7 @@ package final class Authenticator: Sendable {
         _ login: Login,
         _ answer: @escaping Answer
     ) -> AuthenticationVerdict? {
+        guard password.count <= PasswordHash.passwordBytesMax else { return refuse(login, .badCredentials, answer) }
         let start = now()
         let name = username.string
         let (fingerprint, isVerified, known, hash, generation) = state.withLock { state in
