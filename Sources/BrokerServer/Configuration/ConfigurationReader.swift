@@ -20,9 +20,10 @@ struct ConfigurationReader {
         reportRepetitions(in: roots)
         for root in roots { readSections(of: root) }
         checkSections(in: roots)
-        checkUsers(in: roots)
         checkAuthentication(in: roots)
         readListeners(of: roots)
+        // A file of users and a listener's `tls.username` both put somebody into the chain, so this comes after them.
+        checkUsers(in: roots)
         readLinks(of: roots)
     }
 
