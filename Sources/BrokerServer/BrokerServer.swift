@@ -313,27 +313,20 @@ package final class BrokerServer: Sendable {
             return change
         }
         guard change.needingRestart.isEmpty else {
-            let parts = change.needingRestart.joined(separator: ", ")
+            let detail = "a restart is needed for \(change.needingRestart.joined(separator: ", "))"
             logger.error(
                 "configuration not taken, everything stays as it was",
-                metadata: [
-                    "detail": "a restart is needed for \(parts)"
-                ])
+                metadata: ["detail": .string(detail)]
+            )
             return
         }
-        if !change.live.isEmpty { setAccess(new.access.compiled) }
-        logger.notice(
-            "configuration read again",
-            metadata: [
-                "detail": .string(
-                    change.live.isEmpty ? "nothing changed" : "changed: " + change.live.joined(separator: ", "))
-            ])
-    }
-
-    /// Other access rules from now on, for all who are connected too.
-    private func setAccess(_ rules: AccessRules) {
-        let runner = runner
-        runner.eventLoop.execute { runner.value.setAccess(rules) }
+        let detail = change.live.isEmpty ? "nothing changed" : "changed: \(change.live.joined(separator: ", "))"
+        let (runner, logger) = (runner, logger)
+        runner.eventLoop.execute {
+            runner.value.setAccess(new.access.compiled)
+            // Whoever reads this line finds the new rules at work.
+            logger.notice("configuration read again", metadata: ["detail": .string(detail)])
+        }
     }
 
     // MARK: - Stop

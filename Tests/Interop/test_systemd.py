@@ -132,10 +132,10 @@ def test_the_program_makes_no_call_that_the_unit_refuses(brokers, tmp_path):
     assert made - allowed - as_root == set()
 
 
-@pytest.mark.xfail(strict=False, reason="a configuration cannot be read again yet: SIGHUP ends the program")
 def test_what_a_reload_sends_does_not_end_the_program(brokers, tmp_path):
     assert settings()["ExecReload"].split() == ["/bin/kill", "-HUP", "$MAINPID"]
     node = brokers.keep(Service(tmp_path, "service")).start()
     node.process.send_signal(signal.SIGHUP)
+    eventually("the configuration is read again", lambda: "configuration read again" in node.log())
     assert ask(node.web_port, "GET", "/healthz").status == 200
     assert node.stop() == 0
