@@ -37,6 +37,7 @@ needs_to_test=(
     "mosquitto-clients mosquitto_pub"
     "chromium chromium"
     "chromium-driver chromedriver"
+    "libnss3-tools certutil"
     "nodejs node"
     "node-mqtt /usr/share/nodejs/mqtt/package.json"
     "strace strace"

@@ -16,6 +16,7 @@ import subprocess
 import urllib.request
 
 from eventually import eventually
+from keys import NoKeys
 
 
 _ports = itertools.count(random.randrange(20_000, 28_000))
@@ -64,6 +65,7 @@ class BrokerProcess:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.log_file = self.folder / "log"
         self.process = None
+        self.keys = NoKeys()
 
     @property
     def pid(self):
@@ -147,7 +149,7 @@ bind = ["127.0.0.1:{self.web_port}"]
 
     @property
     def web(self):
-        return f"http://127.0.0.1:{self.web_port}"
+        return f"http{'s' if self.keys.context else ''}://127.0.0.1:{self.web_port}"
 
     @property
     def command(self):
@@ -167,7 +169,7 @@ bind = ["127.0.0.1:{self.web_port}"]
         return self.start()
 
     def health(self):
-        with urllib.request.urlopen(f"{self.web}/healthz", timeout=5) as reply:
+        with urllib.request.urlopen(f"{self.web}/healthz", timeout=5, context=self.keys.context) as reply:
             return json.load(reply)
 
     def link(self, name="hub"):

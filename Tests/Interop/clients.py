@@ -68,6 +68,7 @@ class PahoClient(Client):
             client.will_set(*self.will)
         if self.transport == "websockets":
             client.ws_set_options(path="/mqtt")
+        self.broker.keys.paho(client)
         port = self.broker.web_port if self.transport == "websockets" else self.broker.port
         if is_five:
             properties = Properties(PacketTypes.CONNECT)

@@ -1,6 +1,8 @@
 """The chat page in Debian's Chromium, headless; what a person would do and see, by the ids that the page promises."""
 
 import collections
+import os
+import pathlib
 import urllib.parse
 
 from selenium import webdriver
@@ -47,7 +49,8 @@ class ChatPage:
         ):
             options.add_argument(argument)
         options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-        self.driver = webdriver.Chrome(options=options, service=Service(program("chromedriver")))
+        environment = {**os.environ, **node.keys.browser(pathlib.Path(folder) / f"home-{name}")}
+        self.driver = webdriver.Chrome(options=options, service=Service(program("chromedriver"), env=environment))
         self.node, self.name = node, name
         self.driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": NOTE_MESSAGES})
         hash = urllib.parse.urlencode({"room": room, "name": name})
@@ -78,7 +81,12 @@ class ChatPage:
         return self
 
     def join(self):
-        """Presses the button, if the page did not join by itself from its address."""
+        """Presses the button, if the page did not join by itself from its address. The password of a person is the
+        person's name, where one is asked for."""
+        if self.node.keys.password:
+            field = self.element("#password")
+            eventually(lambda: f"the page asks for a password; its console says {self.console()}", field.is_displayed)
+            field.send_keys(self.name)
         button = self.element("#join")
         if button.is_displayed():
             button.click()

@@ -55,7 +55,7 @@ class MosquittoPublisher(Publisher):
 
     def publish_all(self):
         command = ["stdbuf", "-oL", program("mosquitto_pub"), "-d", "-l", "-c", "-i", self.name]
-        command += ["-p", str(self.node.port), "-t", self.topic, "-q", str(self.qos)]
+        command += ["-p", str(self.node.port), "-t", self.topic, "-q", str(self.qos), *self.node.keys.mosquitto]
         pipe = subprocess.PIPE
         process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.STDOUT, text=True)
         last_word = "received PUBACK" if self.qos == 1 else "received PUBCOMP"
@@ -95,6 +95,7 @@ class PahoPublisher(Publisher):
             room.release()
 
         client.on_publish = on_publish
+        self.node.keys.paho(client)
         client.connect("127.0.0.1", self.node.port)
         client.loop_start()
         for payload in self.in_two_halves():
@@ -113,7 +114,7 @@ class CurlPublisher(Publisher):
 
     def publish_all(self):
         url = f"{self.node.web}/v1/publish/{self.topic}?qos={self.qos}"
-        command = [program("curl"), "-sS", "--max-time", "20", "-o", "/dev/null", "-w", "%{http_code}"]
+        command = [program("curl"), "-sS", "--max-time", "20", "-o", "/dev/null", "-w", "%{http_code}", *self.node.keys.curl]
         deadline = time.monotonic() + 180
         for payload in self.in_two_halves():
             while True:

@@ -8,13 +8,24 @@ import threading
 import pytest
 
 from brokers import link_to, program
+from certificates import Certificates
 from clients import PahoClient
 from eventually import eventually
+from keys import Keys
+from login_storm import hashed
 from pages import ChatPage
 from publishers import CurlPublisher, MosquittoPublisher, PahoPublisher
-from raw_http import ask
 
 ROOM = "chat/lobby"
+# Who may do what behind locked doors: people and devices talk in the room, and nobody anywhere else.
+LOCKED = """
+[auth.users]
+file = "users"
+[acl]
+rules = [ { allow = "both", who = { user = "ann" }, topics = ["chat/#"] },
+          { allow = "both", who = { user = "ben" }, topics = ["chat/#"] },
+          { allow = "both", who = { user = "device" }, topics = ["chat/#"] } ]
+"""
 
 
 class HubSubscriber:
@@ -22,7 +33,7 @@ class HubSubscriber:
 
     def __init__(self, hub):
         command = ["stdbuf", "-oL", program("mosquitto_sub"), "-d", "-c", "-i", "hub-subscriber", "-q", "2"]
-        command += ["-p", str(hub.port), "-t", "chat/#", "-F", "payload %p"]
+        command += ["-p", str(hub.port), "-t", "chat/#", "-F", "payload %p", *hub.keys.mosquitto]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         self.payloads, self.subscribed = [], threading.Event()
         threading.Thread(target=self._read, daemon=True).start()
@@ -59,12 +70,58 @@ def check_arrivals(where, payloads, publishers, is_exactly_once=True):
             assert not twice, f"{where}: QoS 2 more than once from {publisher.name}: {twice[:10]}"
 
 
-@pytest.fixture
-def site(brokers, tmp_path):
+def curl(node, text, *options, topic=ROOM, qos=1):
+    """The status of a publish."""
+    url = f"{node.web}/v1/publish/{topic}?qos={qos}"
+    command = [program("curl"), "-sS", "--max-time", "20", "-o", "/dev/null", "-w", "%{http_code}", "--data-binary", text]
+    return int(subprocess.run([*command, *options, url], capture_output=True, text=True, check=True).stdout)
+
+
+def post(node, text, **options):
+    return curl(node, text, *node.keys.curl, **options)
+
+
+def open_doors(brokers, tmp_path):
+    hub = brokers.mosquitto("hub")
+    return hub, *(brokers.drawbridge(name, links=link_to(hub.port)) for name in "ab")
+
+
+def locked_doors(brokers, tmp_path):
+    """TLS on every port, passwords and rules at every door, the hub's too."""
+    certificates = Certificates(tmp_path / "tls")
+    device = Keys(certificates.ca_crt, "device")
+    passwords = tmp_path / "hub-users"
+    for user in ("device", "site"):
+        maker = [program("mosquitto_passwd"), *([] if passwords.exists() else ["-c"]), "-b", str(passwords), user, user]
+        subprocess.run(maker, check=True)
+    hub = brokers.mosquitto("hub")
+    files = f"certfile {certificates.server_crt}\nkeyfile {certificates.server_key}"
+    text = hub.config_file.read_text().replace(f"listener {hub.port} 127.0.0.1", f"listener {hub.port} 127.0.0.1\n{files}")
+    hub.config_file.write_text(text.replace("allow_anonymous true", f"allow_anonymous false\npassword_file {passwords}"))
+    more = f'username = "site"\npassword = "site"\n[link.tls]\nca = "{certificates.ca_crt}"'
+    link = link_to(hub.port, more=more).replace("mqtt://", "mqtts://")
+    nodes = [brokers.drawbridge(name, links=link, more=LOCKED) for name in "ab"]
+    tls = f'[listener.tls]\ncert = "{certificates.server_crt}"\nkey = "{certificates.server_key}"\n'
+    for node in nodes:
+        users = node.folder / "users"
+        users.write_text("".join(f"{user}:{hashed(user, 4)}\n" for user in ("ann", "ben", "device")))
+        users.chmod(0o600)
+        text = node.config_file.read_text()
+        for port in (node.port, node.web_port):
+            bind = f'bind = ["127.0.0.1:{port}"]\n'
+            text = text.replace(bind, bind + tls)
+        node.config_file.write_text(text)
+    for broker in (hub, *nodes):
+        broker.keys = device
+    return hub, *nodes
+
+
+@pytest.fixture(params=[open_doors, locked_doors])
+def site(request, brokers, tmp_path):
     """Hub, A and B with their links live, and a subscriber at the hub."""
-    hub = brokers.mosquitto("hub").start()
-    a = brokers.drawbridge("a", links=link_to(hub.port)).start()
-    b = brokers.drawbridge("b", links=link_to(hub.port)).start()
+    hub, a, b = request.param(brokers, tmp_path)
+    for broker in (hub, a, b):
+        broker.start()
     a.wait_for_link()
     b.wait_for_link()
     at_hub = HubSubscriber(hub)
@@ -74,11 +131,24 @@ def site(brokers, tmp_path):
 
 def test_chat_curl_and_links_live_and_through_an_outage_and_a_kill(site, tmp_path):
     hub, a, b, at_hub = site
+    if a.keys.password:
+        intruders(a)
     with ChatPage(a, "lobby", "ann", tmp_path) as ann, ChatPage(b, "lobby", "ben", tmp_path) as ben:
         ann.join().wait_until_live()
         ben.join().wait_until_live()
         live_chat(a, b, at_hub, ann, ben)
         outage(hub, a, b, at_hub, ann, ben)
+
+
+def intruders(node):
+    """Who has no password, or another one, or wants another topic, hears so; who does not know the authority goes."""
+    trust = ["--cacert", node.keys.authority]
+    assert curl(node, "x", *trust) == 401
+    assert curl(node, "x", *trust, "-u", "device:wrong") == 401
+    assert post(node, "x", topic="elsewhere/x") == 403
+    with pytest.raises(subprocess.CalledProcessError) as failure:
+        curl(node, "x", "-u", "device:device")
+    assert failure.value.returncode == 60, "curl: the certificate cannot be verified"
 
 
 def live_chat(a, b, at_hub, ann, ben):
@@ -88,7 +158,7 @@ def live_chat(a, b, at_hub, ann, ben):
         for text, say in (
             (f"ann says {number}", ann.say),
             (f"ben says {number}", ben.say),
-            (f"curl says {number}", lambda text: ask(a.web_port, "POST", f"/v1/publish/{ROOM}?qos=1", text.encode())),
+            (f"curl says {number}", lambda text: post(a, text)),
         ):
             say(text)
             texts.append(text)
@@ -96,7 +166,7 @@ def live_chat(a, b, at_hub, ann, ben):
             ben.wait_for([text])
     # What a loop or a resend would bring comes before what is said last at either end.
     for node, text in ((a, "last at a"), (b, "last at b")):
-        assert ask(node.web_port, "POST", f"/v1/publish/{ROOM}?qos=2", text.encode()).status == 200
+        assert post(node, text, qos=2) == 200
         texts.append(text)
         ann.wait_for([text])
         ben.wait_for([text])
@@ -118,12 +188,14 @@ def outage(hub, a, b, at_hub, ann, ben):
         durable.subscribe("chat/#", 2)
         durable.close()
 
+    # mosquitto_pub 2.0.11 hangs when its TLS connection ends without a farewell, as it does when A is killed.
+    Resender = PahoPublisher if a.keys.password else MosquittoPublisher
     assert hub.stop() == 0
     publishers = [
-        MosquittoPublisher(a, ROOM, "mosquitto", 1, 400),
+        Resender(a, ROOM, "mosquitto", 1, 400),
         PahoPublisher(a, ROOM, "paho", 1, 400),
         CurlPublisher(a, ROOM, "curl", 1, 200),
-        MosquittoPublisher(a, ROOM, "mosquitto", 2, 40),
+        Resender(a, ROOM, "mosquitto", 2, 40),
         PahoPublisher(a, ROOM, "paho", 2, 50),
         CurlPublisher(a, ROOM, "curl", 2, 10),
     ]
