@@ -115,6 +115,9 @@ package final class BrokerServer: Sendable {
                     seed: .random(in: .min ... .max),
                     now: Now(instant: ShardRunner.monotonic, wall: now)
                 )
+                for (topic, text) in configuration.durability.announcements {
+                    shard.tell(topic, text, now: Now(instant: ShardRunner.monotonic, wall: now))
+                }
                 let runner = ShardRunner(
                     loop: loop,
                     index: 0,

@@ -50,6 +50,18 @@ def test_an_unknown_command_or_option_is_refused():
     assert run("run", "--confg", "x").returncode != 0
 
 
+def test_a_node_says_how_durable_it_is(brokers):
+    node = brokers.drawbridge("a").start()
+    told = {}
+    with Wire(node.port, "reader", clean=True) as reader:
+        reader.subscribe("$SYS/broker/durability/#")
+        for _ in range(2):
+            publication = reader.publication(reader.read())
+            told[publication.topic.rpartition("/")[2]] = bytes(publication.payload).decode()
+    assert told["mode"] == "sync"
+    assert "a power cut loses nothing" in told["advice"]
+
+
 # ----------------------------------------------------------------------------------------------------------- check
 
 

@@ -1,4 +1,5 @@
 package import BrokerCore
+import MQTTCodec
 package import Spool
 
 /// `[durability]`: when a message counts as stored, and how much may be.
@@ -34,6 +35,11 @@ package struct DurabilityConfiguration: Sendable, Equatable {
         let count = rules.count { $0.mode != mode }
         let others = count == 0 ? "" : "; \(count) \(count == 1 ? "rule says" : "rules say") otherwise for some topics"
         return "durability \(mode.rawValue): \(price)\(others)"
+    }
+
+    /// What `$SYS` says of it.
+    var announcements: [(topic: MQTTString, text: String)] {
+        [("$SYS/broker/durability/mode", mode.rawValue), ("$SYS/broker/durability/advice", advice)]
     }
 }
 
