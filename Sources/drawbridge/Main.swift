@@ -10,7 +10,7 @@ struct Drawbridge: AsyncParsableCommand {
         version: Version.text,
         subcommands: [
             RunCommand.self, CheckCommand.self, CertificateCommand.self, PasswordCommand.self, ControlCommand.self,
-            SpoolCommand.self,
+            SpoolCommand.self, PublishCommand.self, SubscribeCommand.self,
             SimulateCommand.self, VersionCommand.self,
         ],
         defaultSubcommand: RunCommand.self
