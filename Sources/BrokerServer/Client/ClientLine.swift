@@ -20,6 +20,7 @@ final class ClientLine: ChannelInboundHandler {
     /// Packets of a read are being handed on.
     private(set) var isReceiving = false
     private var isClosing = false
+    private var hasSaidFarewell = false
     /// Why the connection ends, as far as is known.
     var reason: String?
 
@@ -44,7 +45,8 @@ final class ClientLine: ChannelInboundHandler {
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        guard !isClosing, !client.hasDeparted else { return }
+        guard !isClosing else { return }
+        guard !client.hasDeparted else { return departing(Self.unwrapInboundIn(data)) }
         var bytes = Self.unwrapInboundIn(data)
         if framing == nil {
             pending.writeBuffer(&bytes)
@@ -52,6 +54,20 @@ final class ClientLine: ChannelInboundHandler {
             unframe(&bytes, context)
         }
         decode()
+        if framing?.isClosed == true { close() }
+    }
+
+    /// What still comes is not ours any more, but a WebSocket is over when the other side says so too.
+    private func departing(_ bytes: ByteBuffer) {
+        guard framing != nil else { return }
+        var bytes = bytes
+        var plain = ByteBuffer()
+        var replies = ByteBuffer()
+        do throws(WebSocketError) {
+            try framing?.receive(&bytes, into: &plain, replies: &replies)
+        } catch {
+            return close()
+        }
         if framing?.isClosed == true { close() }
     }
 
@@ -112,14 +128,19 @@ final class ClientLine: ChannelInboundHandler {
         context.writeAndFlush(Self.wrapOutboundOut(bytes), promise: promise)
     }
 
+    /// The close frame of a WebSocket, which some servers wait for; nothing may be sent behind it.
+    func sayFarewell() {
+        guard let context, let framing, !framing.isClosed, !hasSaidFarewell else { return }
+        hasSaidFarewell = true
+        var farewell = ByteBuffer()
+        framing.writeFarewell(code: Self.normalClosure, into: &farewell)
+        context.writeAndFlush(Self.wrapOutboundOut(farewell), promise: nil)
+    }
+
     func close() {
         guard let context, !isClosing else { return }
         isClosing = true
-        if let framing, !framing.isClosed {
-            var farewell = ByteBuffer()
-            framing.writeFarewell(code: Self.normalClosure, into: &farewell)
-            context.writeAndFlush(Self.wrapOutboundOut(farewell), promise: nil)
-        }
+        sayFarewell()
         context.close(promise: nil)
     }
 }

@@ -109,7 +109,9 @@ package final class MQTTClient {
 
     private func depart(_ line: ClientLine) {
         hasDeparted = true
-        if let packet = session.leave() { line.send(packet) } else { return line.close() }
+        guard let packet = session.leave() else { return line.close() }
+        line.send(packet)
+        line.sayFarewell()
         timer = loop.assumeIsolated().scheduleTask(in: Self.leaveTimeout) { line.close() }
     }
 
