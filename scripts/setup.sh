@@ -42,6 +42,7 @@ needs_to_test=(
     "strace strace"
     "curl curl"
     "openssl openssl"
+    "systemd systemd-analyze"
     "python3 python3"
     "python3-venv venv"
 )

@@ -41,6 +41,12 @@ package struct BrokerSettings: Sendable {
     package var durability = DurabilityMode.sync
     /// The first rule that matches a topic decides.
     package var durabilityRules: [DurabilityRule] = []
+    /// Who may publish and subscribe where; a running shard takes other rules by `setAccess(_:now:)`.
+    package var access = AccessRules.open
+    /// What a version 5 client hears of a PUBLISH that the rules deny.
+    package var deniedPublish = DeniedPublish.refuse
+    /// The same of version 3, which has no word for a refusal.
+    package var deniedPublishOfVersion3 = DeniedPublishOfVersion3.acknowledge
     /// Whether `Outbox.ledger` says what became of every message: for tests, costs an allocation a message.
     package var keepsLedger = false
 

@@ -54,7 +54,11 @@ package struct Outbox {
 
 /// Something that an operator wants in the log. Never holds payloads or passwords.
 package struct Notice: Sendable, Equatable {
-    package enum Level: Sendable { case debug, info, warning }
+    package enum Level: Sendable {
+        case debug, info, warning
+        /// Something that access rules deny: the configuration says how important that is.
+        case denial
+    }
 
     package var level: Level
     package var text: String

@@ -45,6 +45,9 @@ extension Shard {
             linkHandshake(packet, on: connection, now)
         case .open:
             guard let session = connection.session else { return }
+            if !connection.stalled.isEmpty, case .publish(let publish) = packet {
+                return waitBehindStalled(publish, on: connection)
+            }
             let before = backlog.bytes
             if session.link != nil {
                 receivedFromUpstream(packet, session, on: connection, now)
@@ -98,6 +101,7 @@ extension Shard {
         connectionCount -= 1
         let wasClosing = connection.state == .closing
         connection.state = .closing
+        forgetStalled(of: connection)
         timers.cancel(connection.timer)
         forgetQuestion(of: connection)
         guard let session = connection.session, session.connection === connection else { return }
@@ -165,6 +169,10 @@ extension Shard {
             } while directory[clientID] != nil
             assigned = clientID
         }
+        connection.principal.username = username
+        connection.principal.clientID = clientID
+        // [5:MQTT-3.1.4-2] before anything is done for this client.
+        guard mayLeave(connect.will, connection.principal, now) else { return refuse(connection, .notAuthorized) }
         let expiry = requestedExpiry(connect)
 
         var old = directory[clientID]
@@ -213,9 +221,7 @@ extension Shard {
             store(.receiver(ReceiverRecord(session, receiver, disconnectedAt: nil)))
         }
         session.connection = connection
-        connection.principal.username = username
-        connection.principal.clientID = clientID
-        session.principal = connection.principal
+        identify(session, as: connection.principal)
         session.isBridge = connect.isBridge
         session.expiresAt = nil
         timers.cancel(session.timer)
@@ -329,7 +335,7 @@ extension Shard {
         // [5:MQTT-3.14.4-1] nothing follows.
         connection.state = .closing
         connection.answers.removeAll()
-        connection.stalled = nil
+        forgetStalled(of: connection)
         forgetQuestion(of: connection)
         timers.cancel(connection.timer)
         connection.timer = nil
@@ -497,6 +503,7 @@ extension Shard {
         guard let pending = session.will else { return }
         // In the same transaction as what it becomes.
         dropWill(of: session)
+        guard mayPublishWill(of: session, pending.will.topic, now) else { return }
         var properties = pending.will.properties
         if properties.willDelayInterval != nil { properties.willDelayInterval = nil }
         var publication = Publication(
@@ -505,7 +512,8 @@ extension Shard {
             qos: pending.will.qos,
             isRetained: pending.will.isRetained,
             properties: properties,
-            publisher: session.slot
+            publisher: session.slot,
+            subject: subject(of: session)
         )
         // Nobody is there to be told that the retained messages are full: without the flag it is delivered at least.
         if refusal(of: publication) == .quotaExceeded { publication.isRetained = false }
@@ -535,8 +543,8 @@ extension Shard {
             refuse(connection, .serverBusy, isNoticed: false)
         case .accepted:
             armAgain(connection, now)
-        case .open where connection.stalled != nil:
-            // There was no room for what it publishes, and what it might acknowledge waits behind that.
+        case .open where !connection.stalled.isEmpty:
+            // There was no room for what it publishes.
             outbox.notices.append(Notice(.warning, "no room in time", clientID: connection.session?.clientID))
             fail(connection, .quotaExceeded, now)
         case .open where connection.isHeld || connection.wasHeld:

@@ -120,7 +120,7 @@ extension Shard {
             properties: properties(of: stored.message, now)
         )
         for (session, delivery) in audience.transient {
-            guard !session.isEnded else {
+            guard !session.isEnded, mayReceive(session, stored.message.topic) else {
                 book(.discarded, session, stored.message)
                 continue
             }
@@ -144,6 +144,7 @@ extension Shard {
     /// Puts a stored message into the window. QoS 1 goes out at once; QoS 2 after the commit of its identifier.
     private func send(_ message: Message, _ position: Position, _ delivery: Delivery, to session: Session, _ now: Now) {
         guard let connection = session.connection else { return }
+        guard mayReceive(session, message.topic) else { return withhold(at: position, from: session) }
         if let entry = session.window.resend(at: position) {
             return sendAgain(entry, message, delivery, session, on: connection, now)
         }
@@ -207,6 +208,11 @@ extension Shard {
         guard session.epoch == epoch, let connection = session.connection, connection.isOpen,
             var entry = session.window[packetID], entry.state == .uncommitted2
         else { return }
+        guard mayReceive(session, message.topic) else {
+            counters.deliveriesDenied &+= 1
+            giveUp(entry, of: session, .denied)
+            return feed(session, now)
+        }
         entry.state = .published2
         session.window.update(entry)
         write(message, delivery, session, packetID: packetID, isDuplicate: false, on: connection, now)
@@ -352,6 +358,11 @@ extension Shard {
                 book(.expired, session, next.message)
                 continue
             }
+            guard mayReceive(session, next.message.topic) else {
+                counters.deliveriesDenied &+= 1
+                book(.dropped, session, next.message)
+                continue
+            }
             let delivery = Delivery(
                 receiver: ReceiverID(0),
                 qos: next.qos,
@@ -387,26 +398,29 @@ extension Shard {
         }
     }
 
-    /// Exchanges whose message is no longer in the spool (dropped by its queue) have nothing to be sent again. A
-    /// QoS 2 PUBLISH that may have been sent is released all the same: a receiver that has it would keep the identifier
-    /// for ever, and take the next message under it for this one.
+    /// Exchanges whose message is no longer in the spool (dropped by its queue) have nothing to be sent again.
     private func forgetVanished(_ session: Session) {
-        for var entry in session.window.all where entry.needsResend && entry.position <= session.cursor {
-            guard entry.state == .published2, let receiver = session.receiver, let connection = session.connection
-            else {
-                settle(entry, of: session, as: .dropped, givenUp: .vanished)
-                continue
-            }
-            entry.state = .released2
-            entry.needsResend = false
-            // Without a position: nobody says that it has the message.
-            store(.outboundRelease(receiver, packetID: entry.packetID, .zero))
-            store(.givenUp(receiver, entry.position, .vanished))
-            book(.dropped, session, nil, at: entry.position)
-            entry.ticket = ticket
-            session.window.update(entry)
-            answer(.pubRel(PublishAck(packetID: entry.packetID)), on: connection, after: ticket)
+        for entry in session.window.all where entry.needsResend && entry.position <= session.cursor {
+            giveUp(entry, of: session, .vanished)
         }
+    }
+
+    /// An exchange ends without its message. A QoS 2 PUBLISH that may have been sent is released all the same: a receiver
+    /// that has it would keep the identifier for ever, and take the next message under it for this one.
+    func giveUp(_ entry: PacketWindow.Entry, of session: Session, _ reason: GivenUpReason) {
+        guard entry.state == .published2, let receiver = session.receiver, let connection = session.connection else {
+            return settle(entry, of: session, as: .dropped, givenUp: reason)
+        }
+        var entry = entry
+        entry.state = .released2
+        entry.needsResend = false
+        // Without a position: nobody says that it has the message.
+        store(.outboundRelease(receiver, packetID: entry.packetID, .zero))
+        store(.givenUp(receiver, entry.position, reason))
+        book(.dropped, session, nil, at: entry.position)
+        entry.ticket = ticket
+        session.window.update(entry)
+        answer(.pubRel(PublishAck(packetID: entry.packetID)), on: connection, after: ticket)
     }
 
     /// Retained messages of new subscriptions, as the window has room [5:MQTT-3.3.1-9] [311:MQTT-3.3.1-6].
@@ -421,6 +435,11 @@ extension Shard {
         while connection.isWritable, !isFull(connection), let (next, topic) = nextReplay(session, &steps) {
             guard let message = retained[topic: topic] else {
                 session.replay[0].done += 1
+                continue
+            }
+            guard mayReceive(session, topic), isRightful(topic) else {
+                session.replay[0].done += 1
+                counters.deliveriesDenied &+= 1
                 continue
             }
             if let expiry = message.expiry, expiry <= now.wall {

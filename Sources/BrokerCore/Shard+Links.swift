@@ -313,6 +313,7 @@ extension Shard {
 
     func linkClosed(_ connection: Connection, reason: String?, _ now: Now) {
         connection.state = .closing
+        forgetStalled(of: connection)
         guard let link = connection.link, link.connection === connection else { return }
         lost(link, reason ?? "the connection was lost", now)
     }

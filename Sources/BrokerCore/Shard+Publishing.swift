@@ -10,6 +10,8 @@ struct Publication {
     var properties: Properties
     /// Slot of the publishing session, for No Local; nil for the gateway.
     var publisher: Int32?
+    /// Who published it, for what is retained; nil for links, and while there are no rules.
+    var subject: AccessSubject?
     /// The link it came in over: it never leaves over the same one.
     var origin: Link?
     /// True when the sender is answered only after the commit of its packet identifier: delivery waits too.
@@ -81,7 +83,10 @@ extension Shard {
                 refusal = nil
             }
         } else {
-            refusal = self.refusal(of: publication)
+            publication.subject = subject(of: session)
+            refusal = denial(of: packet.topic, by: session, on: connection, now) ?? self.refusal(of: publication)
+            // [311:MQTT-3.3.5-2] version 3 cannot be told: it is acknowledged below as its QoS asks, or closed here.
+            if refusal == .notAuthorized, closesDenied(connection) { return fail(connection, .notAuthorized, now) }
         }
         if refusal == .quotaExceeded, packet.qos > .atMostOnce, connection.version != .v5, session.link == nil {
             // Version 3 has no refusal, and an acknowledgement would promise what is not kept.
@@ -223,7 +228,7 @@ extension Shard {
                 store(.retainGone(topic: publication.topic))
             } else {
                 // [5:MQTT-3.3.1-5] [311:MQTT-3.3.1-5]
-                retained.set(message())
+                retained.set(message(), publisher: publication.subject)
                 store(.retain(message()))
             }
             result.isStored = publication.qos > .atMostOnce
@@ -285,7 +290,8 @@ extension Shard {
             payload: request.payload,
             qos: request.qos,
             isRetained: request.isRetained,
-            properties: request.properties
+            properties: request.properties,
+            subject: access.isOpen ? nil : gatewaySubject(request.principal)
         )
         let result = publish(publication, now, id: ids.next(now.wall))
         let receipt = Outbox.Receipt(
@@ -305,11 +311,12 @@ extension Shard {
     }
 
     /// Whether the gateway may publish this; nil when it may.
-    package func refusal(of request: GatewayPublish) -> ReasonCode? {
+    package func refusal(of request: GatewayPublish, now: Now) -> ReasonCode? {
         // The path of a URL has not seen the decoder.
         guard TopicName.isValid(request.topic, maximumLevels: settings.topicLevelsMax) else {
             return .topicNameInvalid
         }
+        if let denial = denial(of: request, now) { return denial }
         // A program that posts can be told to come back, which a publisher of MQTT cannot: it is not read from.
         if backlog.isBehind, request.qos > .atMostOnce || request.isRetained { return .quotaExceeded }
         let publication = Publication(

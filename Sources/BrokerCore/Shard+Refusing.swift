@@ -1,11 +1,12 @@
 import MQTTCodec
+import NIOCore
 
 /// Refusing a message before anything of it is delivered: the spool has no room or a sick disk, or a receiver that
 /// must not lose anything is full.
 ///
 /// Version 5 publishers hear 0x97 and the gateway answers 507. Version 3 has no word for it, and an upstream would take
-/// any answer for an acknowledgement: their message waits, and nothing more is read from their connection. A client is
-/// closed when there is no room in time, since what it acknowledges waits behind its message.
+/// any answer for an acknowledgement: their message waits, and what they publish behind it. A client is closed when
+/// there is no room in time.
 extension Shard {
     /// How long a version 3 publisher waits for room.
     static let stallTime = Duration.seconds(30)
@@ -20,6 +21,8 @@ extension Shard {
         for target in router.route(publication.topic).targets where target.maximumQoS > .atMostOnce {
             guard let session = sessions[Int(target.slot)], session.receiver != nil else { continue }
             if let link = session.link, publication.origin === link { continue }
+            // Nor does what a bridge sends go back to it: its own full queue must not hold it.
+            if target.noLocal, target.slot == publication.publisher { continue }
             if session.isFull {
                 fullSession = session
                 return true
@@ -44,12 +47,33 @@ extension Shard {
         fullSession?.heldBack &+= 1
     }
 
-    /// The message waits, and whatever comes behind it.
+    /// The message waits, and whatever is published behind it.
     func stall(_ packet: Publish, on connection: Connection, _ now: Now) {
-        connection.stalled = packet
-        connection.isHeld = true
+        waitBehindStalled(packet, on: connection)
         stalledConnections.append(connection)
         if connection.link == nil { setTimer(of: connection, now.instant.advanced(by: Self.stallTime)) }
+    }
+
+    func waitBehindStalled(_ packet: Publish, on connection: Connection) {
+        var packet = packet
+        packet.payload = packet.payload.owned
+        packet.properties.ownBytes()
+        connection.stalled.append(packet)
+        connection.stalledBytes += packet.bytes
+        if isFullOfStalled(connection) { connection.isHeld = true }
+    }
+
+    /// As many are read as may wait for their release, and as many bytes as one packet may have; then reading pauses.
+    func isFullOfStalled(_ connection: Connection) -> Bool {
+        connection.stalled.count >= settings.awaitingReleaseMax || connection.stalledBytes >= settings.packetBytesMax
+    }
+
+    /// The connection ends, and what it published counts as never received.
+    func forgetStalled(of connection: Connection) {
+        guard !connection.stalled.isEmpty else { return }
+        connection.stalled.removeAll()
+        connection.stalledBytes = 0
+        stalledConnections.removeAll { $0 === connection }
     }
 
     /// There may be room again.
@@ -59,17 +83,25 @@ extension Shard {
         isRetrying = true
         defer { isRetrying = false }
         for connection in waiting {
-            guard connection.isOpen, let session = connection.session, let packet = connection.stalled else { continue }
-            connection.stalled = nil
-            publishReceived(packet, session, on: connection, now)
-            guard connection.isOpen, connection.stalled == nil else { continue }
+            let packets = connection.stalled
+            connection.stalled.removeAll()
+            connection.stalledBytes = 0
+            for packet in packets {
+                guard connection.isOpen, let session = connection.session else { break }
+                if connection.stalled.isEmpty {
+                    publishReceived(packet, session, on: connection, now)
+                } else {
+                    waitBehindStalled(packet, on: connection)
+                }
+            }
+            releaseIfReady(connection)
+            guard connection.isOpen, connection.stalled.isEmpty else { continue }
             if connection.link == nil {
                 timers.cancel(connection.timer)
                 connection.timer = nil
                 connection.lastReceived = now.instant
                 if connection.keepAlive > .zero { armKeepAlive(connection) }
             }
-            releaseIfReady(connection)
         }
     }
 
@@ -88,7 +120,12 @@ extension Shard {
     }
 
     func fullnessChanged(of receiver: ReceiverID, isFull: Bool, _ now: Now) {
-        guard let session = receivers[receiver], session.isFull != isFull else { return }
+        guard let session = receivers[receiver] else {
+            // Its session ended while it was full: who waited for its room waits no longer.
+            if !isFull { retryStalled(now) }
+            return
+        }
+        guard session.isFull != isFull else { return }
         session.isFull = isFull
         fullReceivers += isFull ? 1 : -1
         outbox.notices.append(
@@ -101,4 +138,9 @@ extension Shard {
         )
         if !isFull { retryStalled(now) }
     }
+}
+
+extension Publish {
+    /// About what it holds in memory.
+    fileprivate var bytes: Int { 256 + topic.count + payload.readableBytes + properties.publishBytes }
 }

@@ -24,6 +24,10 @@ package final class Shard {
     /// True when one of them is of QoS 2.
     var storesExactlyOnce = false
 
+    package internal(set) var access: AccessRules
+    var denials = DenialLog()
+    /// Who published over HTTP lately.
+    var gatewaySubjects: [Principal: AccessSubject] = [:]
     var router = Router()
     package internal(set) var retained = RetainedMessages()
     var sessions: [Session?] = []
@@ -62,10 +66,12 @@ package final class Shard {
     ///   - seed: for everything that looks random.
     package init(settings: BrokerSettings, contents: SpoolContents, seed: UInt64, now: Now) {
         self.settings = settings
+        self.access = settings.access
         self.backlog = SpoolBacklog(bytesMax: settings.spoolBacklogBytesMax)
         self.random = RandomSource(seed: seed)
         self.ids = MessageIDSource(node: contents.nodeNumber, mark: contents.wallMark)
         self.nextReceiver = contents.nextReceiver.number
+        router.mayReceive = { [unowned self] slot, topic in mayReceive(slot: slot, topic) }
         restore(contents, now)
     }
 
@@ -101,6 +107,9 @@ package final class Shard {
         demandsSync = false
         if settings.durability == .off { releaseHeld(now) }
     }
+
+    /// Whether the outbox holds anything, without taking a copy of it.
+    package var hasWork: Bool { !outbox.isEmpty }
 
     /// Tells an audience of the messages that begin the rest of a turn and are all for it, so that a room of a thousand
     /// is looked through once a turn and not once a message.
@@ -318,7 +327,7 @@ package final class Shard {
     }
 
     func releaseIfReady(_ connection: Connection) {
-        guard connection.isHeld, connection.isOpen, connection.stalled == nil,
+        guard connection.isHeld, connection.isOpen, !isFullOfStalled(connection),
             connection.answers.count <= settings.heldAnswersMax / 2
         else {
             return

@@ -5,6 +5,7 @@ import MQTTCodec
 import NIOCore
 import NIOPosix
 package import Spool
+import Synchronization
 import WebPages
 
 /// Why a node did not start. One line each: what is wrong and what to do.
@@ -48,6 +49,8 @@ package final class BrokerServer: Sendable {
     private let certificates: CertificateWatch
     private let spool: Spool
     private let authenticator: Authenticator?
+    /// What it runs with.
+    private let configuration: Mutex<Configuration>
     private let logger: Logger
 
     private init(
@@ -59,6 +62,7 @@ package final class BrokerServer: Sendable {
         certificates: CertificateWatch,
         spool: Spool,
         authenticator: Authenticator?,
+        configuration: Configuration,
         logger: Logger
     ) {
         self.endpoints = endpoints
@@ -69,6 +73,7 @@ package final class BrokerServer: Sendable {
         self.certificates = certificates
         self.spool = spool
         self.authenticator = authenticator
+        self.configuration = Mutex(configuration)
         self.logger = logger
     }
 
@@ -117,7 +122,8 @@ package final class BrokerServer: Sendable {
                     spool: spool,
                     linkConnector: LinkConnector(configuration, tls: tls.links),
                     authenticator: authenticator,
-                    logger: logger
+                    logger: logger,
+                    denialLevel: Logger.Level(rawValue: configuration.log.denials.rawValue) ?? .info
                 )
                 return (NIOLoopBound(runner, eventLoop: loop), runner.connect())
             }.get()
@@ -160,6 +166,7 @@ package final class BrokerServer: Sendable {
                 certificates: tls.watch,
                 spool: spool,
                 authenticator: authenticator,
+                configuration: configuration,
                 logger: logger
             )
         } catch {
@@ -293,6 +300,33 @@ package final class BrokerServer: Sendable {
         return Timestamp(
             microseconds: UInt64(clamping: wall.tv_sec) &* 1_000_000 &+ UInt64(clamping: wall.tv_nsec / 1_000)
         )
+    }
+
+    // MARK: - While it runs
+
+    /// Takes another configuration: all that it changes, or nothing when a part of that needs a restart. Nobody is
+    /// disconnected. From any thread.
+    package func reload(_ new: Configuration) {
+        let change = configuration.withLock { current in
+            let change = ConfigurationChange(from: current, to: new)
+            if change.needingRestart.isEmpty { current = new }
+            return change
+        }
+        guard change.needingRestart.isEmpty else {
+            let detail = "a restart is needed for \(change.needingRestart.joined(separator: ", "))"
+            logger.error(
+                "configuration not taken, everything stays as it was",
+                metadata: ["detail": .string(detail)]
+            )
+            return
+        }
+        let detail = change.live.isEmpty ? "nothing changed" : "changed: \(change.live.joined(separator: ", "))"
+        let (runner, logger) = (runner, logger)
+        runner.eventLoop.execute {
+            runner.value.setAccess(new.access.compiled)
+            // Whoever reads this line finds the new rules at work.
+            logger.notice("configuration read again", metadata: ["detail": .string(detail)])
+        }
     }
 
     // MARK: - Stop

@@ -93,7 +93,10 @@ struct Books {
 
     // MARK: - The disk
 
-    mutating func committed(_ ticket: Ticket) { journal.removeAll { $0.ticket <= ticket } }
+    mutating func committed(_ ticket: Ticket) {
+        // Tickets only grow.
+        journal.removeFirst(journal.firstIndex { $0.ticket > ticket } ?? journal.count)
+    }
 
     /// The queue of a receiver was full: its oldest message went.
     mutating func gaveUp(_ receiver: MQTTString, _ position: Position) {
@@ -165,8 +168,12 @@ extension Message {
 
 extension SpoolStore.Queue {
     /// As the shard calls the receiver.
+    func receiverName(node: Int) -> MQTTString { record.receiverName(node: node) }
+}
+
+extension ReceiverRecord {
     func receiverName(node: Int) -> MQTTString {
-        switch record.kind {
+        switch kind {
         case .session(let clientID): clientID
         case .link: MQTTString("link-\(node)")
         }

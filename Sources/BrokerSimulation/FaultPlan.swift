@@ -22,6 +22,8 @@ package struct FaultPlan: Sendable, CustomStringConvertible {
         case failWrites(node: Int, count: Int)
         /// Commits fail for a while; from its beginning on nothing new is taken.
         case sickSpool(node: Int, lasting: Duration)
+        /// The spool has no room for a while: it commits, and nothing new is taken.
+        case fullSpool(node: Int, lasting: Duration)
         /// The upstream of this node loses the session of its link.
         case forgetLink(node: Int)
         /// The wall clock jumps against the monotonic one.
@@ -46,7 +48,7 @@ package struct FaultPlan: Sendable, CustomStringConvertible {
             let link = Int.random(in: 0..<max(1, options.nodes - 1), using: &random)
             let short = random.duration(milliseconds: 100...8_000)
             let fault: Fault =
-                switch Int.random(in: 0..<24, using: &random) {
+                switch Int.random(in: 0..<25, using: &random) {
                 case 0...2: .crash(node: node, down: short)
                 case 3...6: .crashWithin(node: node, steps: Int.random(in: 1...60, using: &random), down: short)
                 case 7...9: .cut(client: client)
@@ -58,7 +60,8 @@ package struct FaultPlan: Sendable, CustomStringConvertible {
                 case 17...18: .slowSpool(node: node, lasting: short)
                 case 19...20: .failWrites(node: node, count: Int.random(in: 1...4, using: &random))
                 case 21: .sickSpool(node: node, lasting: short)
-                case 22:
+                case 22: .fullSpool(node: node, lasting: short)
+                case 23:
                     options.upstreamForgets && hasLinks
                         ? .forgetLink(node: link) : .failWrites(node: node, count: 1)
                 default: .wallJump(milliseconds: Int64.random(in: -300_000...300_000, using: &random))

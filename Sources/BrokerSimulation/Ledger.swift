@@ -15,6 +15,9 @@ struct Ledger {
         var isWill = false
         /// A will that its client's DISCONNECT or return took back: it must not be published any more.
         var isWithdrawn = false
+        /// A node had no room for it. Whoever sent it, a link or a client that did not hear of the refusal, sends it
+        /// again, behind others that were already on their way: it has lost its place among them.
+        var wasRefused = false
         /// When its PUBLISH first left; nil while it waits at its publisher.
         var sentAt: UInt64?
         /// When the broker took responsibility: PUBACK, or PUBREC for QoS 2.

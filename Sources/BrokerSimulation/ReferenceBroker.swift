@@ -1,9 +1,9 @@
 import BrokerCore
 import MQTTCodec
 
-/// A broker that only answers one question: who gets this message, with which QoS, and which subscriptions brought it?
-/// It keeps lists, searches them from end to end, and asks `TopicFilter.matches`. It hears every packet that the real
-/// one hears; a crash takes it back to the state of the last commit.
+/// A broker that only answers two questions: is there room for this message, and who gets it, with which QoS, and which
+/// subscriptions brought it? It keeps lists, searches them from end to end, and asks `TopicFilter.matches`. It hears
+/// every packet that the real one hears; a crash takes it back to the state of the last commit.
 struct ReferenceBroker {
     struct Subscription: Hashable {
         var filter: TopicFilter
@@ -19,6 +19,8 @@ struct ReferenceBroker {
         var subscriptions: [Subscription] = []
         /// QoS 2 messages of the client that wait for PUBREL.
         var unreleased: Set<UInt16> = []
+        /// Its queue is full, and it refuses.
+        var isFull = false
     }
 
     struct Copy: Hashable, CustomStringConvertible {
@@ -29,13 +31,18 @@ struct ReferenceBroker {
     }
 
     private(set) var sessions: [MQTTString: Session] = [:]
+    /// What the spool said last: it stores nothing new.
+    var isSpoolRefusing = false
     /// The name of the link, which takes everything that did not come in over it.
     let link: MQTTString?
     private var committed: [MQTTString: Session] = [:]
     private var appended: [(ticket: Ticket, sessions: [MQTTString: Session])] = []
 
-    init(link: MQTTString?) {
+    private let matches: FilterMatches
+
+    init(link: MQTTString?, _ matches: FilterMatches) {
         self.link = link
+        self.matches = matches
         if let link { sessions[link] = Session(isDurable: true, isBridge: false) }
     }
 
@@ -81,6 +88,23 @@ struct ReferenceBroker {
         sessions[client]?.subscriptions.removeAll { filters.contains($0.filter) }
     }
 
+    /// Whether something would have to be stored, of the sender or for a receiver, for which there is no room: then
+    /// nothing of the message is taken. What was taken before is only answered again.
+    ///
+    /// - Parameter client: nil for the gateway.
+    func refuses(_ client: MQTTString?, _ packet: Publish) -> Bool {
+        guard packet.qos > .atMostOnce, isSpoolRefusing || sessions.values.contains(where: \.isFull) else {
+            return false
+        }
+        let sender = client.flatMap { sessions[$0] }
+        if packet.qos == .exactlyOnce, sender?.unreleased.contains(packet.packetID) == true { return false }
+        let durable = takers(client, packet.topic).filter { $0.granted > .atMostOnce }
+            .compactMap { sessions[$0.name] }.filter(\.isDurable)
+        if durable.contains(where: \.isFull) { return true }
+        let storesIdentifier = packet.qos == .exactlyOnce && sender?.isDurable == true
+        return isSpoolRefusing && (!durable.isEmpty || storesIdentifier || packet.isRetained)
+    }
+
     /// - Parameter client: nil for the gateway.
     /// - Returns: everyone who gets the message; nobody when it is one that was already taken.
     mutating func publish(_ client: MQTTString?, _ packet: Publish) -> [MQTTString: Copy] {
@@ -88,30 +112,50 @@ struct ReferenceBroker {
             guard sessions[client]?.unreleased.insert(packet.packetID).inserted == true else { return [:] }
         }
         var copies: [MQTTString: Copy] = [:]
-        for (name, session) in sessions {
-            if name == link {
-                if client != link {
-                    copies[name] = Copy(qos: packet.qos, isRetained: packet.isRetained, identifiers: [])
-                }
-                continue
-            }
-            let matching = session.subscriptions.filter { $0.filter.matches(packet.topic) }
-            if matching.isEmpty { continue }
-            if name == client, matching.allSatisfy(\.options.noLocal) { continue }
-            let granted = matching.map(\.options.maximumQoS).max() ?? .atMostOnce
-            copies[name] = Copy(
-                qos: min(granted, packet.qos),
-                isRetained: packet.isRetained && matching.contains(where: \.options.retainAsPublished),
-                identifiers: matching.compactMap(\.identifier).sorted()
+        for taker in takers(client, packet.topic) {
+            copies[taker.name] = Copy(
+                qos: min(taker.granted, packet.qos),
+                isRetained: packet.isRetained && taker.keepsRetain,
+                identifiers: taker.identifiers.sorted()
             )
         }
         return copies
     }
 
+    private struct Taker {
+        let name: MQTTString
+        let granted: QoS
+        let keepsRetain: Bool
+        let identifiers: [UInt32]
+    }
+
+    private func takers(_ client: MQTTString?, _ topic: MQTTString) -> [Taker] {
+        var takers: [Taker] = []
+        for (name, session) in sessions {
+            if name == link {
+                if client != link {
+                    takers.append(Taker(name: name, granted: .exactlyOnce, keepsRetain: true, identifiers: []))
+                }
+                continue
+            }
+            let matching = session.subscriptions.filter { matches.matches($0.filter, topic) }
+            if matching.isEmpty { continue }
+            if name == client, matching.allSatisfy(\.options.noLocal) { continue }
+            takers.append(
+                Taker(
+                    name: name,
+                    granted: matching.map(\.options.maximumQoS).max() ?? .atMostOnce,
+                    keepsRetain: matching.contains(where: \.options.retainAsPublished),
+                    identifiers: matching.compactMap(\.identifier)
+                )
+            )
+        }
+        return takers
+    }
+
     mutating func release(_ client: MQTTString, _ packetID: UInt16) { sessions[client]?.unreleased.remove(packetID) }
 
-    /// The publisher was refused: its message was not taken.
-    mutating func refused(_ client: MQTTString, _ packetID: UInt16) { release(client, packetID) }
+    mutating func setFull(_ receiver: MQTTString, _ isFull: Bool) { sessions[receiver]?.isFull = isFull }
 
     /// The upstream has no session of the link's: what it had begun over it is over.
     mutating func upstreamForgot() {
@@ -130,7 +174,11 @@ struct ReferenceBroker {
     mutating func crash() {
         appended.removeAll()
         sessions = committed.filter(\.value.isDurable)
-        for name in sessions.keys { sessions[name]?.line = nil }
+        isSpoolRefusing = false
+        for name in sessions.keys {
+            sessions[name]?.line = nil
+            sessions[name]?.isFull = false
+        }
         if let link, sessions[link] == nil { sessions[link] = Session(isDurable: true, isBridge: false) }
     }
 

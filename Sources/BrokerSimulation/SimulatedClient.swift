@@ -14,9 +14,10 @@ final class SimulatedClient: LineEnd {
     }
 
     let index: Int
+    let name: String
     let home: Int
     let habits: Habits
-    private unowned let simulation: Simulation
+    private let simulation: Simulation
     private var line: Line?
     private var decoder = PacketDecoder(role: .client)
     private var buffer = ByteBuffer()
@@ -44,12 +45,12 @@ final class SimulatedClient: LineEnd {
 
     init(index: Int, home: Int, habits: Habits, _ simulation: Simulation) {
         self.index = index
+        self.name = "client-\(index)"
         self.home = home
         self.habits = habits
         self.simulation = simulation
     }
 
-    var name: String { "client-\(index)" }
     var isSettled: Bool {
         isConnected && waiting.isEmpty && outgoing.isEmpty && incoming.isEmpty && unsettled.isEmpty && acks.isEmpty
             && subscribing.isEmpty && acknowledged.count == habits.subscriptions.count
@@ -107,8 +108,8 @@ final class SimulatedClient: LineEnd {
         if connect.cleanStart { forgetSession() }
         simulation.trace("\(name) connects on line \(line.id)\(connect.cleanStart ? ", clean" : "")")
         send(.connect(connect))
-        simulation.schedule(after: .seconds(8)) { [weak self] in
-            guard let self, self.epoch == epoch, !self.isConnected else { return }
+        simulation.schedule(after: .seconds(8)) {
+            guard self.epoch == epoch, !self.isConnected else { return }
             self.disconnected(closing: true)
         }
     }
@@ -123,8 +124,8 @@ final class SimulatedClient: LineEnd {
     }
 
     private func reconnectLater() {
-        simulation.schedule(after: simulation.random.duration(milliseconds: 50...2_000)) { [weak self] in
-            self?.connect()
+        simulation.schedule(after: simulation.random.duration(milliseconds: 50...2_000)) {
+            self.connect()
         }
     }
 
@@ -187,8 +188,8 @@ final class SimulatedClient: LineEnd {
 
     private func planPing() {
         let epoch = epoch
-        simulation.schedule(after: .seconds(3)) { [weak self] in
-            guard let self, self.epoch == epoch, self.isConnected else { return }
+        simulation.schedule(after: .seconds(3)) {
+            guard self.epoch == epoch, self.isConnected else { return }
             if self.simulation.clock - self.lastHeard > 9_000_000_000 { return self.disconnected(closing: true) }
             self.send(.pingReq)
             self.planPing()
@@ -235,8 +236,8 @@ final class SimulatedClient: LineEnd {
         simulation.trace("\(name) unsubscribes \(subscription.filter.text)")
         send(.unsubscribe(Unsubscribe(packetID: id, filters: [subscription.filter])))
         let epoch = epoch
-        simulation.schedule(after: simulation.random.duration(milliseconds: 10...3_000)) { [weak self] in
-            guard let self, self.epoch == epoch, self.isConnected else { return }
+        simulation.schedule(after: simulation.random.duration(milliseconds: 10...3_000)) {
+            guard self.epoch == epoch, self.isConnected else { return }
             self.subscribe([subscription])
         }
     }
@@ -292,7 +293,8 @@ final class SimulatedClient: LineEnd {
     private func write(_ item: Outgoing, isDuplicate: Bool) {
         guard !item.isReleased else { return send(.pubRel(PublishAck(packetID: item.packetID))) }
         let published = simulation.ledger.published[item.message]
-        simulation.trace("\(name) publishes m\(item.message) \(published.topic) \(published.qos) #\(item.packetID)")
+        simulation.trace(
+            "\(name) publishes m\(item.message) \(published.topic.string) \(published.qos.rawValue) #\(item.packetID)")
         var publish = Publish(
             topic: published.topic,
             payload: ByteBuffer(string: published.isDeletion ? "" : "\(item.message)"),
@@ -417,7 +419,7 @@ final class SimulatedClient: LineEnd {
             return simulation.fail("\(name): a message without content, to \(publish.topic)")
         }
         simulation.trace(
-            "\(name) gets m\(message.map { "\($0)" } ?? "-") \(publish.qos) #\(publish.packetID)\(publish.isDuplicate ? " again" : "")"
+            "\(name) gets m\(message.map { "\($0)" } ?? "-") \(publish.qos.rawValue) #\(publish.packetID)\(publish.isDuplicate ? " again" : "")"
                 + (publish.isRetained ? " retained" : "")
         )
         if publish.qos > .atMostOnce {
@@ -470,8 +472,8 @@ final class SimulatedClient: LineEnd {
         let epoch = epoch
         let isLate = simulation.phase != .drain && simulation.random.once(in: habits.lateness)
         let delay = simulation.random.duration(milliseconds: isLate ? 10...500 : 0...2)
-        simulation.schedule(after: delay) { [weak self] in
-            guard let self, self.epoch == epoch, let packet = self.acks.popFirst() else { return }
+        simulation.schedule(after: delay) {
+            guard self.epoch == epoch, let packet = self.acks.popFirst() else { return }
             switch packet {
             case .pubAck(let ack), .pubComp(let ack): self.unsettled.remove(ack.packetID)
             default: break

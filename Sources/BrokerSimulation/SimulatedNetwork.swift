@@ -34,9 +34,9 @@ final class Line {
     }
 
     let id: Int
-    private unowned let simulation: Simulation
-    private weak var dialer: (any LineEnd)?
-    private weak var listener: (any LineEnd)?
+    private let simulation: Simulation
+    private var dialer: (any LineEnd)?
+    private var listener: (any LineEnd)?
     /// Towards the listener, towards the dialer.
     private var directions = [Direction(), Direction()]
     private var isHalfOpen = false
@@ -115,6 +115,12 @@ final class Line {
             directions[side.rawValue].owed -= 1
             deliver(from: side)
         }
+    }
+
+    /// The run is over: lines and their ends hold each other.
+    func tearDown() {
+        dialer = nil
+        listener = nil
     }
 
     private func put(_ piece: Piece, from side: Side) {

@@ -6,7 +6,7 @@ import NIOCore
 final class SimulatedNode {
     /// The node's side of one line.
     final class Port: LineEnd {
-        unowned let node: SimulatedNode
+        let node: SimulatedNode
         let line: Line
         let side: Line.Side
         let connection: Connection
@@ -16,6 +16,8 @@ final class SimulatedNode {
         var isWritable = true
         /// Known from CONNECT on.
         var client: MQTTString?
+        /// A message that waits for room, and what was published behind it.
+        var stalled: [Publish] = []
 
         init(_ node: SimulatedNode, _ line: Line, _ side: Line.Side, _ connection: Connection, _ decoder: PacketDecoder)
         {
@@ -27,6 +29,7 @@ final class SimulatedNode {
         }
 
         func received(_ bytes: ByteBuffer, on line: Line) {
+            guard !isClosed else { return }
             var bytes = bytes
             buffer.writeBuffer(&bytes)
             node.feed(self)
@@ -41,13 +44,19 @@ final class SimulatedNode {
     let spool: SimulatedSpool
     private(set) var shard: Shard?
     private(set) var ports: [ObjectIdentifier: Port] = [:]
+    /// In the order in which their messages came.
+    private var stalledPorts: [Port] = []
     /// When the link to the next node was first subscribed: from then on messages of that node come here.
     private(set) var linkUpSince: UInt64?
     private(set) var linkLine: Line?
     private(set) var books = Books()
     private var reference: ReferenceBroker
-    private unowned let simulation: Simulation
+    /// Of the receivers that the shard knows.
+    private var receiverNames: [UInt64: MQTTString] = [:]
+    private let simulation: Simulation
     private let settings: BrokerSettings
+    /// What the bounds are looked at with.
+    private let limits: BrokerSettings
     private var life = 0
     private var wakeAt: UInt64?
     private var isPerforming = false
@@ -66,12 +75,18 @@ final class SimulatedNode {
             settings.links = [Self.link(from: index, simulation.options)]
         }
         self.settings = settings
-        self.reference = ReferenceBroker(link: settings.links.first?.clientID)
-        spool.onCommit = { [unowned self] ticket in
+        if simulation.options.sabotage == .narrowBounds {
+            settings.pageMessagesMax = 0
+            settings.queueMessagesMax = 0
+            settings.awaitingReleaseMax = 0
+        }
+        self.limits = settings
+        self.reference = ReferenceBroker(link: settings.links.first?.clientID, simulation.matches)
+        spool.onCommit = { ticket in
             self.books.committed(ticket)
             self.reference.commit(ticket)
         }
-        spool.onGivenUp = { [unowned self] kind, position in
+        spool.onGivenUp = { kind, position in
             if case .session(let clientID) = kind { self.books.gaveUp(clientID, position) }
         }
     }
@@ -107,12 +122,52 @@ final class SimulatedNode {
             seed: simulation.random.next(),
             now: simulation.now
         )
-        spool.report = { [weak self] event in
-            guard let self, let shard = self.shard else { return }
-            shard.spoolReported([event], now: self.simulation.now)
+        receiverNames = spool.store.queues.mapValues { $0.receiverName(node: index) }
+        spool.attach { event in
+            guard let shard = self.shard else { return }
+            self.spoolReported(event, to: shard)
             self.perform()
         }
         perform()
+    }
+
+    /// Messages that waited for room are routed in the middle of this, one after the other.
+    private func spoolReported(_ event: SpoolEvent, to shard: Shard) {
+        var mayMakeRoom = false
+        switch event {
+        case .refusing(let refusal):
+            reference.isSpoolRefusing = refusal != nil
+            mayMakeRoom = refusal == nil
+        case .full(let receiver, let isFull):
+            mayMakeRoom = !isFull
+            if let name = receiverNames[receiver.number] { reference.setFull(name, isFull) }
+        default: break
+        }
+        let before = shard.outbox.ledger.count
+        shard.spoolReported([event], now: simulation.now)
+        let waiting = stalledPorts
+        stalledPorts.removeAll()
+        var lines = Self.routed(shard.outbox.ledger[before...])
+        var released: [Publish] = []
+        for port in waiting where !port.isClosed && port.connection.isOpen {
+            guard let client = name(of: port) else { continue }
+            for packet in port.stalled.dropLast(port.connection.stalled.count) {
+                if reference.refuses(client, packet) {
+                    simulation.fail("node \(index): \(packet.text) is taken, and there is no room for it")
+                }
+                compare(&lines, reference.publish(client, packet), packet, isAlone: false)
+                released.append(packet)
+            }
+            port.stalled.removeFirst(port.stalled.count - port.connection.stalled.count)
+            guard let first = port.stalled.first else { continue }
+            stalledPorts.append(port)
+            guard mayMakeRoom else { continue }
+            if !reference.refuses(client, first) {
+                simulation.fail("node \(index): \(first.text) waits, and there is room for it")
+            }
+        }
+        // Whoever gets one of them is known by now.
+        for packet in released { compare(&lines, [:], packet) }
     }
 
     func crash() {
@@ -128,7 +183,9 @@ final class SimulatedNode {
         reference.crash()
         simulation.wills.crashed(node: index, at: simulation.clock, &simulation.ledger)
         let lines = ports.values.map(\.line).sorted { $0.id < $1.id }
+        for port in ports.values { port.isClosed = true }
         ports.removeAll()
+        stalledPorts.removeAll()
         linkLine = nil
         for line in lines { line.cut() }
     }
@@ -158,13 +215,18 @@ final class SimulatedNode {
             qos: message.qos,
             isRetained: message.isRetained
         )
-        simulation.trace("node \(index): m\(number) by HTTP to \(message.topic) \(message.qos)")
-        guard shard.refusal(of: request) == nil else { return }
+        simulation.trace("node \(index): m\(number) by HTTP to \(message.topic.string) \(message.qos.rawValue)")
         let packet = Publish(topic: request.topic, payload: request.payload, qos: request.qos, packetID: 0)
+        let isRefused = shard.refusal(of: request, now: simulation.now) != nil
+        if isRefused != reference.refuses(nil, packet) {
+            simulation.fail("node \(index): m\(number) by HTTP is \(isRefused ? "refused" : "taken")")
+        }
+        guard !isRefused else { return }
         let expected = reference.publish(nil, packet)
         let before = shard.outbox.ledger.count
         shard.publish(request, token: UInt64(number), now: simulation.now)
-        compare(shard, since: before, expected, "m\(number)")
+        var lines = Self.routed(shard.outbox.ledger[before...])
+        compare(&lines, expected, packet)
         perform()
     }
 
@@ -202,63 +264,103 @@ final class SimulatedNode {
 
     /// Both brokers hear the packet; whoever the one routes it to, the other has to name.
     private func receive(_ packet: Packet, on port: Port, _ shard: Shard) {
-        let before = shard.outbox.ledger.count
-        var expected: [MQTTString: ReferenceBroker.Copy] = [:]
+        var packet = packet
+        if simulation.options.sabotage == .deafToNoLocal { packet.forgetNoLocal() }
         if case .connect(let connect) = packet {
             port.client = connect.clientID
             reference.connect(connect, line: port.line.id)
             simulation.wills.connected(
                 connect, node: index, line: port.line.id, at: simulation.clock, &simulation.ledger)
+            if simulation.options.sabotage == .lostWill { packet.forgetWill() }
         }
-        let client = port.side == .dialer ? reference.link : port.client
-        if let client {
+        if let client = name(of: port) {
             switch packet {
-            case .publish(let publish):
-                expected = reference.publish(client, publish)
-                shard.received(packet, on: port.connection, now: simulation.now)
-                if compare(shard, since: before, expected, String(buffer: publish.payload)) == .refused {
-                    reference.refused(client, publish.packetID)
-                }
-                return
+            case .publish(let publish): return receive(publish, of: client, on: port, shard)
             case .pubRel(let ack): reference.release(client, ack.packetID)
             case .subscribe(let subscribe): reference.subscribe(client, subscribe)
-            case .unsubscribe where simulation.options.hasDeafReference: break
+            case .unsubscribe where simulation.options.sabotage == .deafReference: break
             case .unsubscribe(let unsubscribe): reference.unsubscribe(client, unsubscribe.filters)
             case .connAck(let ack) where !ack.isSessionPresent: reference.upstreamForgot()
             case .disconnect where port.side == .listener:
                 simulation.wills.deleted(client, line: port.line.id, &simulation.ledger)
+                if simulation.options.sabotage == .deafToDisconnect { return }
             default: break
             }
         }
         shard.received(packet, on: port.connection, now: simulation.now)
+        // The next packet of the same turn may be another client's: it meets this session no more.
+        if port.connection.state == .closing { forgetConnection(port) }
     }
 
-    private enum Comparison { case agreed, refused, different }
+    private func name(of port: Port) -> MQTTString? { port.side == .dialer ? reference.link : port.client }
 
-    @discardableResult
+    /// A message for which there is no room is refused in version 5; version 3, and an upstream, have to wait.
+    private func receive(_ packet: Publish, of client: MQTTString, on port: Port, _ shard: Shard) {
+        if !port.connection.stalled.isEmpty {
+            port.stalled.append(packet)
+            return shard.received(.publish(packet), on: port.connection, now: simulation.now)
+        }
+        let isRefused = reference.refuses(client, packet)
+
+        let expected = isRefused ? [:] : reference.publish(client, packet)
+        let before = shard.outbox.ledger.count
+        shard.received(.publish(packet), on: port.connection, now: simulation.now)
+        var lines = Self.routed(shard.outbox.ledger[before...])
+        compare(&lines, expected, packet)
+        let waits = !port.connection.stalled.isEmpty
+        if waits != (isRefused && (port.side == .dialer || port.connection.version != .v5)) {
+            simulation.fail("node \(index): \(packet.text) \(waits ? "waits" : "does not wait") for room")
+        }
+        guard waits else {
+            if isRefused { simulation.noteRefusal(packet) }
+            return
+        }
+        simulation.trace("node \(index): \(packet.text) of \(client) waits for room")
+        port.stalled = [packet]
+        stalledPorts.append(port)
+    }
+
+    /// The lines of each message that was routed, in the order in which they were.
+    private static func routed(_ ledger: ArraySlice<LedgerLine>) -> [[LedgerLine]] {
+        var routed: [[LedgerLine]] = []
+        for line in ledger where line.entry == .routed {
+            if let last = routed.last?.last, last.message?.id == line.message?.id {
+                routed[routed.count - 1].append(line)
+            } else {
+                routed.append([line])
+            }
+        }
+        return routed
+    }
+
+    /// Takes the lines of this message out and looks at them: one event may let several messages go that waited, and
+    /// wills with them.
     private func compare(
-        _ shard: Shard,
-        since before: Int,
+        _ lines: inout [[LedgerLine]],
         _ expected: [MQTTString: ReferenceBroker.Copy],
-        _ what: String
-    ) -> Comparison {
+        _ packet: Publish,
+        isAlone: Bool = true
+    ) {
         var routed: [MQTTString: ReferenceBroker.Copy] = [:]
-        for line in shard.outbox.ledger[before...] where line.entry == .routed {
+        // A repeated one that waited behind others goes to nobody: the lines are those of another one like it.
+        if expected.isEmpty, !isAlone { return }
+        let place = lines.firstIndex {
+            $0.first?.message?.topic == packet.topic && $0.first?.message?.payload == packet.payload
+        }
+        for line in place.map({ lines.remove(at: $0) }) ?? [] {
             let copy = ReferenceBroker.Copy(
                 qos: line.qos, isRetained: line.isRetained, identifiers: line.subscriptionIdentifiers.sorted())
             if routed.updateValue(copy, forKey: line.receiver) != nil {
-                simulation.fail("node \(index): \(what) is routed twice to \(line.receiver)")
+                simulation.fail("node \(index): \(packet.text) is routed twice to \(line.receiver)")
             }
         }
-        if routed == expected { return .agreed }
-        if routed.isEmpty, spool.isSick || spool.isRefusing { return .refused }
+        if routed == expected { return }
         for name in Set(routed.keys).union(expected.keys).sorted() where routed[name] != expected[name] {
             simulation.fail(
-                "node \(index): \(what) goes to \(name) with \(routed[name].map { "\($0)" } ?? "nothing"), "
+                "node \(index): \(packet.text) goes to \(name) with \(routed[name].map { "\($0)" } ?? "nothing"), "
                     + "the reference says \(expected[name].map { "\($0)" } ?? "nothing")"
             )
         }
-        return .different
     }
 
     /// The session of a client, here the link of another node, is lost: somebody came with its name and threw it away.
@@ -277,7 +379,8 @@ final class SimulatedNode {
     func perform() {
         guard let shard, !isPerforming else { return }
         isPerforming = true
-        while !shard.outbox.isEmpty {
+        let hasWork = shard.hasWork
+        while shard.hasWork {
             append(shard)
             if diesNow() { return }
             send(shard)
@@ -291,14 +394,19 @@ final class SimulatedNode {
             shard.outbox.receipts.removeAll()
             dial(shard)
             for notice in shard.outbox.notices {
-                let subject = (notice.clientID ?? notice.link).map { " \($0)" } ?? ""
-                if notice.text == "link down" { simulation.lineWasLost("node \(index) \(notice.detail ?? "")") }
+                let subject = (notice.clientID ?? notice.link).map { " " + $0.string } ?? ""
+                if notice.text == "link down", notice.detail?.hasPrefix("the upstream has no room") == false {
+                    simulation.lineWasLost("node \(index) \(notice.detail ?? "")")
+                }
                 simulation.trace("node \(index):\(subject) \(notice.text) \(notice.detail ?? "")")
             }
             shard.outbox.notices.removeAll()
         }
         isPerforming = false
-        if let problem = shard.brokenBound { simulation.fail("node \(index) is over its bounds: \(problem)") }
+        // Nothing grows without a word in the outbox: a line of the ledger, or an order to the runner.
+        if hasWork, let problem = shard.brokenBound(of: limits) {
+            simulation.fail("node \(index) is over its bounds: \(problem)")
+        }
         if linkUpSince == nil, let link = shard.links.first, link.state == .live { linkUpSince = simulation.clock }
         planTimer(shard)
     }
@@ -310,6 +418,7 @@ final class SimulatedNode {
             shard.outbox.records.removeAll()
             shard.outbox.loads.removeAll()
             book(shard)
+            noteReceivers(records)
             if !records.isEmpty { reference.append(shard.ticket) }
             let ticket = records.isEmpty ? Ticket(shard.ticket.number - 1) : shard.ticket
             let first = spool.append(records, loads: loads, ticket: ticket)
@@ -319,6 +428,16 @@ final class SimulatedNode {
             shard.outbox.ledger.removeAll { $0.entry == .stored }
         }
         book(shard)
+    }
+
+    private func noteReceivers(_ records: [SpoolRecord]) {
+        for record in records {
+            switch record {
+            case .receiver(let record): receiverNames[record.receiver.number] = record.receiverName(node: index)
+            case .receiverGone(let receiver): receiverNames[receiver.number] = nil
+            default: break
+            }
+        }
     }
 
     /// What ends in a turn is stored under the ticket of its records.
@@ -366,8 +485,8 @@ final class SimulatedNode {
             let epoch = dial.link.epoch
             let link = dial.link
             let delay = simulation.random.duration(milliseconds: 1...30)
-            simulation.schedule(after: delay) { [weak self] in
-                guard let self, self.life == life else { return }
+            simulation.schedule(after: delay) {
+                guard self.life == life else { return }
                 self.connect(link, epoch: epoch)
             }
         }
@@ -422,8 +541,8 @@ final class SimulatedNode {
         if let wakeAt, wakeAt <= next { return }
         wakeAt = next
         let life = life
-        simulation.schedule(at: max(next, simulation.clock)) { [weak self] in
-            guard let self, self.life == life, self.wakeAt == next, let shard = self.shard else { return }
+        simulation.schedule(at: max(next, simulation.clock)) {
+            guard self.life == life, self.wakeAt == next, let shard = self.shard else { return }
             self.wakeAt = nil
             shard.timeReached(self.simulation.now)
             self.perform()
@@ -431,10 +550,33 @@ final class SimulatedNode {
         }
     }
 
-    /// Breaks the cycles between lines, ports and connections once the run is over.
+    /// Breaks the cycles of a run that is over.
     func tearDown() {
         ports.removeAll()
+        stalledPorts.removeAll()
         linkLine = nil
         shard = nil
+        spool.tearDown()
+    }
+}
+
+extension Publish {
+    /// The number that it carries; a deletion carries none.
+    fileprivate var text: String {
+        payload.readableBytes > 0 ? "m\(String(buffer: payload))" : "the deletion of \(topic)"
+    }
+}
+
+extension Packet {
+    fileprivate mutating func forgetWill() {
+        guard case .connect(var connect) = self else { return }
+        connect.will = nil
+        self = .connect(connect)
+    }
+
+    fileprivate mutating func forgetNoLocal() {
+        guard case .subscribe(var subscribe) = self else { return }
+        for index in subscribe.subscriptions.indices { subscribe.subscriptions[index].options.noLocal = false }
+        self = .subscribe(subscribe)
     }
 }

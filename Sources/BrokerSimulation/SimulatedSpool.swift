@@ -10,7 +10,7 @@ final class SimulatedSpool {
         var isEmpty: Bool { records.isEmpty && loads.isEmpty }
     }
 
-    private unowned let simulation: Simulation
+    private let simulation: Simulation
     private let nodeNumber: UInt64
     private(set) var store = SpoolStore()
     private var waiting = Batch()
@@ -23,13 +23,19 @@ final class SimulatedSpool {
     var failures = 0
     /// Every commit fails, and nothing new is taken.
     private(set) var isSick = false
-    /// What the shard was told last.
-    private(set) var isRefusing = false
+    /// Nothing new is taken for want of room.
+    private var isFull = false
+    /// What the shard was told last of the spool as a whole.
+    private var toldRefusal: SpoolRefusal?
+    /// Receivers that refuse, by number.
+    private var fullReceivers: Set<UInt64> = []
+    /// Messages that never needed a row.
+    private(set) var elided = 0
     /// Told of every commit at the moment at which it happens, and of every message that a full queue gave up.
     var onCommit: (Ticket) -> Void = { _ in }
     var onGivenUp: (ReceiverRecord.Kind, Position) -> Void = { _, _ in }
     /// Takes what the spool tells the shard.
-    var report: (SpoolEvent) -> Void = { _ in }
+    private var report: (SpoolEvent) -> Void = { _ in }
 
     init(_ simulation: Simulation, nodeNumber: UInt64) {
         self.simulation = simulation
@@ -43,6 +49,9 @@ final class SimulatedSpool {
         waiting.records += records
         waiting.loads += loads
         waiting.ticket = ticket
+        if simulation.options.sabotage == .eagerAnswer, holds(messageAcknowledgedBy: records) {
+            tell(.committed(ticket), after: .zero)
+        }
         if writing == nil { write() }
         return first
     }
@@ -56,12 +65,33 @@ final class SimulatedSpool {
         writing = nil
         waiting = Batch()
         isSick = false
-        isRefusing = false
+        isFull = false
+        toldRefusal = nil
         failures = 0
         nextPosition = store.lastPosition + 1
     }
 
-    func contents() -> SpoolContents { store.contents(nodeNumber: nodeNumber, bootCount: life + 1) }
+    /// The run is over: nobody listens any more.
+    func tearDown() {
+        onCommit = { _ in }
+        onGivenUp = { _, _ in }
+        report = { _ in }
+    }
+
+    func contents() -> SpoolContents {
+        var contents = store.contents(nodeNumber: nodeNumber, bootCount: life + 1)
+        if simulation.options.sabotage == .forgottenIdentifiers {
+            for index in contents.receivers.indices { contents.receivers[index].outbound = [] }
+        }
+        return contents
+    }
+
+    /// A shard listens from now on: it is told who refuses.
+    func attach(_ report: @escaping (SpoolEvent) -> Void) {
+        self.report = report
+        fullReceivers.removeAll()
+        updateFullness()
+    }
 
     private func write() {
         guard !waiting.isEmpty else { return }
@@ -70,9 +100,9 @@ final class SimulatedSpool {
         writing = batch
         let delay = simulation.random.duration(milliseconds: isSlow ? 200...3_000 : 0...15)
         let life = life
-        if simulation.options.liesAboutCommits { tell(.committed(batch.ticket), after: .zero) }
-        simulation.schedule(after: delay) { [weak self] in
-            guard let self, self.life == life, self.writing != nil else { return }
+        if simulation.options.sabotage == .earlyCommit { tell(.committed(batch.ticket), after: .zero) }
+        simulation.schedule(after: delay) {
+            guard self.life == life, self.writing != nil else { return }
             if self.fails() { return self.retry(batch) }
             self.writing = nil
             self.commit(batch)
@@ -99,8 +129,8 @@ final class SimulatedSpool {
             writing = Batch()
         }
         let life = life
-        simulation.schedule(after: simulation.random.duration(milliseconds: 20...400)) { [weak self] in
-            guard let self, self.life == life, self.writing != nil else { return }
+        simulation.schedule(after: simulation.random.duration(milliseconds: 20...400)) {
+            guard self.life == life, self.writing != nil else { return }
             var batch = batch
             if isThere {
                 self.tell(.committed(batch.ticket), after: .zero)
@@ -118,23 +148,58 @@ final class SimulatedSpool {
     }
 
     func becomeSick(_ isSick: Bool) {
-        guard self.isSick != isSick else { return }
         self.isSick = isSick
-        tell(.refusing(isSick ? .sick : nil), after: .zero)
+        tellRefusal()
+    }
+
+    func becomeFull(_ isFull: Bool) {
+        self.isFull = isFull
+        tellRefusal()
+    }
+
+    private func tellRefusal() {
+        let refusal: SpoolRefusal? = isSick ? .sick : isFull ? .full : nil
+        guard refusal != toldRefusal else { return }
+        toldRefusal = refusal
+        tell(.refusing(refusal), after: .zero)
+    }
+
+    /// Tells which receivers refuse from now on, and which no longer: those that are gone do not.
+    private func updateFullness() {
+        for (receiver, isFull) in store.fullness(simulation.options, before: fullReceivers) {
+            if isFull { fullReceivers.insert(receiver.number) } else { fullReceivers.remove(receiver.number) }
+            tell(.full(receiver, isFull), after: .zero)
+        }
+    }
+
+    /// Whether one of the messages that are not on disk yet was acknowledged by somebody.
+    private func holds(messageAcknowledgedBy records: [SpoolRecord]) -> Bool {
+        records.contains {
+            if case .acknowledged(_, let position) = $0 { position.number > store.lastPosition } else { false }
+        }
     }
 
     private func commit(_ batch: Batch) {
         store.wallMark = max(store.wallMark, simulation.now.wall)
+        let before = store.lastPosition
         for record in batch.records {
+            if case .retain = record, simulation.options.sabotage == .forgottenRetained { continue }
             if let problem = store.apply(record) { simulation.fail("spool: \(problem)") }
         }
+        if simulation.options.sabotage == .eagerElision {
+            for case .acknowledged(_, let position) in batch.records where position.number > before {
+                store.loseRow(position)
+            }
+        }
+        elided += store.countElided(batch.records, after: before)
         simulation.trace("spool \(nodeNumber) commits \(batch.ticket.number), \(batch.records.count) records")
-        if simulation.options.losesRows, simulation.random.once(in: 50) { store.loseRow() }
+        if simulation.options.sabotage == .lostRow, simulation.random.once(in: 50) { store.loseRow() }
         onCommit(batch.ticket)
-        for (receiver, kind, positions) in store.giveUpOldest(over: simulation.options.spoolQueueMax) {
+        for (receiver, kind, positions) in store.giveUpOldest(simulation.options) {
             for position in positions { onGivenUp(kind, position) }
             tell(.dropped(receiver, messages: positions.count), after: .zero)
         }
+        updateFullness()
     }
 
     /// Reads at a moment of its own choosing after the commit, and answers even later.
@@ -142,18 +207,18 @@ final class SimulatedSpool {
         let isLate = simulation.random.once(in: 8)
         let delay = simulation.random.duration(milliseconds: isLate ? 50...2_000 : 0...5)
         let life = life
-        simulation.schedule(after: delay) { [weak self] in
-            guard let self, self.life == life else { return }
-            let page = self.store.page(request)
+        simulation.schedule(after: delay) {
+            guard self.life == life else { return }
+            var page = self.store.page(request)
+            if self.simulation.options.sabotage == .reversedPages { page.entries.reverse() }
             self.tell(.loaded(page), after: self.simulation.random.duration(milliseconds: 0...5))
         }
     }
 
     private func tell(_ event: SpoolEvent, after delay: Duration) {
         let life = life
-        simulation.schedule(after: delay) { [weak self] in
-            guard let self, self.life == life else { return }
-            if case .refusing(let refusal) = event { self.isRefusing = refusal != nil }
+        simulation.schedule(after: delay) {
+            guard self.life == life else { return }
             self.report(event)
         }
     }

@@ -1,5 +1,6 @@
 import BrokerCore
 import MQTTCodec
+import NIOCore
 
 /// A whole site in one thread, from a seed: nodes in a chain, their spools, clients, and what breaks between them, on
 /// one heap of timed events. The same seed gives the same run, to the last byte.
@@ -24,13 +25,13 @@ package final class Simulation {
     private(set) var clients: [SimulatedClient] = []
     var ledger = Ledger()
     var wills = Wills()
+    let matches = FilterMatches()
     private var log: Trace
     private var steps = 0
     private var failures: [String] = []
     private var queue = EventQueue()
     private var wallOffset: Int64 = 1_700_000_000_000_000
-    private var lineCount = 0
-    private static let failuresMax = 20
+    private var lines: [Line] = []
     /// Whether an upstream ever lost the session of a link in this run.
     private(set) var upstreamForgot = false
 
@@ -97,6 +98,7 @@ package final class Simulation {
             failures: failures,
             published: ledger.published.count,
             arrived: ledger.arrivals.count,
+            elided: nodes.reduce(0) { $0 + $1.spool.elided },
             virtualMilliseconds: clock / 1_000_000,
             ledger: nodes.reduce(into: LedgerSum()) { $0 += LedgerSum($1.books) },
             plan: plan.description,
@@ -112,13 +114,13 @@ package final class Simulation {
             guard let event = queue.pop() else { break }
             clock = max(clock, at)
             steps += 1
-            event.body()
+            event()
         }
         if !isOver, queue.nextAt.map({ $0 > end }) ?? true { clock = max(clock, end) }
     }
 
     private var wasStopped: Bool { options.stepsMax.map { steps >= $0 } ?? false }
-    private var isOver: Bool { wasStopped || failures.count >= Self.failuresMax }
+    private var isOver: Bool { wasStopped || failures.count >= options.failuresMax }
 
     // MARK: - What everyone needs
 
@@ -136,7 +138,7 @@ package final class Simulation {
     func trace(_ text: String) { log.note(at: clock, text) }
 
     func fail(_ text: String) {
-        guard failures.count < Self.failuresMax else { return }
+        guard failures.count < options.failuresMax else { return }
         failures.append("at \(clock / 1_000) µs: \(text)")
         trace("FAILURE: \(text)")
     }
@@ -146,9 +148,21 @@ package final class Simulation {
         if clock > UInt64(options.chaosMilliseconds + 20_000) * 1_000_000 { fail("without need: \(text)") }
     }
 
+    /// A message was not taken. A deletion carries no number: all of its topic's count as refused.
+    func noteRefusal(_ packet: Publish) {
+        if let number = Int(String(buffer: packet.payload)), ledger.published.indices.contains(number) {
+            ledger.published[number].wasRefused = true
+        } else {
+            for index in ledger.published.indices where ledger.published[index].topic == packet.topic {
+                ledger.published[index].wasRefused = true
+            }
+        }
+    }
+
     func newLine() -> Line {
-        lineCount += 1
-        return Line(id: lineCount, self)
+        let line = Line(id: lines.count + 1, self)
+        lines.append(line)
+        return line
     }
 
     // MARK: - Habits and faults
@@ -217,6 +231,9 @@ package final class Simulation {
         case .sickSpool(let node, let lasting):
             nodes[node].spool.becomeSick(true)
             schedule(after: lasting) { self.nodes[node].spool.becomeSick(false) }
+        case .fullSpool(let node, let lasting):
+            nodes[node].spool.becomeFull(true)
+            schedule(after: lasting) { self.nodes[node].spool.becomeFull(false) }
         case .forgetLink(let node):
             upstreamForgot = true
             nodes[node + 1].forget(client: MQTTString("link-\(node)"))
@@ -237,6 +254,7 @@ package final class Simulation {
             node.spool.isSlow = false
             node.spool.failures = 0
             node.spool.becomeSick(false)
+            node.spool.becomeFull(false)
             node.start()
         }
     }
@@ -248,7 +266,7 @@ package final class Simulation {
     private var isQuiet: Bool {
         clients.allSatisfy { $0.isSettled && $0.currentLine?.isSound == true }
             && nodes.allSatisfy { node in
-                node.spool.isIdle && node.spool.store.leftovers(excusesLinks: upstreamForgot).isEmpty
+                node.spool.isIdle && !node.spool.store.hasLeftovers(excusesLinks: upstreamForgot)
                     && (node.shard?.links.allSatisfy { $0.state == .live } ?? false)
             }
     }
@@ -272,9 +290,15 @@ package final class Simulation {
         for problem in NothingForbidden.check(self) { fail(problem) }
     }
 
+    /// Everyone holds the simulation and what they talk to, since references that do not hold cost a run a sixth of its
+    /// time: here they let go.
     private func tearDown() {
         queue.removeAll()
         for client in clients { client.tearDown() }
         for node in nodes { node.tearDown() }
+        for line in lines { line.tearDown() }
+        lines.removeAll()
+        clients.removeAll()
+        nodes.removeAll()
     }
 }

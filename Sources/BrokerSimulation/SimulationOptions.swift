@@ -18,16 +18,17 @@ package struct SimulationOptions: Sendable {
     package var drainMillisecondsEach = 500
     /// How long all has to stay quiet before a run is over.
     package var quietMilliseconds = 1_500
-    /// A disk that says "committed" too early: with it a run has to fail, or the checkers are asleep.
-    package var liesAboutCommits = false
-    /// A disk that now and then forgets that somebody waits for a message: the ledger has to notice.
-    package var losesRows = false
-    /// A reference that does not hear UNSUBSCRIBE: the two brokers have to disagree.
-    package var hasDeafReference = false
+    /// With it a run has to fail.
+    package var sabotage: Sabotage?
+    /// A run ends with so many failures.
+    package var failuresMax = 20
     /// What links speak; version 3.1.1 with the bridge bit.
     package var linkVersion = ProtocolVersion.v5
-    /// Messages that wait in the spool for one session; more, and the oldest go.
+    /// Messages that wait in the spool for one session; more, and the oldest go or the next are refused.
     package var spoolQueueMax = Int.max
+    package var sessionsReject = false
+    /// Messages that wait in the spool for a link; then the next are refused.
+    package var linkQueueMax = Int.max
     package var hasWills = false
     package var hasExpiry = false
     package var deletesRetained = false
@@ -69,5 +70,9 @@ package struct SimulationOptions: Sendable {
         hasNoLocal = random.once(in: 3)
         hasIdentifiers = random.once(in: 3)
         upstreamForgets = random.once(in: 6)
+        sessionsReject = random.once(in: 3)
+        // Every refusal over a link costs a back-off.
+        if sessionsReject { drainMillisecondsEach = 3_000 }
+        if random.once(in: 5) { linkQueueMax = Int.random(in: 1...30, using: &random) }
     }
 }

@@ -8,6 +8,8 @@ package struct SimulationReport: Sendable, CustomStringConvertible {
     package let failures: [String]
     package let published: Int
     package let arrived: Int
+    /// Messages that all of their receivers acknowledged before they were written: no row ever had them.
+    package let elided: Int
     package let virtualMilliseconds: UInt64
     /// Of all nodes together.
     package let ledger: LedgerSum
@@ -23,7 +25,7 @@ package struct SimulationReport: Sendable, CustomStringConvertible {
     /// The failures, who took part, what broke, and the command that repeats the run.
     package var description: String {
         var lines = [
-            "seed \(seed): \(verdict), \(published) messages published, \(arrived) arrivals, "
+            "seed \(seed): \(verdict), \(published) messages published, \(arrived) arrivals, \(elided) elided, "
                 + "\(virtualMilliseconds) ms of virtual time in \(steps) steps, digest \(String(digest, radix: 16))"
         ]
         lines.append("  \(ledger)")

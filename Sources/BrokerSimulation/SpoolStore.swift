@@ -11,6 +11,19 @@ struct SpoolStore {
         var outbound: [SpoolContents.Outbound] = []
         /// In the order of positions.
         var entries: [Page.Entry] = []
+
+        mutating func remove(_ position: Position) {
+            if let index = entries.firstIndex(where: { $0.position == position }) { entries.remove(at: index) }
+        }
+
+        /// Whether something waits.
+        ///
+        /// - Parameter excusesLinks: as of `leftovers`.
+        func hasLeftovers(excusesLinks: Bool) -> Bool {
+            if !entries.isEmpty || !outbound.isEmpty { return true }
+            if excusesLinks, case .link = record.kind { return false }
+            return !inbound.isEmpty
+        }
     }
 
     private(set) var queues: [UInt64: Queue] = [:]
@@ -33,7 +46,7 @@ struct SpoolStore {
                 queues[delivery.receiver.number]?.entries.append(entry)
             }
         case .acknowledged(let receiver, let position), .givenUp(let receiver, let position, _):
-            queues[receiver.number]?.entries.removeAll { $0.position == position }
+            queues[receiver.number]?.remove(position)
         case .outboundPublish(let receiver, let packetID, let position):
             if let known = queues[receiver.number]?.outbound.first(where: { $0.packetID == packetID }) {
                 return "identifier \(packetID) of receiver \(receiver.number) given twice, first for \(known.position)"
@@ -43,7 +56,7 @@ struct SpoolStore {
             )
         case .outboundRelease(let receiver, let packetID, let position):
             guard queues[receiver.number] != nil else { return nil }
-            queues[receiver.number]?.entries.removeAll { $0.position == position }
+            queues[receiver.number]?.remove(position)
             guard let index = queues[receiver.number]?.outbound.firstIndex(where: { $0.packetID == packetID }) else {
                 return "release of identifier \(packetID) of receiver \(receiver.number), which is not in use"
             }
@@ -82,8 +95,9 @@ struct SpoolStore {
 
     /// Queues of sessions above their limit lose their oldest messages; links keep everything, and so does who waits
     /// for PUBREC: without the message nobody could end the exchange, and its identifier would stay taken at the client.
-    mutating func giveUpOldest(over limit: Int) -> [(ReceiverID, ReceiverRecord.Kind, [Position])] {
-        guard limit < .max else { return [] }
+    mutating func giveUpOldest(_ options: SimulationOptions) -> [(ReceiverID, ReceiverRecord.Kind, [Position])] {
+        let limit = options.spoolQueueMax
+        guard limit < .max, !options.sessionsReject else { return [] }
         var given: [(ReceiverID, ReceiverRecord.Kind, [Position])] = []
         for number in queues.keys.sorted() {
             guard let queue = queues[number], case .session = queue.record.kind, queue.entries.count > limit else {
@@ -99,7 +113,48 @@ struct SpoolStore {
         return given
     }
 
+    /// Who refuses from now on and who no longer: a queue is full from its limit on until an eighth of it is free.
+    func fullness(_ options: SimulationOptions, before: Set<UInt64>) -> [(ReceiverID, Bool)] {
+        let sessionMax = options.sessionsReject ? options.spoolQueueMax : .max
+        guard min(sessionMax, options.linkQueueMax) < .max else { return [] }
+        var changes: [(ReceiverID, Bool)] = []
+        for number in Set(queues.keys).union(before).sorted() {
+            var isFull = false
+            if let queue = queues[number] {
+                var limit = sessionMax
+                if case .link = queue.record.kind { limit = options.linkQueueMax }
+                isFull = queue.entries.count >= limit
+                if before.contains(number), queue.entries.count > limit - limit / 8 { isFull = true }
+            }
+            if isFull != before.contains(number) { changes.append((ReceiverID(number), isFull)) }
+        }
+        return changes
+    }
+
+    /// How many of the messages that came after `position` had receivers, and wait for none of them.
+    func countElided(_ records: [SpoolRecord], after position: UInt64) -> Int {
+        var waiting: Set<UInt64> = []
+        for queue in queues.values {
+            for entry in queue.entries.reversed() {
+                guard entry.position.number > position else { break }
+                waiting.insert(entry.position.number)
+            }
+        }
+        var count = 0
+        var number = position
+        for case .message(_, let deliveries) in records {
+            number += 1
+            if !deliveries.isEmpty, !waiting.contains(number) { count += 1 }
+        }
+        return count
+    }
+
     /// What no disk may do.
+    mutating func loseRow(_ position: Position) {
+        for number in queues.keys.sorted() { queues[number]?.remove(position) }
+    }
+
+    /// Nor this.
     mutating func loseRow() {
         guard let number = queues.keys.sorted().first(where: { queues[$0]?.entries.isEmpty == false }) else { return }
         queues[number]?.entries.removeLast()
@@ -143,18 +198,17 @@ struct SpoolStore {
 
     func retained(topic: MQTTString) -> Message? { retained[topic] }
 
+    func hasLeftovers(excusesLinks: Bool) -> Bool {
+        queues.values.contains { $0.hasLeftovers(excusesLinks: excusesLinks) }
+    }
+
     /// What still waits for somebody, in words; empty when nothing does.
     ///
     /// - Parameter excusesLinks: an upstream lost the session of a link. When both die before the link has heard of it,
     ///   nobody knows any more that its unreleased identifiers are of the lost session.
     func leftovers(excusesLinks: Bool) -> [String] {
         queues.keys.sorted().compactMap { number in
-            guard let queue = queues[number] else { return nil }
-            var isExcused = false
-            if excusesLinks, case .link = queue.record.kind { isExcused = true }
-            guard !queue.entries.isEmpty || !queue.inbound.isEmpty && !isExcused || !queue.outbound.isEmpty else {
-                return nil
-            }
+            guard let queue = queues[number], queue.hasLeftovers(excusesLinks: excusesLinks) else { return nil }
             return "\(queue.record.kind): \(queue.entries.count) messages from position "
                 + "\(queue.entries.first?.position.number ?? 0), inbound \(queue.inbound.sorted()), "
                 + "outbound \(queue.outbound.map { "\($0.packetID)\($0.isReleased ? "r" : "p")@\($0.position.number)" })"

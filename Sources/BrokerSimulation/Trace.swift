@@ -11,8 +11,10 @@ package struct Trace: Sendable {
 
     mutating func note(at nanoseconds: UInt64, _ text: String) {
         let micros = nanoseconds / 1_000
-        digest = (digest ^ micros) &* 0x100_0000_01B3
-        for byte in text.utf8 { digest = (digest ^ UInt64(byte)) &* 0x100_0000_01B3 }
+        var digest = (digest ^ micros) &* 0x100_0000_01B3
+        var text = text
+        text.withUTF8 { for byte in $0 { digest = (digest ^ UInt64(byte)) &* 0x100_0000_01B3 } }
+        self.digest = digest
         if keepsLines { lines.append("\(micros) \(text)") }
     }
 }

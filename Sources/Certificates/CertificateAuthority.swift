@@ -57,6 +57,29 @@ package struct CertificateAuthority: Sendable {
         pair = CertificatePair(certificate: certificate, key: key)
     }
 
+    /// Why two files are not an authority's.
+    package enum Problem: Error, CustomStringConvertible {
+        case unreadable(String)
+        case notItsKey
+
+        package var description: String {
+            switch self {
+            case .unreadable(let what): "the authority's \(what) cannot be read as PEM"
+            case .notItsKey: "the authority's key is not that of its certificate"
+            }
+        }
+    }
+
+    /// Takes up one that was made before.
+    package init(certificatePEM: String, keyPEM: String) throws(Problem) {
+        let certificate: Certificate
+        let key: P256.Signing.PrivateKey
+        do { certificate = try Certificate(pemEncoded: certificatePEM) } catch { throw .unreadable("certificate") }
+        do { key = try P256.Signing.PrivateKey(pemRepresentation: keyPEM) } catch { throw .unreadable("key") }
+        guard certificate.publicKey == Certificate.PublicKey(key.publicKey) else { throw .notItsKey }
+        pair = CertificatePair(certificate: certificate, key: key)
+    }
+
     /// A pair for a server, and for its links to others.
     ///
     /// - Parameters:

@@ -6,12 +6,14 @@ package struct CertificateFolder: Sendable {
         /// Nothing is overwritten: the key of an authority that clients trust is not made again.
         case exists([String])
         case cannotWrite(path: String, reason: String)
+        case cannotRead(path: String)
 
         package var description: String {
             switch self {
             case .exists(let paths):
                 "nothing was written, since there is already \(paths.joined(separator: ", ")); "
                     + "choose another folder, or remove them if nobody uses them"
+            case .cannotRead(let path): "cannot read \(path); `drawbridge cert init` makes an authority"
             case .cannotWrite(let path, let reason): "cannot write \(path): \(reason)"
             }
         }
@@ -67,6 +69,42 @@ package struct CertificateFolder: Sendable {
             File(name: "client.key", bytes: Array(client.keyPEM.utf8), isSecret: true),
             File(name: "client.p12", bytes: bundle, isSecret: true),
         ])
+    }
+
+    /// Adds a client's pair, signed by the authority that is in the folder; `NAME.crt`, `NAME.key` and `NAME.p12`.
+    ///
+    /// - Parameter name: of letters, digits and `-_.@`, so that it can be a file's; it is the common name as well.
+    /// - Throws: `Problem`, or `CertificateAuthority.Problem`.
+    package func addClient(name: String, days: Int, password: String, now: Int64) throws -> [String] {
+        let authority = try CertificateAuthority(certificatePEM: try read("ca.crt"), keyPEM: try read("ca.key"))
+        let client = try authority.client(name: name, days: days, now: now)
+        let bundle = try PKCS12File.bytes(client, authority: authority.pair, name: name, password: password)
+        return try write([
+            File(name: "\(name).crt", bytes: Array(try client.certificatePEM().utf8), isSecret: false),
+            File(name: "\(name).key", bytes: Array(client.keyPEM.utf8), isSecret: true),
+            File(name: "\(name).p12", bytes: bundle, isSecret: true),
+        ])
+    }
+
+    /// Whether a client's name can be the name of its files too.
+    package static func isFileName(_ name: String) -> Bool {
+        !name.isEmpty && !name.hasPrefix(".") && !name.hasPrefix("-")
+            && name.utf8.allSatisfy { byte in
+                switch byte {
+                case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"): true
+                case UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "_"): true
+                case UInt8(ascii: "."), UInt8(ascii: "@"): true
+                default: false
+                }
+            }
+    }
+
+    private func read(_ name: String) throws(Problem) -> String {
+        do {
+            return try String(contentsOfFile: path + "/" + name, encoding: .utf8)
+        } catch {
+            throw .cannotRead(path: path + "/" + name)
+        }
     }
 
     private func write(_ files: [File]) throws(Problem) -> [String] {

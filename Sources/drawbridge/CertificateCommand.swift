@@ -8,7 +8,7 @@ struct CertificateCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "cert",
         abstract: "Make certificates.",
-        subcommands: [CertificateInitCommand.self]
+        subcommands: [CertificateInitCommand.self, CertificateClientCommand.self]
     )
 }
 
@@ -92,6 +92,56 @@ struct CertificateInitCommand: ParsableCommand {
         } catch {
             return false
         }
+    }
+}
+
+/// `drawbridge cert client DIR NAME`: one more client of the authority that `init` made.
+struct CertificateClientCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "client",
+        abstract: "Make one more client's certificate.",
+        discussion: "Writes NAME.crt and NAME.key as PEM and NAME.p12 (PKCS#12), signed by ca.key of the folder."
+    )
+
+    @Argument(help: "The folder that `drawbridge cert init` made.")
+    var folder: String
+
+    @Argument(help: "The client's name, which becomes its user name with username = \"cn\".")
+    var name: String
+
+    @Option(help: "Days for which it is valid, up to \(CertificateAuthority.daysMax).")
+    var days = CertificateAuthority.daysMax
+
+    @Option(help: "The password of NAME.p12; a random one is made and printed otherwise.")
+    var p12Password: String?
+
+    func validate() throws {
+        guard (1...CertificateAuthority.daysMax).contains(days) else {
+            throw ValidationError("--days must be 1 to \(CertificateAuthority.daysMax)")
+        }
+        guard name.count <= 64, CertificateFolder.isFileName(name) else {
+            throw ValidationError("the name must be 1 to 64 letters, digits, `-`, `_`, `.` or `@`")
+        }
+        if let p12Password, !(1...PKCS12File.passwordCharactersMax).contains(p12Password.count) {
+            throw ValidationError("--p12-password must be 1 to \(PKCS12File.passwordCharactersMax) characters")
+        }
+    }
+
+    func run() throws {
+        let password = p12Password ?? RandomPassword.make()
+        do {
+            let paths = try CertificateFolder(path: folder).addClient(
+                name: name,
+                days: days,
+                password: password,
+                now: Int64(Date().timeIntervalSince1970)
+            )
+            for path in paths { print(path) }
+        } catch {
+            Console.error("drawbridge: \(error)")
+            throw ExitCode(1)
+        }
+        if p12Password == nil { print("password of \(name).p12: \(password)") }
     }
 }
 

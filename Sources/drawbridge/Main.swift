@@ -9,9 +9,9 @@ struct Drawbridge: AsyncParsableCommand {
         discussion: "Without a subcommand it runs: MQTT on port 1883, WebSocket, HTTP and the chat page on port 8083.",
         version: Version.text,
         subcommands: [
-            RunCommand.self, CheckCommand.self, CertificateCommand.self, PasswordCommand.self, ControlCommand.self,
-            SpoolCommand.self, PublishCommand.self, SubscribeCommand.self,
-            SimulateCommand.self, VersionCommand.self,
+            RunCommand.self, CheckCommand.self, CertificateCommand.self, PasswordCommand.self, AccessCommand.self,
+            ControlCommand.self, SpoolCommand.self, PublishCommand.self, SubscribeCommand.self, SimulateCommand.self,
+            VersionCommand.self,
         ],
         defaultSubcommand: RunCommand.self
     )

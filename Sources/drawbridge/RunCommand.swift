@@ -4,7 +4,7 @@ import Dispatch
 import Foundation
 import Logging
 
-/// `drawbridge run`: one node, until SIGTERM or Ctrl-C.
+/// `drawbridge run`: one node, until SIGTERM or Ctrl-C. SIGHUP makes it read its file again.
 struct RunCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "run",
@@ -12,6 +12,9 @@ struct RunCommand: AsyncParsableCommand {
         discussion: """
             With no file it serves loopback only: MQTT on 127.0.0.1:1883; WebSocket, HTTP publish and the chat page on \
             127.0.0.1:8083; the spool in ./drawbridge-data.
+
+            SIGHUP makes it read its file again: access rules are taken without disconnecting anybody; when something \
+            else changed too, or the file has an error, everything stays as it was and the log says why.
             """
     )
 
@@ -24,8 +27,15 @@ struct RunCommand: AsyncParsableCommand {
     func run() async throws {
         // A peer that goes away while we write to it is an error of that connection, not of the process.
         signal(SIGPIPE, SIG_IGN)
-        var settings = try loadConfiguration()
-        if let data { settings.node.dataDirectory = data }
+        let settings: Configuration
+        do throws(ConfigurationProblems) {
+            let (configuration, warnings) = try loadConfiguration()
+            for warning in warnings { Console.error("warning: \(warning)") }
+            settings = configuration
+        } catch {
+            Console.error(error.description)
+            throw ExitCode(1)
+        }
         FileLimit.raise()
 
         let level = Logger.Level(rawValue: settings.log.level.rawValue) ?? .info
@@ -33,7 +43,7 @@ struct RunCommand: AsyncParsableCommand {
         LoggingSystem.bootstrap { _ in LogLines(level: level, isJSON: format == .json) }
         let logger = Logger(label: "drawbridge")
 
-        let stop = Signals.firstOf([SIGTERM, SIGINT])
+        let signals = Signals.of([SIGTERM, SIGINT, SIGHUP])
         let server: BrokerServer
         do throws(StartError) {
             server = try await BrokerServer.start(settings, logger: logger)
@@ -42,19 +52,38 @@ struct RunCommand: AsyncParsableCommand {
             throw ExitCode(1)
         }
         announce(server, settings)
-        for await _ in stop { break }
+        for await signal in signals {
+            guard signal == SIGHUP else { break }
+            reload(server, logger)
+        }
         await server.shutdown()
     }
 
-    private func loadConfiguration() throws -> Configuration {
-        guard let config else { return .default }
-        do throws(ConfigurationProblems) {
+    private func loadConfiguration() throws(ConfigurationProblems) -> (Configuration, warnings: [ConfigurationProblem])
+    {
+        var (configuration, warnings) = (Configuration.default, [ConfigurationProblem]())
+        if let config {
             let file = try ConfigurationFile.load(path: config, environment: ProcessInfo.processInfo.environment)
-            for warning in file.warnings { Console.error("warning: \(warning)") }
-            return file.configuration
+            (configuration, warnings) = (file.configuration, file.warnings)
+        }
+        if let data { configuration.node.dataDirectory = data }
+        return (configuration, warnings)
+    }
+
+    private func reload(_ server: BrokerServer, _ logger: Logger) {
+        do throws(ConfigurationProblems) {
+            let (configuration, warnings) = try loadConfiguration()
+            for warning in warnings {
+                logger.warning("configuration", metadata: ["detail": .string(warning.description)])
+            }
+            server.reload(configuration)
         } catch {
-            Console.error(error.description)
-            throw ExitCode(1)
+            for problem in error.problems {
+                logger.error(
+                    "configuration not taken, everything stays as it was",
+                    metadata: ["detail": .string(problem.description)]
+                )
+            }
         }
     }
 
@@ -71,7 +100,8 @@ struct RunCommand: AsyncParsableCommand {
                 let path = web.paths.first ?? "/mqtt"
                 Console.say("  \(endpoint.name): http\(s)://\(host):\(endpoint.port)/")
                 Console.say("       ws\(s)://\(host):\(endpoint.port)\(path)")
-                Console.say("       curl -d hello http\(s)://\(host):\(endpoint.port)/v1/publish/chat/lobby")
+                let login = settings.authentication.chain.contains(.users) ? "-u NAME " : ""
+                Console.say("       curl \(login)-d hello http\(s)://\(host):\(endpoint.port)/v1/publish/chat/lobby")
             }
         }
         for link in settings.links {
@@ -85,7 +115,7 @@ struct RunCommand: AsyncParsableCommand {
 
 /// Signals as a sequence, so that the end of a process is something to wait for.
 enum Signals {
-    static func firstOf(_ numbers: [Int32]) -> AsyncStream<Int32> {
+    static func of(_ numbers: [Int32]) -> AsyncStream<Int32> {
         AsyncStream { continuation in
             let sources = numbers.map { number in
                 // The default action would end the process before we hear of it.

@@ -99,6 +99,7 @@ private struct CampaignProgress {
     private(set) var findings = 0
     private var published = 0
     private var arrived = 0
+    private var elided = 0
     private var ledger = LedgerSum()
 
     init(total: UInt64) { self.total = total }
@@ -107,6 +108,7 @@ private struct CampaignProgress {
         done += 1
         published += report.published
         arrived += report.arrived
+        elided += report.elided
         ledger += report.ledger
         if !report.failures.isEmpty {
             findings += 1
@@ -128,7 +130,7 @@ private struct CampaignProgress {
         Console.say(
             """
             \(done) seeds in \(Self.clock(seconds)), \(rate) a second: \(published) messages published, \(arrived) \
-            arrivals, \(findings) findings, digest \(String(digest, radix: 16))
+            arrivals, \(elided) messages elided, \(findings) findings, digest \(String(digest, radix: 16))
             \(ledger)
             """
         )

@@ -120,7 +120,7 @@ struct AuthenticationTests {
         broker.answers(broker.questions[0], .accepted(username: "ann"))
         #expect(broker.shard.connectionCount == 0)
         #expect(broker.spool.receivers == 0)
-        #expect(broker.shard.brokenBound == nil)
+        #expect(broker.shard.brokenBound(of: broker.settings) == nil)
     }
 
     @Test("a verdict counts once")

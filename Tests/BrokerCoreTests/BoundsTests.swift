@@ -34,10 +34,10 @@ struct BoundsTests {
         a.sends(.publish(topic: "t", payload: text, isRetained: true))
         let kept = GatewayPublish(topic: "t", payload: ByteBuffer(), qos: .atLeastOnce, isRetained: false)
         let loose = GatewayPublish(topic: "t", payload: ByteBuffer(), qos: .atMostOnce, isRetained: false)
-        #expect(broker.shard.refusal(of: kept) == .quotaExceeded)
-        #expect(broker.shard.refusal(of: loose) == nil)
+        #expect(broker.shard.refusal(of: kept, now: broker.now) == .quotaExceeded)
+        #expect(broker.shard.refusal(of: loose, now: broker.now) == nil)
         broker.settle()
-        #expect(broker.shard.refusal(of: kept) == nil)
+        #expect(broker.shard.refusal(of: kept, now: broker.now) == nil)
     }
 
     @Test("the gateway's topics have no more levels than those of clients")
@@ -46,7 +46,8 @@ struct BoundsTests {
         func refusal(levels: Int) -> ReasonCode? {
             let topic = MQTTString(Array(repeating: "a", count: levels).joined(separator: "/"))
             return broker.shard.refusal(
-                of: GatewayPublish(topic: topic, payload: ByteBuffer(), qos: .atMostOnce, isRetained: false)
+                of: GatewayPublish(topic: topic, payload: ByteBuffer(), qos: .atMostOnce, isRetained: false),
+                now: broker.now
             )
         }
         #expect(refusal(levels: 128) == nil)

@@ -80,6 +80,51 @@ struct RefusalTests {
         #expect(!publisher.isClosed)
     }
 
+    @Test("while a version 3 message waits its sender is heard: what it acknowledges may be what makes room")
+    func version3Heard() throws {
+        let broker = ShardHarness()
+        let client = broker.connectsDurably("c", .v3_1_1)
+        client.sends(.subscribe(id: 1, filters: "t", qos: .atLeastOnce))
+        client.sends(.publish(topic: "t", payload: "1", qos: .atLeastOnce, id: 1))
+        let first = try #require(client.takesMessages().first)
+        let receiver = try #require(client.connection.session?.receiver)
+        Self.tell(broker, .full(receiver, true))
+        client.sends(.publish(topic: "t", payload: "2", qos: .atLeastOnce, id: 2))
+        client.sends(.publish(topic: "t", payload: "3"))
+        client.sends(.publish(topic: "t", payload: "4", qos: .exactlyOnce, id: 4))
+        #expect(broker.spool.rows == 1)
+        client.sends(.pubAck(id: first.packetID))
+        #expect(broker.spool.rows == 0)
+        client.sends(.pingReq)
+        client.receives(.pingResp)
+        Self.tell(broker, .full(receiver, false))
+        let packets = client.takes()
+        #expect(packets.contains(.pubAck(id: 2)) && packets.contains(.pubRec(id: 4)))
+        let texts = packets.compactMap { if case .publish(let publish) = $0 { publish.text } else { nil } }
+        #expect(texts.filter { $0 != "3" } == ["2", "4"])
+        #expect(texts.contains("3"))
+        #expect(!client.connection.isHeld)
+    }
+
+    @Test("what waits for room is bounded: then nothing more is read, and all keeps its order")
+    func version3Bounded() {
+        var settings = BrokerSettings()
+        settings.awaitingReleaseMax = 3
+        let (broker, durable, _) = Self.site(settings)
+        let publisher = broker.connects("a", .v3_1_1)
+        Self.tell(broker, .refusing(.full))
+        for id in 1...5 as ClosedRange<UInt16> {
+            publisher.sends(.publish(topic: "t", payload: "\(id)", qos: .atLeastOnce, id: id))
+        }
+        #expect(publisher.connection.stalled.count == 3)
+        #expect(publisher.connection.isHeld)
+        Self.tell(broker, .refusing(nil))
+        publisher.sends(.pingReq)
+        publisher.receives(
+            .pubAck(id: 1), .pubAck(id: 2), .pubAck(id: 3), .pubAck(id: 4), .pubAck(id: 5), .pingResp)
+        #expect(durable.takesMessages().map(\.text) == ["1", "2", "3", "4", "5"])
+    }
+
     @Test("a version 3 publisher without room for 30 s is closed, unacknowledged")
     func version3Closed() {
         let (broker, durable, _) = Self.site()
@@ -163,14 +208,44 @@ struct RefusalTests {
         #expect(broker.spool.givenUp == [.rejected])
     }
 
+    @Test("a bridge's own full queue does not hold what it sends, which never goes back to it")
+    func ownQueue() throws {
+        let broker = ShardHarness()
+        let bridge = broker.connectsDurably("bridge")
+        let options = SubscriptionOptions(maximumQoS: .atLeastOnce, noLocal: true)
+        bridge.sends(.subscribe(id: 1, filters: "#", options: options))
+        _ = bridge.takes()
+        Self.tell(broker, .full(try #require(bridge.connection.session?.receiver), true))
+        bridge.sends(.publish(topic: "t", payload: "x", qos: .atLeastOnce, id: 1))
+        bridge.receives(.pubAck(id: 1, reason: .noMatchingSubscribers))
+        let other = broker.connects("other")
+        other.sends(.publish(topic: "t", payload: "x", qos: .atLeastOnce, id: 1))
+        other.receives(.pubAck(id: 1, reason: .quotaExceeded))
+    }
+
+    @Test("who waits for the room of a receiver waits no longer when its session ends")
+    func receiverEnds() throws {
+        let (broker, durable, clean) = Self.site()
+        let id = try #require(durable.connection.session?.receiver)
+        Self.tell(broker, .full(id, true))
+        let publisher = broker.connects("a", .v3_1_1)
+        publisher.sends(.publish(topic: "t", payload: "1", qos: .atLeastOnce, id: 1))
+        publisher.receivesNothing()
+        _ = broker.connects("durable")
+        // The spool says it of every receiver that goes.
+        Self.tell(broker, .full(id, false))
+        publisher.receives(.pubAck(id: 1))
+        #expect(clean.takesMessages().map(\.text) == ["1"])
+    }
+
     @Test("the gateway is told before it publishes")
     func gateway() {
         let (broker, _, clean) = Self.site()
         func refusal(_ qos: QoS, _ topic: MQTTString) -> ReasonCode? {
             var answer: ReasonCode?
-            broker.perform { shard, _ in
+            broker.perform { shard, now in
                 let request = GatewayPublish(topic: topic, payload: ByteBuffer(), qos: qos, isRetained: false)
-                answer = shard.refusal(of: request)
+                answer = shard.refusal(of: request, now: now)
             }
             return answer
         }

@@ -24,7 +24,10 @@ struct ConfigurationProblemTests {
             Case(
                 "[limits]\nmax_bytes = 1",
                 "drawbridge.toml:2: limits.max_bytes: unknown key here (it belongs in [queue])"),
-            Case("[log]\ncolour = 1", "drawbridge.toml:2: log.colour: unknown key (known here: level, format)"),
+            Case(
+                "[log]\ncolour = 1",
+                "drawbridge.toml:2: log.colour: unknown key (known here: level, format, denials)"
+            ),
             Case(
                 "[durability]\narchive = []",
                 "drawbridge.toml:2: durability.archive: not available in this version"),
@@ -42,8 +45,8 @@ struct ConfigurationProblemTests {
                 "[[listener]]\nproxy_protocol = \"v2\"",
                 "drawbridge.toml:2: listener[0].proxy_protocol: not available in this version"),
             Case(
-                "[log]\nformat = \"text\"\ndenials = \"info\"\n",
-                "drawbridge.toml:3: log.denials: not available in this version"
+                "[log]\nformat = \"text\"\ndenials = \"loud\"\n",
+                "drawbridge.toml:3: log.denials: must be \"trace\" or \"debug\" or \"info\" or \"notice\" or \"warning\" or \"error\", found \"loud\""
             ),
         ]
     )

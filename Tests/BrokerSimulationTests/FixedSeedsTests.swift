@@ -8,7 +8,7 @@ import Testing
     static var portions: [Range<UInt64>] {
         if let seed = Environment.number("DRAWBRIDGE_SEED") { return [seed..<seed + 1] }
         let first = Environment.number("DRAWBRIDGE_FIRST_SEED") ?? 1
-        let count = Environment.number("DRAWBRIDGE_SEEDS") ?? 20
+        let count = Environment.number("DRAWBRIDGE_SEEDS") ?? 200
         return stride(from: first, to: first + count, by: 10).map { $0..<min($0 + 10, first + count) }
     }
 

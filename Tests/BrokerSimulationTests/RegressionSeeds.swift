@@ -9,11 +9,25 @@ enum RegressionSeeds {
 
     static let all: [Seed] = [
         Seed(seed: 5, story: "the timer of a link's handshake started a second row of pings and cut healthy links"),
-        Seed(seed: 89, story: "a repeated PUBREL was answered before the release that it repeats was on disk"),
+        Seed(seed: 19, story: "a repeated PUBREL was answered before the release that it repeats was on disk"),
         Seed(seed: 11, story: "a link of version 3.1.1 heard its own messages again, and old retained messages"),
+        Seed(seed: 22, story: "a bridge whose own queue was full was refused what never goes back to it"),
         Seed(
-            seed: 51, story: "a full queue gave up a QoS 2 message that was sent; its identifier stayed at the client"),
-        Seed(seed: 182, story: "the same at a link: the upstream gave up what the node below had begun to receive"),
+            seed: 51,
+            story: "the acknowledgements that would have made room waited behind a message that waited for room"),
+        Seed(seed: 688, story: "a connection that was held for its answers was not read again while a message waited"),
+        Seed(
+            seed: 827, story: "an upstream refused a message over a link and took the next: it counted as out of order"),
+        Seed(
+            seed: 20_715,
+            story: "a DISCONNECT and another client's PUBLISH in one turn: the reference heard the first late"),
+        Seed(
+            seed: 22_767,
+            story: "connections were accepted in another order than dialled: wills counted as out of order"),
+        Seed(seed: 23_986, story: "a repeated deletion was let go with the next one, and one was taken for the other"),
+        // These four pass without their fixes since the workload changed; nobody found others for their stories yet.
+        Seed(
+            seed: 182, story: "a full queue gave up a QoS 2 message that was sent; its identifier stayed at the client"),
         Seed(seed: 16_960, story: "the run was judged while a client did not read yet: its messages counted as lost"),
         Seed(seed: 19_215, story: "a window of one, fed by pages of one, was still draining when the time was up"),
         Seed(

@@ -1,6 +1,8 @@
 import Certificates
 import Foundation
+import SwiftASN1
 import Testing
+import X509
 
 @Suite("A folder of certificates")
 struct CertificateFolderTests {
@@ -50,6 +52,43 @@ struct CertificateFolderTests {
             try CertificateFolder(path: path).fill(request, now: 1_800_000_000)
         }
         #expect(!FileManager.default.fileExists(atPath: path))
+    }
+
+    @Test("one more client is signed by the authority of the folder, and takes nobody's place")
+    func client() throws {
+        defer { remove() }
+        let folder = CertificateFolder(path: path)
+        #expect(throws: CertificateFolder.Problem.self) {
+            try folder.addClient(name: "press-4", days: 30, password: "secret", now: 1_800_000_000)
+        }
+        _ = try folder.fill(request, now: 1_800_000_000)
+        let written = try folder.addClient(name: "press-4", days: 30, password: "secret", now: 1_800_000_000)
+        #expect(written == ["crt", "key", "p12"].map { "\(path)/press-4.\($0)" })
+        #expect(try mode("press-4.key") == 0o600 && mode("press-4.p12") == 0o600)
+        let text = String(decoding: try content("press-4.crt"), as: UTF8.self)
+        let authority = try Certificate(pemEncoded: String(decoding: try content("ca.crt"), as: UTF8.self))
+        let certificate = try Certificate(pemEncoded: text)
+        #expect(authority.publicKey.isValidSignature(certificate.signature, for: certificate))
+        for name in ["press-4", "server", "ca"] {
+            #expect(throws: CertificateFolder.Problem.self) {
+                try folder.addClient(name: name, days: 30, password: "secret", now: 1_800_000_000)
+            }
+        }
+        for name in ["", "../x", "a/b", ".x", "-x", "a b", "ü"] { #expect(!CertificateFolder.isFileName(name)) }
+    }
+
+    @Test("a key that is not the authority's signs nothing")
+    func wrongKey() throws {
+        let one = try CertificateAuthority(name: "one", now: 1_800_000_000).pair
+        let other = try CertificateAuthority(name: "other", now: 1_800_000_000).pair
+        let certificate = try one.certificatePEM()
+        #expect(throws: CertificateAuthority.Problem.self) {
+            try CertificateAuthority(certificatePEM: certificate, keyPEM: other.keyPEM)
+        }
+        #expect(throws: CertificateAuthority.Problem.self) {
+            try CertificateAuthority(certificatePEM: certificate, keyPEM: "nonsense")
+        }
+        #expect(throws: Never.self) { try CertificateAuthority(certificatePEM: certificate, keyPEM: one.keyPEM) }
     }
 
     private func remove() {

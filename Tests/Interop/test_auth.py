@@ -14,6 +14,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from brokers import drawbridge_binary, free_port, link_to, program
 from eventually import eventually
 from login_storm import connect_packet, describe, hashed, log_in, storm, while_probed
+from pages import ChatPage
 from raw_http import ask
 from test_command import fails_in_one_line, run
 from wire import DISCONNECT, Gone, Wire
@@ -129,6 +130,31 @@ def test_a_websocket_is_asked_by_its_connect(brokers, tmp_path):
     assert outcome("ann", "secret") == "Success"
     assert outcome("ann", "wrong") == "Bad user name or password"
     assert outcome(None, None) == "Not authorized"
+
+
+def test_the_chat_page_asks_for_a_password_when_the_server_does(brokers, tmp_path):
+    node, file = node_with_users(brokers, tmp_path)
+    node.start()
+    with ChatPage(node, "lobby", "ann", tmp_path) as ann:
+        field, problem = ann.element("#password"), ann.element("#join-problem")
+        eventually("it asks", field.is_displayed)
+        assert "password" in problem.text
+        field.send_keys("wrong")
+        ann.element("#join").click()
+        eventually("it says that they do not fit", lambda: field.is_displayed() and "fit" in problem.text)
+        field.send_keys("secret")
+        ann.element("#join").click()
+        ann.wait_until_live()
+        assert publish(node, "ann", "secret", "chat/lobby").status == 200
+        ann.wait_for(["x"])
+        ann.say("hello")
+        eventually("it is stored", lambda: {said.text: said.state for said in ann.said()}.get("hello") == "stored")
+        # Another password: the page is thrown out and asks anew.
+        passwd(file, "ann", "other")
+        eventually("it asks again", field.is_displayed)
+        field.send_keys("other")
+        ann.element("#join").click()
+        ann.wait_until_live()
 
 
 def test_files_of_mosquitto_passwd_are_read_as_they_are(brokers, tmp_path):

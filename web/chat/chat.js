@@ -88,6 +88,9 @@ let client;
 let isElsewhere = false;
 let refusal;
 let unseen = 0;
+// Never stored: the password store of the browser is the place for it.
+let password = '';
+const loginReasons = new Set([0x86, 0x87]);
 
 // Showing messages. Text from the network is only ever assigned to `textContent`.
 
@@ -306,6 +309,7 @@ const startClient = () => {
     storage.write('clientID', clientID);
     client = new MQTTClient({
         url: brokerURL(), clientID, cleanStart: false, sessionExpiry: sessionExpirySeconds, keepAlive: 60,
+        ...password && { username: me, password },
         store: {
             load: () => storage.read('session'),
             save: session => { if (!isElsewhere) storage.write('session', session); },
@@ -320,6 +324,7 @@ const startClient = () => {
     });
     client.on('offline', ({ error, retryIn }) => {
         if (retryIn !== undefined || isElsewhere) return;
+        if (loginReasons.has(error.reasonCode)) return askForPassword();
         if (error.reasonCode === 0x8e) isElsewhere = true; else refusal = error.message;
         showConnection();
     });
@@ -328,6 +333,19 @@ const startClient = () => {
         saveHistories();
     });
     client.connect();
+};
+
+/** The server lets in only whom it knows: back to the form, which now has a field for the password. */
+const askForPassword = () => {
+    $('join-problem').textContent = password ? 'Name and password do not fit.' : 'This server asks for your password.';
+    $('credentials').hidden = false;
+    $('name').value = me;
+    $('room').value = currentRoom ?? $('room').value;
+    $('password').value = password = '';
+    client = currentRoom = undefined; // What waits to be sent is in the store, for the next client.
+    showRoom();
+    showConnection();
+    $('password').focus();
 };
 
 // Two tabs of one browser are one client to the broker. The newer tab wins; the older one steps aside at once, before
@@ -381,7 +399,10 @@ $('join-form').addEventListener('submit', event => {
     $('join-problem').textContent = problem;
     $('name').setAttribute('aria-invalid', name === '');
     $('room').setAttribute('aria-invalid', roomProblem(room) !== '');
-    if (problem === '') return enter(name, room);
+    if (problem === '') {
+        password = $('password').value;
+        return enter(name, room);
+    }
     $(name === '' ? 'name' : 'room').focus();
 });
 

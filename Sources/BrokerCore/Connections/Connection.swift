@@ -54,13 +54,17 @@ package final class Connection {
     /// QoS 1 and 2 messages of a version 5 peer that were not answered: its send quota (§4.9).
     var unanswered = 0
 
-    /// A message for which there is no room: it waits, and whatever this peer sent behind it.
-    var stalled: Publish?
+    /// A message for which there is no room: it waits, and whatever this peer published behind it. Its
+    /// acknowledgements are heard meanwhile, since they are what may make room.
+    package internal(set) var stalled: [Publish] = []
+    var stalledBytes = 0
 
     /// Zero switches keep-alive off.
     var keepAlive: Duration = .zero
     var lastReceived: Instant
     var timer: TimerQueue.Token?
+    /// When something of it was last denied and logged.
+    var lastDenial: Instant?
 
     /// Answers that wait for a commit, in the order in which they have to leave.
     var answers: Deque<Answer> = []

@@ -4,14 +4,15 @@ import MQTTCodec
 extension Shard {
     /// The first thing that is above its limit, in words; nil when everything is within.
     ///
+    /// - Parameter settings: the limits, which are those of the shard unless somebody wants to see this fail.
     /// - Complexity: O(sessions).
-    package var brokenBound: String? {
+    package func brokenBound(of settings: BrokerSettings) -> String? {
         if retained.count > settings.retainedMessagesMax { return "\(retained.count) retained messages" }
         if asked.count > connectionCount { return "\(asked.count) questions about \(connectionCount) connections" }
         var sessionCount = 0
         for case let session? in sessions {
             sessionCount += 1
-            if let problem = brokenBound(of: session) { return "\(session.clientID): \(problem)" }
+            if let problem = brokenBound(of: session, settings) { return "\(session.clientID): \(problem)" }
         }
         let timersMax = 2 * sessionCount + connectionCount + 2 * links.count
         // A timer that was cancelled may lie in its bucket for a while.
@@ -19,7 +20,7 @@ extension Shard {
         return nil
     }
 
-    private func brokenBound(of session: Session) -> String? {
+    private func brokenBound(of session: Session, _ settings: BrokerSettings) -> String? {
         if session.queue.count > settings.queueMessagesMax { return "\(session.queue.count) messages in memory" }
         if session.queueBytes > settings.queueBytesMax { return "\(session.queueBytes) bytes in memory" }
         if session.page.count > settings.pageMessagesMax { return "a page of \(session.page.count)" }
@@ -27,13 +28,16 @@ extension Shard {
         if session.subscriptions.count > settings.subscriptionsMax { return "too many subscriptions" }
         guard let connection = session.connection else { return nil }
         // A session that comes back sends all its PUBRELs at once: only PUBLISH is counted by Receive Maximum.
-        let published = session.window.all.count { !$0.needsResend && $0.state != .released2 }
+        let published = session.window.publishedCount
         if published > connection.inflightMax { return "\(published) in flight" }
         if session.link == nil, connection.version == .v5, connection.unanswered > Int(settings.receiveMaximum) {
             return "\(connection.unanswered) unanswered"
         }
-        // PUBRELs of a session that comes back are answers too.
-        if connection.answers.count > settings.heldAnswersMax + session.window.count + 1 {
+        if connection.stalled.count > settings.awaitingReleaseMax {
+            return "\(connection.stalled.count) wait for room"
+        }
+        // PUBRELs of a session that comes back are answers too, and those to what waited for room come at once.
+        if connection.answers.count > settings.heldAnswersMax + session.window.count + settings.awaitingReleaseMax + 1 {
             return "\(connection.answers.count) answers held"
         }
         return nil

@@ -16,4 +16,10 @@ package struct Counters: Sendable, Equatable {
     package var refused: UInt64 = 0
     /// Publishes of version 3, which has no refusal, that waited for room.
     package var heldBack: UInt64 = 0
+    /// Publishes and wills that the access rules denied.
+    package var publishesDenied: UInt64 = 0
+    /// Filters of SUBSCRIBE that the access rules denied.
+    package var subscribesDenied: UInt64 = 0
+    /// Messages that waited for a receiver, or were retained, and that it may not have (any more).
+    package var deliveriesDenied: UInt64 = 0
 }

@@ -4,6 +4,8 @@ package import MQTTCodec
 package struct RetainedMessages {
     private struct Node {
         var message: Message?
+        /// Who published it, where rules may revoke that; nil for links, and for what a restart brought back.
+        var publisher: AccessSubject?
         /// Names of the children: sorted when they are matched, since behaviour never depends on the order of a set.
         var children: Set<MQTTString> = []
         var parent: Int32 = -1
@@ -17,16 +19,20 @@ package struct RetainedMessages {
 
     package init() {}
 
-    package mutating func set(_ message: Message) {
+    package mutating func set(_ message: Message) { set(message, publisher: nil) }
+
+    mutating func set(_ message: Message, publisher: AccessSubject?) {
         var number: Int32 = 0
         for level in message.topic.levels { number = child(of: number, level) }
         if nodes[Int(number)].message == nil { count += 1 }
         nodes[Int(number)].message = message
+        nodes[Int(number)].publisher = publisher
     }
 
     package mutating func remove(_ topic: MQTTString) {
         guard var number = find(topic), nodes[Int(number)].message != nil else { return }
         nodes[Int(number)].message = nil
+        nodes[Int(number)].publisher = nil
         count -= 1
         while number != 0, nodes[Int(number)].message == nil, nodes[Int(number)].children.isEmpty {
             let (parent, level) = (nodes[Int(number)].parent, nodes[Int(number)].level)
@@ -41,6 +47,8 @@ package struct RetainedMessages {
     package subscript(topic topic: MQTTString) -> Message? {
         find(topic).flatMap { nodes[Int($0)].message }
     }
+
+    func publisher(of topic: MQTTString) -> AccessSubject? { find(topic).flatMap { nodes[Int($0)].publisher } }
 
     /// Topics that match the filter, in the order of their levels. O(nodes below the fixed part of the filter).
     package func topics(matching filter: MQTTString) -> [MQTTString] { search(filter).topics }

@@ -34,6 +34,8 @@ final class Route {
 /// Who gets a topic: cached per topic, valid for one generation of the subscription tree.
 struct Router {
     var tree = SubscriptionTree()
+    /// Whether the session in a slot may receive a topic; asked once for each route.
+    var mayReceive: (_ slot: Int32, _ topic: MQTTString) -> Bool = { _, _ in true }
     private var cache: [MQTTString: Route] = [:]
     private var cachedGeneration: UInt64 = 0
     /// A flood of topics that nobody repeats must not fill the memory.
@@ -56,12 +58,15 @@ struct Router {
             cachedGeneration = tree.generation
         }
         if let route = cache[topic] { return route }
-        let route = Route(targets: match(topic))
+        let route = Route(targets: match(topic).filter { mayReceive($0.slot, topic) })
         cache[topic] = route
         cachedTargets += route.targets.count
         cachedTopicBytes += topic.count
         return route
     }
+
+    /// What routes were made of has changed, other than subscriptions.
+    mutating func forgetRoutes() { cachedGeneration = 0 }
 
     private func match(_ topic: MQTTString) -> [RouteTarget] {
         var targets: [RouteTarget] = []

@@ -115,6 +115,11 @@ package struct PacketWindow {
         }
     }
 
+    /// Messages that are, or are about to be, on their way over this connection and whose PUBLISH was not answered.
+    var publishedCount: Int {
+        places.count { $0.packetID != 0 && !$0.needsResend && $0.state != .released2 }
+    }
+
     /// The connection is gone: all has to be sent again when the client returns [5:MQTT-4.4.0-1].
     package mutating func markAllForResend() {
         for index in places.indices where places[index].packetID != 0 { places[index].needsResend = true }

@@ -16,6 +16,10 @@ package final class Session {
     var created = Ticket.none
     /// Who its last connection was: wills and what waits are judged by it while the client is away.
     package internal(set) var principal: Principal
+    /// True when its client has been here since the start: the spool knows client ids, but not who had them.
+    var isIdentified = false
+    /// What the access rules say of it; made with the first question.
+    var subject: AccessSubject?
     /// Nil while the client is away.
     package internal(set) var connection: Connection?
     /// The upstream that this session belongs to; nil for a client.
@@ -97,6 +101,8 @@ package final class Session {
     struct Subscription {
         var options: SubscriptionOptions
         var identifier: UInt32?
+        /// The access rules do not grant it any more: it is out of the index, and comes back when they do.
+        var isSuspended = false
         /// The number of its latest replay; 0 when there was none.
         var replay: UInt64 = 0
     }

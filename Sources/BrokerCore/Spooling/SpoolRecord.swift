@@ -137,6 +137,8 @@ package enum GivenUpReason: Sendable, Hashable {
     case tooLarge
     /// The receiver answered with a failure.
     case rejected
+    /// Access rules keep it from the receiver.
+    case denied
     /// The spool has it no longer: its queue gave it up, or its row was damaged.
     case vanished
 }

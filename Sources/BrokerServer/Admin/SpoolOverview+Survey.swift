@@ -102,6 +102,7 @@ extension SpoolOverview.Ledger {
             expired: tally.dropped[.expired],
             tooLarge: tally.dropped[.tooLarge],
             rejected: tally.dropped[.rejected],
+            denied: tally.dropped[.denied],
             damaged: tally.dropped[.damaged],
             setAside: tally.dropped[.setAside],
             ended: tally.dropped[.ended]

@@ -49,6 +49,8 @@ package struct SpoolOverview: Codable, Sendable, Equatable {
         package var tooLarge: UInt64
         /// The receiver answered with a failure.
         package var rejected: UInt64
+        /// Access rules keep it from the receiver.
+        package var denied: UInt64
         /// Its row was damaged.
         package var damaged: UInt64
         /// SQLite did not take it.
@@ -57,7 +59,7 @@ package struct SpoolOverview: Codable, Sendable, Equatable {
         package var ended: UInt64
 
         package var total: UInt64 {
-            oldest + newest + expired + tooLarge + rejected + damaged + setAside + ended
+            oldest + newest + expired + tooLarge + rejected + denied + damaged + setAside + ended
         }
     }
 

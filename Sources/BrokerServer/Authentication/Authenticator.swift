@@ -16,7 +16,7 @@ package final class Authenticator: Sendable {
     private struct State {
         var users = UserFile()
         /// Of the file that was read last, whether it was taken or not.
-        var stamp: FileStatus?
+        var changes = FileChanges(since: [])
         /// Counts the changes of `users`: what was hashed before one is not remembered after it.
         var generation = 0
         var failed = FailedLogins()
@@ -36,8 +36,9 @@ package final class Authenticator: Sendable {
     private let later: @Sendable (Duration, @escaping @Sendable () -> Void) -> Void
     private let logger: Logger
 
-    /// Refusals that are held back at once, all of them together; beyond it they are given at once.
-    private static let heldMax = 20_000
+    /// Refusals that are held back at the same time, all of them together: each holds a connection. Beyond it they are
+    /// given at once, since keeping others out is worse than a fast guess.
+    private static let heldMax = 1_000
     private static let nameShownMax = 64
 
     /// - Parameters:
@@ -54,7 +55,7 @@ package final class Authenticator: Sendable {
     ) throws(ConfigurationProblems) {
         var state = State()
         if let path = configuration.usersFile {
-            state.stamp = FileStatus.of(path)
+            state.changes = FileChanges(since: [FileStatus.of(path)])
             let (users, isReadableByAll) = try UserFile.load(path: path)
             state.users = users
             if isReadableByAll {
@@ -101,6 +102,7 @@ package final class Authenticator: Sendable {
         _ login: Login,
         _ answer: @escaping Answer
     ) -> AuthenticationVerdict? {
+        guard password.count <= PasswordHash.passwordBytesMax else { return refuse(login, .badCredentials, answer) }
         let start = now()
         let name = username.string
         let (fingerprint, isVerified, known, hash, generation) = state.withLock { state in
@@ -189,14 +191,13 @@ package final class Authenticator: Sendable {
 
     /// Takes the whole new file, or keeps the old one and says why.
     private func reload(_ path: String) {
-        let stamp = FileStatus.of(path)
-        guard state.withLock({ $0.stamp }) != stamp else { return }
+        let status = FileStatus.of(path)
+        guard state.withLock({ $0.changes.haveSettled([status]) }) else { return }
         do throws(ConfigurationProblems) {
             let (users, _) = try UserFile.load(path: path)
             let (changed, revoked) = state.withLock { state in
                 let changed = state.users.changed(in: users)
                 state.users = users
-                state.stamp = stamp
                 state.generation += 1
                 state.verified.removeAll()
                 return (changed, state.revoked)
@@ -204,7 +205,6 @@ package final class Authenticator: Sendable {
             if !changed.isEmpty { revoked?(Set(changed.map { MQTTString($0) })) }
             logger.notice("users read again", metadata: ["detail": "\(path): \(users.names.count) users"])
         } catch {
-            state.withLock { $0.stamp = stamp }
             for problem in error.problems {
                 logger.error("users not read again, the old ones stay", metadata: ["detail": "\(problem)"])
             }

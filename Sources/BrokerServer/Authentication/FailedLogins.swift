@@ -40,7 +40,7 @@ package struct FailedLogins {
             failures = max(failures, addresses[key]?.failures ?? 0)
         }
         if let user {
-            let key = Array(user.utf8)
+            let key = Self.key(of: user)
             users[key] = Self.next(users[key], now)
             failures = max(failures, users[key]?.failures ?? 0)
         }
@@ -49,8 +49,11 @@ package struct FailedLogins {
 
     package mutating func succeeded(address: String?, user: String?) {
         if let address { addresses[Self.network(of: address)] = nil }
-        if let user { users[Array(user.utf8)] = nil }
+        if let user { users[Self.key(of: user)] = nil }
     }
+
+    /// Names of the network may be long; those that begin with the same hundred bytes share a count.
+    private static func key(of user: String) -> [UInt8] { Array(user.utf8.prefix(100)) }
 
     private static func next(_ count: Count?, _ now: Instant) -> Count {
         guard let count, now.since(count.last) < memory else { return Count(failures: 1, last: now) }

@@ -23,9 +23,12 @@ package struct PasswordHash: Sendable, Equatable {
     let salt: [UInt8]
     let digest: [UInt8]
 
-    /// 16 MiB and some 30 ms of one core: a guess is dear, and a site whose 500 devices return at once after a power
-    /// cut still gets them in.
+    /// 16 MiB and some 40 ms of one core: a guess is dear, and a site whose 500 devices return at once after a power
+    /// cut is in again within half a minute; those that wait longer than a CONNECT may are told to come again.
     package static let cost = Method.scrypt(logRounds: 14, blockSize: 8, parallelism: 1)
+
+    /// A longer password is nobody's: those that wait to be hashed must not fill the memory.
+    package static let passwordBytesMax = 4096
 
     private static let saltBytes = 16
     private static let digestBytes = 32

@@ -35,7 +35,9 @@ package struct UserFileEdit: Sendable {
     package func set(_ name: String, password: [UInt8]) throws -> Bool {
         try check(name)
         guard !password.isEmpty else { throw Problem(description: "the password is empty") }
-        guard password.count <= 65_535 else { throw Problem(description: "a password has at most 65535 bytes") }
+        guard password.count <= PasswordHash.passwordBytesMax else {
+            throw Problem(description: "a password has at most \(PasswordHash.passwordBytesMax) bytes")
+        }
         let line = "\(name):\(try PasswordHash(password: password).text)"
         return try change { lines in
             if let index = Self.index(of: name, in: lines) {

@@ -21,6 +21,9 @@ extension BrokerSettings {
         sessionExpiryMax = UInt32(clamping: limits.sessionExpiry.components.seconds)
         connectTimeout = limits.connectTimeout
         admission = configuration.authentication.chain.isEmpty ? .anonymous : .asking
+        access = configuration.access.compiled
+        deniedPublish = configuration.access.deniedPublish
+        deniedPublishOfVersion3 = configuration.access.deniedPublishOfVersion3
         durability = configuration.durability.mode
         durabilityRules = configuration.durability.rules.compactMap { rule in
             TopicFilter(rule.filter).map { BrokerCore.DurabilityRule(filter: $0, mode: rule.mode) }

@@ -12,6 +12,7 @@ package struct Configuration: Sendable, Equatable {
     package var queue = QueueConfiguration()
     package var retained = RetainedConfiguration()
     package var authentication = AuthenticationConfiguration()
+    package var access = AccessConfiguration()
     /// `[[listener]]`: the doors, in the order of the file; never empty.
     package var listeners: [ListenerConfiguration]
     /// `[[link]]`: the connections to upstream brokers, in the order of the file; names are unique.
@@ -64,6 +65,8 @@ package struct LogConfiguration: Sendable, Equatable {
     package var level: Level = .info
     /// `format`: default `text`.
     package var format: Format = .text
+    /// `denials`: how important it is that access rules deny something; default `info`.
+    package var denials: Level = .info
 
     package init() {}
 }

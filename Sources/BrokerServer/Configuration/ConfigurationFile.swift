@@ -59,7 +59,12 @@ package struct ConfigurationFile: Sendable, Equatable {
 
     // MARK: Files
 
-    private static func root(of path: String, reading: ConfigurationReading) -> SettingsTable? {
+    /// The root table of one file; nil when that is reported.
+    static func root(
+        of path: String,
+        known: KnownKeys = .root,
+        reading: ConfigurationReading
+    ) -> SettingsTable? {
         let bytes: [UInt8]
         do throws(ConfigurationFiles.Unreadable) {
             bytes = try reading.files.content(path).bytes
@@ -81,7 +86,7 @@ package struct ConfigurationFile: Sendable, Equatable {
             let lines = KeyLines(text: text)
             let values = try ConfigurationValue.parse(text, lines: lines)
             let place = Place(file: path, lines: lines, path: "")
-            return SettingsTable(values, known: .root, place: place, reading: reading)
+            return SettingsTable(values, known: known, place: place, reading: reading)
         } catch {
             reading.report(
                 ConfigurationProblem(file: path, line: error.line, column: error.column, message: error.message)

@@ -22,6 +22,8 @@ struct ConfigurationReader {
         checkSections(in: roots)
         checkAuthentication(in: roots)
         readListeners(of: roots)
+        // A file of users and a listener's `tls.username` both put somebody into the chain, so this comes after them.
+        checkUsers(in: roots)
         readLinks(of: roots)
     }
 
@@ -32,6 +34,7 @@ struct ConfigurationReader {
         if let table = root.table("log", known: .log) {
             set(\.log.level, table.choice("level", of: LogConfiguration.Level.self))
             set(\.log.format, table.choice("format", of: LogConfiguration.Format.self))
+            set(\.log.denials, table.choice("denials", of: LogConfiguration.Level.self))
         }
         if let table = root.table("durability", known: .durability) { readDurability(table) }
         if let table = root.table("limits", known: .limits) { readLimits(table) }
@@ -41,6 +44,7 @@ struct ConfigurationReader {
             set(\.retained.payloadBytesMax, table.size("max_payload", in: 0...268_435_455))
         }
         if let table = root.table("auth", known: .authentication) { readAuthentication(table) }
+        if let table = root.table("acl", known: .access) { readAccess(table) }
         if let table = root.table("defaults", known: .defaults)?.table("link", known: .linkDefaults) {
             readCommonLinkSettings(table, into: &linkDefaults)
         }

@@ -7,12 +7,13 @@ package struct KnownKeys: Sendable {
 
     package static let root = KnownKeys(
         available: [
-            "node", "log", "durability", "limits", "queue", "retained", "listener", "auth", "defaults", "link",
+            "node", "log", "durability", "limits", "queue", "retained", "listener", "auth", "acl", "defaults",
+            "link",
         ],
-        later: ["acl", "autosubscribe", "rewrite", "webhook", "assign", "metrics"]
+        later: ["autosubscribe", "rewrite", "webhook", "assign", "metrics"]
     )
     package static let node = KnownKeys(available: ["id", "data_dir", "include"], later: ["user"])
-    package static let log = KnownKeys(available: ["level", "format"], later: ["denials"])
+    package static let log = KnownKeys(available: ["level", "format", "denials"], later: [])
     package static let durability = KnownKeys(
         available: ["mode", "on_corrupt", "max_bytes", "min_free_disk", "rule"], later: ["archive"]
     )
@@ -44,6 +45,13 @@ package struct KnownKeys: Sendable {
     )
     package static let authentication = KnownKeys(available: ["chain", "anonymous", "users"], later: ["jwt", "hook"])
     package static let authenticationUsers = KnownKeys(available: ["file"], later: [])
+    package static let access = KnownKeys(
+        available: ["default", "rules", "file", "presets", "on_denied", "on_denied_v3"], later: []
+    )
+    package static let accessFile = KnownKeys(available: ["rules"], later: [])
+    package static let accessRule = KnownKeys(available: ["allow", "deny", "who", "topics"], later: [])
+    package static let accessWho = KnownKeys(available: ["user", "client", "address"], later: [])
+    package static let accessTopic = KnownKeys(available: ["eq"], later: [])
     package static let defaults = KnownKeys(available: ["link"], later: [])
     package static let linkDefaults = KnownKeys(
         available: ["protocol", "keepalive", "backoff", "ack_timeout"], later: ["loop", "probe", "probe_every"]
@@ -78,8 +86,9 @@ package struct KnownKeys: Sendable {
     private static let homes: [(header: String, keys: KnownKeys)] = [
         ("[node]", node), ("[log]", log), ("[limits]", limits), ("[queue]", queue), ("[retained]", retained),
         ("[durability]", durability), ("[link.spool]", linkSpool),
-        ("[auth]", authentication), ("[auth.users]", authenticationUsers), ("[[listener]]", listener),
-        ("[listener.tls]", listenerTLS), ("[[link]]", link), ("[link.tls]", linkTLS), ("[defaults.link]", linkDefaults),
+        ("[auth]", authentication), ("[auth.users]", authenticationUsers), ("[acl]", access),
+        ("a rule of [acl]", accessRule), ("[[listener]]", listener), ("[listener.tls]", listenerTLS),
+        ("[[link]]", link), ("[link.tls]", linkTLS), ("[defaults.link]", linkDefaults),
         ("[[link.out]] or [[link.in]]", rule), ("[[link.both]]", bothRule),
     ]
 

@@ -218,7 +218,7 @@ struct SettingsTable {
         return tables
     }
 
-    private func expanded(_ value: ConfigurationValue, at place: Place) -> String? {
+    func expanded(_ value: ConfigurationValue, at place: Place) -> String? {
         guard case .string(let raw) = value else {
             reading.report("must be text in quotes, found \(value.found)", at: place)
             return nil

@@ -15,6 +15,8 @@ final class ShardRunner {
     let loop: any EventLoop
     let shard: Shard
     let logger: Logger
+    /// `[log] denials`
+    private let denialLevel: Logger.Level
     private let spool: Spool
     private let index: Int
     private let linkConnector: LinkConnector
@@ -40,9 +42,11 @@ final class ShardRunner {
         spool: Spool,
         linkConnector: LinkConnector,
         authenticator: Authenticator?,
-        logger: Logger
+        logger: Logger,
+        denialLevel: Logger.Level
     ) {
         loop.preconditionInEventLoop()
+        self.denialLevel = denialLevel
         self.loop = loop
         self.index = index
         self.shard = shard
@@ -208,7 +212,7 @@ final class ShardRunner {
 
     private func publish(_ request: GatewayPublish, _ continuation: CheckedContinuation<GatewayReceipt, any Error>) {
         if isDraining { return continuation.resume(throwing: GatewayRefusal.draining) }
-        switch shard.refusal(of: request) {
+        switch shard.refusal(of: request, now: now) {
         case .some(.quotaExceeded): return continuation.resume(throwing: GatewayRefusal.full)
         case .some: return continuation.resume(throwing: GatewayRefusal.notAllowed)
         case .none: break
@@ -254,6 +258,11 @@ final class ShardRunner {
             }
     }
 
+    func setAccess(_ rules: AccessRules) {
+        shard.setAccess(rules, now: now)
+        turn()
+    }
+
     // MARK: - Shutdown
 
     /// Tells every client and upstream, and answers when their connections are closed and their last records appended.
@@ -290,6 +299,7 @@ final class ShardRunner {
             case .debug: .debug
             case .info: .info
             case .warning: .warning
+            case .denial: denialLevel
             }
         guard logger.logLevel <= level else { return }
         var metadata: Logger.Metadata = [:]

@@ -11,11 +11,8 @@ import Synchronization
 package final class WatchedTLS: Sendable {
     private struct State {
         var loaded: LoadedTLS
-        /// Of the files as they were when they were last loaded, or tried.
-        var tried: [FileStatus?]
-        /// Of files that changed since; they are loaded when they stand still, since a certificate and its key are
-        /// two files and rarely change at the same moment.
-        var seen: [FileStatus?]?
+        /// A certificate and its key are two files and rarely change at the same moment.
+        var changes: FileChanges
     }
 
     /// "listener mqtts" or "link hq", for the log.
@@ -38,9 +35,8 @@ package final class WatchedTLS: Sendable {
         self.paths = paths
         self.isWatched = isWatched
         self.load = load
-        // Before the files are read: a change meanwhile is seen the next time.
-        let stamps = paths.map(FileStatus.of)
-        state = Mutex(State(loaded: try load(), tried: stamps))
+        let changes = FileChanges(since: paths.map(FileStatus.of))
+        state = Mutex(State(loaded: try load(), changes: changes))
     }
 
     /// For the next handshake.
@@ -51,21 +47,13 @@ package final class WatchedTLS: Sendable {
     package func look(_ logger: Logger) {
         guard isWatched else { return }
         let stamps = paths.map(FileStatus.of)
-        let isDue = state.withLock { state in
-            guard stamps != state.tried else {
-                state.seen = nil
-                return false
-            }
-            defer { state.seen = stamps }
-            return stamps == state.seen
-        }
-        if isDue { reload(stamps, logger) }
+        if state.withLock({ $0.changes.haveSettled(stamps) }) { reload(logger) }
     }
 
-    private func reload(_ stamps: [FileStatus?], _ logger: Logger) {
+    private func reload(_ logger: Logger) {
         do throws(TLSProblem) {
             let loaded = try load()
-            state.withLock { $0 = State(loaded: loaded, tried: stamps) }
+            state.withLock { $0.loaded = loaded }
             var metadata: Logger.Metadata = ["of": .string(owner)]
             if let certificate = loaded.certificate {
                 metadata["subject"] = .string(certificate.subject)
@@ -73,10 +61,6 @@ package final class WatchedTLS: Sendable {
             }
             logger.notice("new certificate", metadata: metadata)
         } catch {
-            state.withLock { state in
-                state.tried = stamps
-                state.seen = nil
-            }
             logger.error(
                 "new certificate files cannot be used, the old ones stay",
                 metadata: ["of": .string(owner), "detail": .string(error.message)]

@@ -8,6 +8,7 @@ struct Expectations {
     private let linkUpSince: [UInt64?]
     private var subscribed: [[Ledger.Subscribed]]
     private let habits: [Habits]
+    private let matches: FilterMatches
     /// Whoever was told by a node's books that a message expired or that a full queue gave it up.
     private var excused: [Int: Set<Int>] = [:]
     /// Messages that expired or were given up somewhere on their way to the next node.
@@ -18,6 +19,7 @@ struct Expectations {
     init(_ simulation: Simulation) {
         homes = simulation.clients.map(\.home)
         habits = simulation.clients.map(\.habits)
+        matches = simulation.matches
         upstreamForgot = simulation.upstreamForgot
         clockWentBack = simulation.plan.entries.contains { entry in
             if case .wallJump(let milliseconds) = entry.fault { milliseconds < 0 } else { false }
@@ -60,14 +62,14 @@ struct Expectations {
         // What waited at an upstream for a session that it lost is lost; it was not asked to promise more.
         if upstreamForgot, homes[client] < message.node { return nil }
         if message.publisher == client,
-            habits[client].subscriptions.contains(where: { $0.noLocal && $0.filter.matches(message.topic) })
+            habits[client].subscriptions.contains(where: { $0.noLocal && matches.matches($0.filter, message.topic) })
         {
             return nil
         }
         guard arrives(from: message.node, at: homes[client], sentAt) else { return nil }
         let isLocal = message.node == homes[client]
         var granted: QoS?
-        for entry in subscribed[client] where entry.from < sentAt && entry.filter.matches(message.topic) {
+        for entry in subscribed[client] where entry.from < sentAt && matches.matches(entry.filter, message.topic) {
             if let to = entry.to {
                 guard isLocal, to > takenAt else { continue }
             }
@@ -82,7 +84,9 @@ struct Expectations {
 
     /// Whether a message keeps its place among others. One that had expired may live again: a crash forgets that it was
     /// passed over, and a clock that was set back says that it has time left.
-    func keepsItsPlace(_ message: Ledger.Published) -> Bool { !message.expires || !clockWentBack }
+    func keepsItsPlace(_ message: Ledger.Published) -> Bool {
+        (!message.expires || !clockWentBack) && !message.wasRefused
+    }
 
     private func arrives(from: Int, at home: Int, _ sentAt: UInt64) -> Bool {
         // Towards the head of the chain a link queues from its first moment; the other way it subscribes first.

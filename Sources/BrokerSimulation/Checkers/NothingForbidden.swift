@@ -11,7 +11,7 @@ enum NothingForbidden {
             if message.isWithdrawn {
                 problems.append("forbidden: the will m\(arrival.message), which was taken back, came to \(client.name)")
             }
-            let matching = client.habits.subscriptions.filter { $0.filter.matches(message.topic) }
+            let matching = client.habits.subscriptions.filter { simulation.matches.matches($0.filter, message.topic) }
             // [5:MQTT-3.8.3-3] retained messages that are replayed are none that anybody published just now.
             // An upstream that lost the session of a link replays them as if they were new.
             if message.publisher == arrival.client, !arrival.isRetained, !simulation.upstreamForgot,

@@ -11,13 +11,16 @@ enum RetainedAgree {
         var problems: [String] = []
         var last: [MQTTString: Int] = [:]
         var isCertain: [MQTTString: Bool] = [:]
+        // The same goes for one that was refused while the next was already under way, and taken later.
+        var hasLostPlaces: Set<MQTTString> = []
         for (number, message) in simulation.ledger.published.enumerated() {
             guard message.isRetained, message.sentAt != nil else { continue }
+            if message.wasRefused, message.takenAt != nil { hasLostPlaces.insert(message.topic) }
             last[message.topic] = number
             isCertain[message.topic] = message.takenAt != nil
         }
         for topic in last.keys.sorted() {
-            guard let number = last[topic], isCertain[topic] == true else { continue }
+            guard let number = last[topic], isCertain[topic] == true, !hasLostPlaces.contains(topic) else { continue }
             let home = simulation.ledger.published[number].node
             let expected = simulation.ledger.published[number].isDeletion ? nil : "\(number)"
             for node in simulation.nodes where node.index >= home {

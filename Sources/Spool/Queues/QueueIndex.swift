@@ -484,6 +484,7 @@ extension DropReason {
             case .expired: .expired
             case .tooLarge: .tooLarge
             case .rejected: .rejected
+            case .denied: .denied
             case .vanished: .damaged
             }
     }

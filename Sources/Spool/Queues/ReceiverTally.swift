@@ -10,6 +10,8 @@ package enum DropReason: String, Sendable, Hashable, CaseIterable {
     case tooLarge
     /// The receiver answered that it does not take it.
     case rejected
+    /// Access rules keep it from the receiver.
+    case denied
     /// Its row was damaged.
     case damaged
     /// SQLite did not take it, for a reason that is its own and not the disk's.
@@ -26,6 +28,7 @@ package struct DropCounts: Sendable, Hashable {
     private var expired: UInt64 = 0
     private var tooLarge: UInt64 = 0
     private var rejected: UInt64 = 0
+    private var denied: UInt64 = 0
     private var damaged: UInt64 = 0
     private var setAside: UInt64 = 0
     private var ended: UInt64 = 0
@@ -40,6 +43,7 @@ package struct DropCounts: Sendable, Hashable {
             case .expired: expired
             case .tooLarge: tooLarge
             case .rejected: rejected
+            case .denied: denied
             case .damaged: damaged
             case .setAside: setAside
             case .ended: ended
@@ -52,6 +56,7 @@ package struct DropCounts: Sendable, Hashable {
             case .expired: expired = newValue
             case .tooLarge: tooLarge = newValue
             case .rejected: rejected = newValue
+            case .denied: denied = newValue
             case .damaged: damaged = newValue
             case .setAside: setAside = newValue
             case .ended: ended = newValue
@@ -64,7 +69,7 @@ package struct DropCounts: Sendable, Hashable {
         for reason in DropReason.allCases { self[reason] = self[reason] &+ new[reason] &- old[reason] }
     }
 
-    package var total: UInt64 { oldest + newest + expired + tooLarge + rejected + damaged + setAside + ended }
+    package var total: UInt64 { oldest + newest + expired + tooLarge + rejected + denied + damaged + setAside + ended }
 
     /// Those that are not zero.
     package var byReason: [DropReason: UInt64] {

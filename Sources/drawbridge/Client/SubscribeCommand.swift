@@ -71,7 +71,7 @@ struct SubscribeCommand: AsyncParsableCommand {
             let settings = try settings()
             let complain = ClientCommand.complaints(isQuiet: broker.quiet)
             let talk = ClientCommand.talk(settings.client)
-            let stop = Signals.firstOf([SIGINT, SIGTERM])
+            let stop = Signals.of([SIGINT, SIGTERM])
             let running = try await ClientRun.start { loop, promise in
                 try SubscribeWork(
                     settings, on: loop, promise: promise, say: talk, complain: complain, write: StandardOutput.write)

@@ -103,6 +103,15 @@ struct AuthenticatorTests {
         }
     }
 
+    @Test("a password that is longer than any can be is not hashed")
+    func longPassword() async throws {
+        try await atDesk { desk in
+            let password = [UInt8](repeating: 0x61, count: PasswordHash.passwordBytesMax + 1)
+            let login = Login(username: "ann", password: password, address: "192.0.2.1")
+            #expect(desk.authenticator.decide(login) { _ in } == .refused(.badCredentials))
+        }
+    }
+
     @Test("who shows nothing is refused, from loopback too, unless the file says otherwise")
     func anonymous() async throws {
         try await atDesk { desk in
@@ -189,7 +198,7 @@ struct AuthenticatorTests {
         // Dear enough that the flood is there before the first of it is done.
         try await atDesk { desk in
             let slow = try PasswordHash(
-                password: Array("secret".utf8), method: .scrypt(logRounds: 14, blockSize: 8, parallelism: 1))
+                password: Array("secret".utf8), method: .scrypt(logRounds: 10, blockSize: 8, parallelism: 1))
             try "ann:\(slow.text)\n".write(toFile: desk.path, atomically: true, encoding: .utf8)
             await reloaded(desk, Login(username: "bob", password: Array("geheim".utf8)))
             let refused = Atomic<Int>(0)

@@ -34,7 +34,8 @@ class Campaign:
         `is_lying`: the disk says "synced" and forgets nevertheless, to see whether the campaign finds it."""
         self.is_lying, self.fault_share = is_lying, fault_share
         self.dice, self.qos, self.seed, self.say = random.Random(f"{seed} {qos}"), qos, seed, say
-        self.node = Drawbridge(folder, "node")
+        # What a full queue gives up by policy is another campaign: `ledger.py`.
+        self.node = Drawbridge(folder, "node", more='[queue]\nmax_messages = 10000000\nmax_bytes = "16GiB"')
         self.power = Power(self.node.data, self.node.folder / "disk", shim)
         self.counts = collections.Counter()
         self.slowest_start = 0.0
