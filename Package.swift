@@ -102,7 +102,7 @@ let package = Package(
         .executableTarget(
             name: "drawbridge",
             dependencies: [
-                "BrokerServer", "BrokerSimulation", "Certificates", "MQTTCodec", "Spool", nioCore, logging,
+                "BrokerServer", "BrokerSimulation", "Certificates", "Spool", nioCore, logging,
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: settings

@@ -16,4 +16,7 @@ package struct ClientSettings: Sendable {
         self.tls = tls
         self.connect = connect
     }
+
+    /// The client id, as `-d` names it.
+    package var name: String { connect.clientID.isEmpty ? "(null)" : connect.clientID.string }
 }

@@ -16,9 +16,34 @@ package final class PublishWork: ClientRun.Work {
         package var pattern: Publish
         package var source: Source
 
-        package init(client: ClientSettings, pattern: Publish, source: Source) {
+        /// - Parameters:
+        ///   - topic: of `-t`; the URL's when nil.
+        ///   - window: of `-M`.
+        ///   - source: nil when nothing says what to send.
+        /// - Throws: what is wrong with the command line.
+        package init(
+            _ arguments: ClientArguments,
+            topic: String?,
+            isRetained: Bool,
+            window: Int,
+            source: Source?
+        ) throws(UsageProblem) {
+            let (client, urlTopic) = try arguments.settings(hasTopics: topic != nil)
+            guard let topic = topic ?? urlTopic, let source else {
+                throw UsageProblem("Both topic and message must be supplied.")
+            }
+            guard TopicName.isValid(MQTTString(topic)) else {
+                throw UsageProblem("Invalid publish topic '\(topic)', does it contain '+' or '#'?")
+            }
+            guard (1...65_535).contains(window) else { throw UsageProblem("-M must be between 1 and 65535.") }
             self.client = client
-            self.pattern = pattern
+            self.client.window = window
+            self.pattern = Publish(
+                topic: MQTTString(topic),
+                payload: ByteBuffer(),
+                qos: try arguments.quality(),
+                isRetained: isRetained
+            )
             self.source = source
         }
     }

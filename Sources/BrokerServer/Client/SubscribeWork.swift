@@ -6,21 +6,51 @@ package final class SubscribeWork: ClientRun.Work {
     package struct Settings: Sendable {
         package var client: ClientSettings
         package var subscriptions: [Subscribe.Entry]
-        package var unsubscriptions: [TopicFilter] = []
+        package var unsubscriptions: [TopicFilter]
         /// Messages to these are not printed.
-        package var excluded: [TopicFilter] = []
+        package var excluded: [TopicFilter]
         /// Nil: no end.
         package var countMax: Int?
         /// For everything together; nil: no end.
         package var duration: Duration?
-        package var dropsRetained = false
+        package var dropsRetained: Bool
         package var endsWhenSubscribed = false
         package var format: MessageFormat
 
-        package init(client: ClientSettings, subscriptions: [Subscribe.Entry], format: MessageFormat) {
+        /// - Parameter topics: of `-t`; the URL's is one more.
+        /// - Throws: what is wrong with the command line.
+        package init(
+            _ arguments: ClientArguments,
+            topics: [String],
+            unsubscriptions: [String],
+            excluded: [String],
+            dropsRetained: Bool,
+            format: MessageFormat
+        ) throws(UsageProblem) {
+            let (client, urlTopic) = try arguments.settings(hasTopics: !topics.isEmpty)
+            let topics = topics + (urlTopic.map { [$0] } ?? [])
+            guard !topics.isEmpty else { throw UsageProblem("You must specify a topic to subscribe to.") }
+            var options = SubscriptionOptions(maximumQoS: try arguments.quality())
+            if client.connect.version == .v5, dropsRetained { options.retainHandling = .doNotSend }
             self.client = client
-            self.subscriptions = subscriptions
+            self.subscriptions = try Self.filters(topics, for: "subscription").map {
+                Subscribe.Entry(filter: $0, options: options)
+            }
+            self.unsubscriptions = try Self.filters(unsubscriptions, for: "unsubscribe")
+            self.excluded = try Self.filters(excluded, for: "filter")
+            self.dropsRetained = dropsRetained
             self.format = format
+        }
+
+        private static func filters(_ texts: [String], for use: String) throws(UsageProblem) -> [TopicFilter] {
+            var filters: [TopicFilter] = []
+            for text in texts {
+                guard let filter = TopicFilter(text) else {
+                    throw UsageProblem("Invalid \(use) topic '\(text)', are all '+' and '#' wildcards correct?")
+                }
+                filters.append(filter)
+            }
+            return filters
         }
     }
 

@@ -1,7 +1,6 @@
 import ArgumentParser
 import BrokerServer
 import Foundation
-import MQTTCodec
 
 /// From options to an exit code, for `pub` and `sub`.
 enum ClientCommand {
@@ -29,7 +28,7 @@ enum ClientCommand {
     /// Where `-d` talks.
     static func talk(_ settings: ClientSettings) -> (@Sendable (String) -> Void)? {
         guard settings.isTalkative else { return nil }
-        let id = settings.connect.clientID.isEmpty ? "(null)" : settings.connect.clientID.string
+        let id = settings.name
         return { text in _ = StandardOutput.write(Array("Client \(id) \(text)\n".utf8)) }
     }
 }

@@ -1,7 +1,6 @@
 import ArgumentParser
 import BrokerServer
 import Foundation
-import MQTTCodec
 import NIOCore
 
 /// `drawbridge pub`: mosquitto_pub with our wire.
@@ -57,22 +56,15 @@ struct PublishCommand: AsyncParsableCommand {
     }
 
     private func settings() throws(UsageProblem) -> PublishWork.Settings {
-        var (client, urlTopic) = try broker.settings(hasTopics: topic != nil)
         let kinds = [message != nil, file != nil, stdinLine, stdinFile, nullMessage].count { $0 }
         guard kinds <= 1 else { throw UsageProblem("Only one type of message can be sent at once.") }
-        guard let topic = topic ?? urlTopic, kinds == 1 else {
-            throw UsageProblem("Both topic and message must be supplied.")
-        }
-        guard TopicName.isValid(MQTTString(topic)) else {
-            throw UsageProblem("Invalid publish topic '\(topic)', does it contain '+' or '#'?")
-        }
-        guard (1...65_535).contains(maxInflight) else {
-            throw UsageProblem("-M must be between 1 and 65535.")
-        }
-        client.window = maxInflight
-        let pattern = Publish(
-            topic: MQTTString(topic), payload: ByteBuffer(), qos: try broker.quality(), isRetained: retain)
-        return PublishWork.Settings(client: client, pattern: pattern, source: try source())
+        return try PublishWork.Settings(
+            broker.arguments,
+            topic: topic,
+            isRetained: retain,
+            window: maxInflight,
+            source: kinds == 1 ? try source() : nil
+        )
     }
 
     private func source() throws(UsageProblem) -> PublishWork.Source {

@@ -1,7 +1,6 @@
 import ArgumentParser
 import BrokerServer
 import Foundation
-import MQTTCodec
 
 /// `drawbridge sub`: mosquitto_sub with our wire.
 struct SubscribeCommand: AsyncParsableCommand {
@@ -90,38 +89,20 @@ struct SubscribeCommand: AsyncParsableCommand {
     }
 
     private func settings() throws(UsageProblem) -> SubscribeWork.Settings {
-        let (client, urlTopic) = try broker.settings(hasTopics: !topic.isEmpty)
-        let topics = topic + (urlTopic.map { [$0] } ?? [])
-        guard !topics.isEmpty else { throw UsageProblem("You must specify a topic to subscribe to.") }
+        var settings = try SubscribeWork.Settings(
+            broker.arguments,
+            topics: topic,
+            unsubscriptions: unsubscribe,
+            excluded: filterOut,
+            dropsRetained: noRetained,
+            format: try messageFormat()
+        )
         if let count, count < 1 { throw UsageProblem("Invalid message count \"\(count)\".") }
         if let seconds, seconds < 1 { throw UsageProblem("Invalid timeout \"\(seconds)\".") }
-        let qos = try broker.quality()
-        let isFive = client.connect.version == .v5
-        var entries: [Subscribe.Entry] = []
-        for filter in try Self.filters(topics, for: "subscription") {
-            var options = SubscriptionOptions(maximumQoS: qos)
-            if isFive, noRetained { options.retainHandling = .doNotSend }
-            entries.append(Subscribe.Entry(filter: filter, options: options))
-        }
-        var settings = SubscribeWork.Settings(client: client, subscriptions: entries, format: try messageFormat())
-        settings.unsubscriptions = try Self.filters(unsubscribe, for: "unsubscribe")
-        settings.excluded = try Self.filters(filterOut, for: "filter")
         settings.countMax = count
         settings.duration = seconds.map { .seconds($0) }
-        settings.dropsRetained = noRetained
         settings.endsWhenSubscribed = endsWhenSubscribed
         return settings
-    }
-
-    private static func filters(_ texts: [String], for use: String) throws(UsageProblem) -> [TopicFilter] {
-        var filters: [TopicFilter] = []
-        for text in texts {
-            guard let filter = TopicFilter(text) else {
-                throw UsageProblem("Invalid \(use) topic '\(text)', are all '+' and '#' wildcards correct?")
-            }
-            filters.append(filter)
-        }
-        return filters
     }
 
     private func messageFormat() throws(UsageProblem) -> MessageFormat {
