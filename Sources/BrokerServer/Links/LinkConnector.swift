@@ -2,11 +2,8 @@ import BrokerCore
 import MQTTCodec
 import NIOCore
 import NIOPosix
-import NIOSSL
 
-/// Dials the upstreams of links: resolves, connects, shakes hands, upgrades, gives up, reports to the shard.
-///
-///     TCP --(mqtts, wss: LinkTLSGate)--(ws, wss: LinkWebSocketGate)--> ConnectionHandler
+/// Dials the upstreams of links, and hands what stands to a ConnectionHandler, or the reason why not to the shard.
 struct LinkConnector: Sendable {
     /// Where a link may be reached, and how it is encrypted.
     private struct Route {
@@ -22,9 +19,6 @@ struct LinkConnector: Sendable {
         let link: Link
         let epoch: UInt64
         let address: LinkAddress
-        let route: Route
-        /// For the network, TLS and the upgrade together.
-        let deadline: NIODeadline
         let runner: ShardRunner
 
         func failed(_ reason: String) {
@@ -61,68 +55,23 @@ struct LinkConnector: Sendable {
             link: dial.link,
             epoch: dial.link.epoch,
             address: route.addresses[dial.attempt % route.addresses.count],
-            route: route,
-            deadline: runner.loop.now + connectTimeout,
             runner: runner
         )
-        ClientBootstrap(group: runner.loop)
-            .connectTimeout(connectTimeout)
-            .channelOption(.tcpOption(.tcp_nodelay), value: 1)
-            .channelOption(.autoRead, value: false)
-            .channelOption(.maxMessagesPerRead, value: 1)
-            .channelOption(.writeBufferWaterMark, value: .mqtt(writeBufferBytesMax))
-            .connect(host: attempt.address.host, port: attempt.address.port)
-            .assumeIsolated()
-            .whenComplete { result in
-                switch result {
-                case .failure(let error): attempt.failed("\(error)")
-                case .success(let channel): shakeHands(channel, attempt)
-                }
-            }
-    }
-
-    private func shakeHands(_ channel: any Channel, _ attempt: Attempt) {
-        guard let tls = attempt.route.tls[attempt.address.transport] else { return upgrade(channel, attempt) }
-        let name = Self.serverName(attempt.route.serverName ?? attempt.address.host)
-        do {
-            try channel.pipeline.syncOperations.addHandlers([
-                try NIOSSLClientHandler(context: tls.context, serverHostname: name),
-                LinkTLSGate(
-                    deadline: attempt.deadline,
-                    serverName: attempt.route.checksName ? name : nil,
-                    connected: { upgrade($0, attempt) },
-                    failed: attempt.failed
-                ),
-            ])
-            channel.setOption(.autoRead, value: true).assumeIsolated().whenComplete { _ in }
-        } catch {
-            channel.close(promise: nil)
-            attempt.failed(TLSFailure.text(error))
-        }
-    }
-
-    private func upgrade(_ channel: any Channel, _ attempt: Attempt) {
-        guard attempt.address.transport.isWebSocket else { return connected(channel, framing: nil, attempt) }
-        let framing = WebSocketFraming(limits: WebSocketLimits(frameBytesMax: frameBytesMax), isClient: true)
-        do {
-            try channel.pipeline.syncOperations.addHandler(
-                LinkWebSocketGate(
-                    address: attempt.address,
-                    deadline: attempt.deadline,
-                    connected: { connected($0, framing: framing, attempt) },
-                    failed: attempt.failed
-                )
-            )
-            channel.setOption(.autoRead, value: true).assumeIsolated().whenComplete { _ in }
-        } catch {
-            channel.close(promise: nil)
-            attempt.failed("\(error)")
-        }
-    }
-
-    /// An address is no server name (RFC 6066 §3): the certificate is compared with the address that was dialled.
-    private static func serverName(_ host: String) -> String? {
-        host.contains(":") || IPv4Text.bytes(of: host) != nil ? nil : host
+        let dialer = Dialer(
+            address: attempt.address,
+            tls: route.tls[attempt.address.transport],
+            serverName: route.serverName,
+            checksName: route.checksName,
+            deadline: runner.loop.now + connectTimeout,
+            frameBytesMax: frameBytesMax,
+            connected: { connected($0, framing: $1, attempt) },
+            failed: { attempt.failed("\($0)") }
+        )
+        dialer.dial(
+            ClientBootstrap(group: runner.loop)
+                .connectTimeout(connectTimeout)
+                .channelOption(.writeBufferWaterMark, value: .mqtt(writeBufferBytesMax))
+        )
     }
 
     private func connected(_ channel: any Channel, framing: WebSocketFraming?, _ attempt: Attempt) {

@@ -63,8 +63,11 @@ enum TLSFailure {
 
     static func wrongName(_ expected: String) -> String {
         "the certificate does not name the host that was dialled"
-            + (expected.isEmpty ? "" : ", \"\(expected)\"") + "; tls.server_name says which name to expect"
+            + (expected.isEmpty ? "" : ", \"\(expected)\"") + serverNameAdvice
     }
+
+    /// Apart, since the command line has no such setting.
+    static let serverNameAdvice = "; tls.server_name says which name to expect"
 
     /// BoringSSL keeps to itself why it did not trust; what can be told from the certificate is said.
     private static func verification(_ peer: NIOSSLCertificate?) -> String {

@@ -1,0 +1,131 @@
+import ArgumentParser
+import BrokerServer
+
+/// Whom to call and as whom: what `pub` and `sub` have in common, with the flags of mosquitto's programs.
+struct BrokerOptions: ParsableArguments {
+    @Option(
+        name: [.customShort("L"), .customLong("url")],
+        parsing: .unconditional,
+        help: ArgumentHelp(
+            "Address, login and topic in one.",
+            discussion: """
+                mqtt://, mqtts://, ws:// or wss://, then [user[:password]@]host[:port][/topic]. Beside -t, what follows \
+                the host of a ws or wss address is the path of the WebSocket; it is /mqtt otherwise. In user and \
+                password, %40 stands for @.
+                """
+        )
+    )
+    var urlOption: String?
+
+    @Option(
+        name: [.customShort("h"), .long], parsing: .unconditional, help: "Host of the broker. (default: localhost)")
+    var host: String?
+
+    @Option(
+        name: [.customShort("p"), .long],
+        parsing: .unconditional,
+        help: "Port. (default: 1883, with TLS 8883; 80 and 443 for ws and wss)"
+    )
+    var port: Int?
+
+    @Option(
+        name: [.customShort("i"), .long], parsing: .unconditional, help: "Client id. (default: the broker's choice)")
+    var id: String?
+
+    @Option(
+        name: [.customShort("I"), .long], parsing: .unconditional, help: "Make a client id of this and the process id.")
+    var idPrefix: String?
+
+    @Option(name: [.customShort("u"), .long], parsing: .unconditional, help: "User name.")
+    var username: String?
+
+    @Option(name: [.customShort("P"), .customLong("pw")], parsing: .unconditional, help: "Password.")
+    var password: String?
+
+    @Option(name: [.customShort("k"), .customLong("keepalive")], help: "Keep-alive in seconds, 5 to 65535.")
+    var keepAlive = 60
+
+    @Option(
+        name: [.customShort("q"), .customLong("qos")], parsing: .unconditional, help: "Quality of service: 0, 1 or 2.")
+    var qos = 0
+
+    @Flag(name: [.customShort("c"), .customLong("disable-clean-session")], help: "Keep the session; needs -i.")
+    var keepsSession = false
+
+    @Option(
+        name: [.customShort("x"), .long],
+        parsing: .unconditional,
+        help: "Seconds that a version 5 session outlives its connection; -1: for ever. (default: -1 with -c, else 0)"
+    )
+    var sessionExpiryInterval: Int?
+
+    @Option(name: [.customShort("V"), .long], help: "mqttv31, mqttv311 or mqttv5; or 31, 311, 5.")
+    var protocolVersion = "mqttv311"
+
+    @Flag(name: [.customShort("d"), .long], help: "Print each packet.")
+    var debug = false
+
+    @Flag(help: "Print no errors.")
+    var quiet = false
+
+    @Option(parsing: .unconditional, help: "Certificates of the authorities (PEM) that the broker's may be of.")
+    var cafile: String?
+
+    @Flag(help: "TLS with the authorities that this machine trusts.")
+    var tlsUseOsCerts = false
+
+    @Option(parsing: .unconditional, help: "Our certificate (PEM).")
+    var cert: String?
+
+    @Option(parsing: .unconditional, help: "Its private key (PEM).")
+    var key: String?
+
+    @Flag(help: "Do not compare the host with the names in the broker's certificate.")
+    var insecure = false
+
+    @Option(parsing: .unconditional, help: "Topic of the will.")
+    var willTopic: String?
+
+    @Option(parsing: .unconditional, help: "Its message.")
+    var willPayload: String?
+
+    @Option(parsing: .unconditional, help: "Its quality of service.")
+    var willQos = 0
+
+    @Flag(help: "Retain the will.")
+    var willRetain = false
+
+    @Argument(help: "The same as -L.")
+    var url: String?
+}
+
+extension BrokerOptions {
+    /// What was said, for who knows what it means.
+    var arguments: ClientArguments {
+        var arguments = ClientArguments()
+        arguments.urlOption = urlOption
+        arguments.url = url
+        arguments.host = host
+        arguments.port = port
+        arguments.id = id
+        arguments.idPrefix = idPrefix
+        arguments.username = username
+        arguments.password = password
+        arguments.keepAlive = keepAlive
+        arguments.qos = qos
+        arguments.keepsSession = keepsSession
+        arguments.sessionExpiryInterval = sessionExpiryInterval
+        arguments.protocolVersion = protocolVersion
+        arguments.debug = debug
+        arguments.cafile = cafile
+        arguments.tlsUseOsCerts = tlsUseOsCerts
+        arguments.cert = cert
+        arguments.key = key
+        arguments.insecure = insecure
+        arguments.willTopic = willTopic
+        arguments.willPayload = willPayload
+        arguments.willQos = willQos
+        arguments.willRetain = willRetain
+        return arguments
+    }
+}
