@@ -398,6 +398,9 @@ final class SimulatedNode {
                 if notice.text == "link down", notice.detail?.hasPrefix("the upstream has no room") == false {
                     simulation.lineWasLost("node \(index) \(notice.detail ?? "")")
                 }
+                if notice.text == "no room in time", let clientID = notice.clientID {
+                    simulation.roomDidNotCome(for: clientID.string)
+                }
                 simulation.trace("node \(index):\(subject) \(notice.text) \(notice.detail ?? "")")
             }
             shard.outbox.notices.removeAll()
