@@ -106,15 +106,9 @@ extension Shard {
         if let known {
             fill(session, known, lastPosition)
         } else {
-            storeReceiver(of: link)
+            store(.receiver(ReceiverRecord(session, receiver, disconnectedAt: nil)))
         }
         return link
-    }
-
-    /// The spool takes the bounds of a queue with its record.
-    func storeReceiver(of link: Link) {
-        guard let session = link.session else { return }
-        store(.receiver(ReceiverRecord(session, link.receiver, disconnectedAt: nil)))
     }
 
     /// What its rules send to the upstream is routed to the link from now on.

@@ -34,12 +34,7 @@ extension Shard {
         }
         links = wanted.map { settings in
             if let link = running[settings.name] {
-                if link.settings == settings, !redialing.contains(settings.name) {
-                    // Its bounds may be others.
-                    storeReceiver(of: link)
-                } else {
-                    change(link, to: settings, now)
-                }
+                if link.settings != settings || redialing.contains(settings.name) { change(link, to: settings, now) }
                 return link
             }
             if let link = sleepingLinks.removeValue(forKey: settings.name) {
@@ -74,7 +69,6 @@ extension Shard {
         link.backoff = Backoff(new.backoff)
         link.attempt = 0
         link.lastError = nil
-        storeReceiver(of: link)
         subscribeOutgoing(link)
         dial(link)
     }

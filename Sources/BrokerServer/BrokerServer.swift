@@ -41,17 +41,25 @@ package final class BrokerServer: Sendable {
         package let port: Int
     }
 
+    /// What a node is configured to be at the moment.
+    struct Running {
+        var configuration: Configuration
+        var tls: NodeTLS
+        /// Of every link since the start: the queue of one that is gone keeps its own.
+        var linkBounds: [String: QueueBounds]
+    }
+
     package let endpoints: [Endpoint]
     private let group: MultiThreadedEventLoopGroup
-    private let runner: NIOLoopBound<ShardRunner>
+    let runner: NIOLoopBound<ShardRunner>
     private let listeners: [any Channel]
     private let control: ControlSocket?
-    private let certificates: CertificateWatch
-    private let spool: Spool
+    let certificates: CertificateWatch
+    let spool: Spool
     private let authenticator: Authenticator?
-    /// What it runs with.
-    private let configuration: Mutex<Configuration>
-    private let logger: Logger
+    let running: Mutex<Running>
+    let logger: Logger
+    let logLevel: LogLevel?
 
     private init(
         endpoints: [Endpoint],
@@ -62,8 +70,9 @@ package final class BrokerServer: Sendable {
         certificates: CertificateWatch,
         spool: Spool,
         authenticator: Authenticator?,
-        configuration: Configuration,
-        logger: Logger
+        running: Running,
+        logger: Logger,
+        logLevel: LogLevel?
     ) {
         self.endpoints = endpoints
         self.group = group
@@ -73,8 +82,9 @@ package final class BrokerServer: Sendable {
         self.certificates = certificates
         self.spool = spool
         self.authenticator = authenticator
-        self.configuration = Mutex(configuration)
+        self.running = Mutex(running)
         self.logger = logger
+        self.logLevel = logLevel
     }
 
     // MARK: - Start
@@ -82,10 +92,16 @@ package final class BrokerServer: Sendable {
     /// Opens the spool, binds every listener, then lets links dial. When one step fails everything before it is undone
     /// and nothing stays half started.
     ///
+    /// - Parameter logLevel: that of the logger, for a configuration that changes it later.
     /// - Throws: what is wrong, in one line.
-    package static func start(_ configuration: Configuration, logger: Logger) async throws(StartError) -> BrokerServer {
+    package static func start(
+        _ configuration: Configuration,
+        logger: Logger,
+        logLevel: LogLevel? = nil
+    ) async throws(StartError) -> BrokerServer {
         let now = Self.wallClock()
         let tls = try NodeTLS(configuration, logger: logger)
+        let certificates = CertificateWatch(logger: logger)
         let spool: Spool
         let contents: SpoolContents
         do throws(SpoolError) {
@@ -126,7 +142,7 @@ package final class BrokerServer: Sendable {
                     linkConnector: LinkConnector(configuration, tls: tls.links),
                     authenticator: authenticator,
                     logger: logger,
-                    denialLevel: Logger.Level(rawValue: configuration.log.denials.rawValue) ?? .info
+                    denialLevel: Logger.Level(configuration.log.denials)
                 )
                 return (NIOLoopBound(runner, eventLoop: loop), runner.connect())
             }.get()
@@ -141,7 +157,7 @@ package final class BrokerServer: Sendable {
                         configuration,
                         group,
                         runner,
-                        Gateway(inbox, tls.watch, authenticator),
+                        Gateway(inbox, certificates, authenticator),
                         door,
                         logger
                     )
@@ -159,18 +175,23 @@ package final class BrokerServer: Sendable {
             }
             let control = await openControl(configuration, group, spool, inbox, logger)
             loop.execute { runner.value.turn() }
-            tls.watch.start()
+            certificates.watch(tls.all)
             return BrokerServer(
                 endpoints: endpoints,
                 group: group,
                 runner: runner,
                 listeners: listeners,
                 control: control,
-                certificates: tls.watch,
+                certificates: certificates,
                 spool: spool,
                 authenticator: authenticator,
-                configuration: configuration,
-                logger: logger
+                running: Running(
+                    configuration: configuration,
+                    tls: tls,
+                    linkBounds: Dictionary(configuration.links.map { ($0.name, $0.spool) }) { first, _ in first }
+                ),
+                logger: logger,
+                logLevel: logLevel
             )
         } catch {
             for listener in listeners { await Self.finish(listener.close()) }
@@ -193,7 +214,6 @@ package final class BrokerServer: Sendable {
         _ logger: Logger
     ) async throws -> any Channel {
         let connectionsMax = configuration.limits.connectionsMax
-        let framingLimit = configuration.limits.packetBytesMax
         let writeBufferBytesMax = configuration.limits.writeBufferBytesMax
         do {
             switch listener.kind {
@@ -235,7 +255,11 @@ package final class BrokerServer: Sendable {
                     channel.setOption(.writeBufferWaterMark, value: .mqtt(writeBufferBytesMax)).flatMapThrowing {
                         try runner.value.admit(
                             channel,
-                            framing: WebSocketFraming(limits: WebSocketLimits(frameBytesMax: framingLimit + 1024)),
+                            framing: WebSocketFraming(
+                                limits: WebSocketLimits(
+                                    frameBytesMax: runner.value.shard.settings.packetBytesMax + 1024
+                                )
+                            ),
                             arrival: arrival,
                             connectionsMax: connectionsMax
                         )
@@ -303,33 +327,6 @@ package final class BrokerServer: Sendable {
         return Timestamp(
             microseconds: UInt64(clamping: wall.tv_sec) &* 1_000_000 &+ UInt64(clamping: wall.tv_nsec / 1_000)
         )
-    }
-
-    // MARK: - While it runs
-
-    /// Takes another configuration: all that it changes, or nothing when a part of that needs a restart. Nobody is
-    /// disconnected. From any thread.
-    package func reload(_ new: Configuration) {
-        let change = configuration.withLock { current in
-            let change = ConfigurationChange(from: current, to: new)
-            if change.needingRestart.isEmpty { current = new }
-            return change
-        }
-        guard change.needingRestart.isEmpty else {
-            let detail = "a restart is needed for \(change.needingRestart.joined(separator: ", "))"
-            logger.error(
-                "configuration not taken, everything stays as it was",
-                metadata: ["detail": .string(detail)]
-            )
-            return
-        }
-        let detail = change.live.isEmpty ? "nothing changed" : "changed: \(change.live.joined(separator: ", "))"
-        let (runner, logger) = (runner, logger)
-        runner.eventLoop.execute {
-            runner.value.setAccess(new.access.compiled)
-            // Whoever reads this line finds the new rules at work.
-            logger.notice("configuration read again", metadata: ["detail": .string(detail)])
-        }
     }
 
     // MARK: - Stop
