@@ -27,12 +27,17 @@ extension BrokerServer {
             return refuse(error.description)
         }
 
+        guard let opened = await open(change.openingDoors, of: new, tls) else { return false }
+
         // Nothing can fail from here on.
         running.withLock { running in
             running.configuration = new
             running.tls = tls
+            running.doors = old.doors.filter { !change.closingDoors.contains($0.door) } + opened
             for link in new.links { running.linkBounds[link.name] = link.spool }
         }
+        // Who came in there stays.
+        for door in old.doors where change.closingDoors.contains(door.door) { await Self.finish(door.channel.close()) }
         logLevel?.set(Logger.Level(new.log.level))
         certificates.watch(tls.all)
         let bounds = SpoolOptions(new)
@@ -52,6 +57,21 @@ extension BrokerServer {
             logger.notice("configuration read again", metadata: ["detail": .string(detail)])
         }
         return true
+    }
+
+    /// - Returns: nil when one of them cannot be opened; then none is.
+    private func open(_ doors: [ListenerDoor], of new: Configuration, _ tls: NodeTLS) async -> [OpenDoor]? {
+        var opened: [OpenDoor] = []
+        for door in doors {
+            do {
+                opened.append(try await open(door, of: new, tls))
+            } catch {
+                for open in opened { await Self.finish(open.channel.close()) }
+                _ = refuse("\(error)")
+                return nil
+            }
+        }
+        return opened
     }
 
     /// The queue of a link that is named again is there, with the bounds that it had.

@@ -41,18 +41,25 @@ package final class BrokerServer: Sendable {
         package let port: Int
     }
 
+    struct OpenDoor: Sendable {
+        let door: ListenerDoor
+        let channel: any Channel
+    }
+
     /// What a node is configured to be at the moment.
     struct Running {
         var configuration: Configuration
         var tls: NodeTLS
+        var doors: [OpenDoor]
         /// Of every link since the start: the queue of one that is gone keeps its own.
         var linkBounds: [String: QueueBounds]
     }
 
+    /// Those of the start.
     package let endpoints: [Endpoint]
     private let group: MultiThreadedEventLoopGroup
     let runner: NIOLoopBound<ShardRunner>
-    private let listeners: [any Channel]
+    private let gateway: Gateway
     private let control: ControlSocket?
     let certificates: CertificateWatch
     let spool: Spool
@@ -65,7 +72,7 @@ package final class BrokerServer: Sendable {
         endpoints: [Endpoint],
         group: MultiThreadedEventLoopGroup,
         runner: NIOLoopBound<ShardRunner>,
-        listeners: [any Channel],
+        gateway: Gateway,
         control: ControlSocket?,
         certificates: CertificateWatch,
         spool: Spool,
@@ -77,7 +84,7 @@ package final class BrokerServer: Sendable {
         self.endpoints = endpoints
         self.group = group
         self.runner = runner
-        self.listeners = listeners
+        self.gateway = gateway
         self.control = control
         self.certificates = certificates
         self.spool = spool
@@ -122,7 +129,7 @@ package final class BrokerServer: Sendable {
             throw .users(error)
         }
         let settings = BrokerSettings(configuration)
-        var listeners: [any Channel] = []
+        var doors: [OpenDoor] = []
         do {
             let (runner, inbox) = try await loop.submit {
                 let shard = Shard(
@@ -147,40 +154,19 @@ package final class BrokerServer: Sendable {
                 return (NIOLoopBound(runner, eventLoop: loop), runner.connect())
             }.get()
             authenticator?.whenRevoked { inbox.post(.revoked($0)) }
-            var endpoints: [Endpoint] = []
-            for listener in configuration.listeners {
-                let door = tls.doors[listener.name]
-                for address in listener.addresses {
-                    let channel = try await bind(
-                        listener,
-                        address,
-                        configuration,
-                        group,
-                        runner,
-                        Gateway(inbox, certificates, authenticator),
-                        door,
-                        logger
-                    )
-                    listeners.append(channel)
-                    endpoints.append(
-                        Endpoint(
-                            name: listener.name,
-                            kind: listener.kind,
-                            isEncrypted: door != nil,
-                            host: address.host,
-                            port: channel.localAddress?.port ?? address.port
-                        )
-                    )
-                }
+            let gateway = Gateway(inbox, certificates, authenticator)
+            for door in ListenerDoor.all(of: configuration.listeners) {
+                let channel = try await bind(door, configuration, group, runner, gateway, tls, logger)
+                doors.append(OpenDoor(door: door, channel: channel))
             }
             let control = await openControl(configuration, group, spool, inbox, logger)
             loop.execute { runner.value.turn() }
             certificates.watch(tls.all)
             return BrokerServer(
-                endpoints: endpoints,
+                endpoints: doors.map { Endpoint($0, isEncrypted: tls.doors[$0.door.listener.name] != nil) },
                 group: group,
                 runner: runner,
-                listeners: listeners,
+                gateway: gateway,
                 control: control,
                 certificates: certificates,
                 spool: spool,
@@ -188,13 +174,14 @@ package final class BrokerServer: Sendable {
                 running: Running(
                     configuration: configuration,
                     tls: tls,
+                    doors: doors,
                     linkBounds: Dictionary(configuration.links.map { ($0.name, $0.spool) }) { first, _ in first }
                 ),
                 logger: logger,
                 logLevel: logLevel
             )
         } catch {
-            for listener in listeners { await Self.finish(listener.close()) }
+            for door in doors { await Self.finish(door.channel.close()) }
             authenticator?.shutDown()
             await Self.end(group)
             spool.close()
@@ -204,15 +191,16 @@ package final class BrokerServer: Sendable {
     }
 
     private static func bind(
-        _ listener: ListenerConfiguration,
-        _ address: BindAddress,
+        _ listenerDoor: ListenerDoor,
         _ configuration: Configuration,
         _ group: MultiThreadedEventLoopGroup,
         _ runner: NIOLoopBound<ShardRunner>,
         _ gateway: Gateway,
-        _ door: TLSDoor?,
+        _ tls: NodeTLS,
         _ logger: Logger
     ) async throws -> any Channel {
+        let (listener, address) = (listenerDoor.listener, listenerDoor.address)
+        let door = tls.doors[listener.name]
         let connectionsMax = configuration.limits.connectionsMax
         let writeBufferBytesMax = configuration.limits.writeBufferBytesMax
         do {
@@ -275,6 +263,12 @@ package final class BrokerServer: Sendable {
         }
     }
 
+    /// Opens one more door while the node runs.
+    func open(_ door: ListenerDoor, of configuration: Configuration, _ tls: NodeTLS) async throws -> OpenDoor {
+        let channel = try await Self.bind(door, configuration, group, runner, gateway, tls, logger)
+        return OpenDoor(door: door, channel: channel)
+    }
+
     /// A node that cannot be asked still serves its clients, so a socket that cannot be made is a warning.
     private static func openControl(
         _ configuration: Configuration,
@@ -335,9 +329,9 @@ package final class BrokerServer: Sendable {
     package func shutdown() async {
         certificates.stop()
         await control?.close()
-        for listener in listeners {
-            listener.pipeline.fireUserInboundEventTriggered(ChannelShouldQuiesceEvent())
-            await Self.finish(listener.close())
+        for door in running.withLock({ $0.doors }) {
+            door.channel.pipeline.fireUserInboundEventTriggered(ChannelShouldQuiesceEvent())
+            await Self.finish(door.channel.close())
         }
         let loop = runner.eventLoop
         let drained = loop.makePromise(of: Void.self)
@@ -353,7 +347,7 @@ package final class BrokerServer: Sendable {
     }
 
     /// Waits for something whose failure changes nothing any more.
-    private static func finish(_ future: EventLoopFuture<Void>) async {
+    static func finish(_ future: EventLoopFuture<Void>) async {
         await withCheckedContinuation { continuation in
             future.whenComplete { _ in continuation.resume() }
         }
@@ -363,5 +357,17 @@ package final class BrokerServer: Sendable {
         await withCheckedContinuation { continuation in
             group.shutdownGracefully { _ in continuation.resume() }
         }
+    }
+}
+
+extension BrokerServer.Endpoint {
+    fileprivate init(_ open: BrokerServer.OpenDoor, isEncrypted: Bool) {
+        self.init(
+            name: open.door.listener.name,
+            kind: open.door.listener.kind,
+            isEncrypted: isEncrypted,
+            host: open.door.address.host,
+            port: open.channel.localAddress?.port ?? open.door.address.port
+        )
     }
 }

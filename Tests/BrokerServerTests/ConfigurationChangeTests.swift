@@ -93,4 +93,32 @@ struct ConfigurationChangeTests {
     func redialing(text: String) throws {
         #expect(try change(link("hub"), link("hub", text)).changedLinks == ["hub"])
     }
+
+    private func listener(_ name: String, _ addresses: String, _ more: String = "") -> String {
+        "[[listener]]\nname = \"\(name)\"\nbind = [\(addresses)]\n\(more)\n"
+    }
+
+    @Test("listeners open and close address by address; one whose order changed stays")
+    func listeners() throws {
+        let change = try change(
+            listener("a", #""127.0.0.1:1", "127.0.0.1:2""#) + listener("b", #""127.0.0.1:3""#),
+            listener("b", #""127.0.0.1:3""#) + listener("a", #""127.0.0.1:2", "127.0.0.1:4""#)
+        )
+        #expect(change.live == ["listener a at 127.0.0.1:1 closed", "listener a at 127.0.0.1:4 opened"])
+        #expect(change.needingRestart.isEmpty)
+        #expect(change.closingDoors.map(\.address.port) == [1] && change.openingDoors.map(\.address.port) == [4])
+    }
+
+    @Test(
+        "an address that is open and would mean something else needs a restart",
+        arguments: [
+            (#""127.0.0.1:1""#, "type = \"web\"", "127.0.0.1:1"), (#""0.0.0.0:1""#, "", "0.0.0.0:1"),
+            (#""[::]:1""#, "", "[::]:1"),
+        ])
+    func takenAddress(addresses: String, more: String, text: String) throws {
+        let anonymous = "[auth]\nanonymous = true\n"
+        let change = try change(
+            anonymous + listener("a", #""127.0.0.1:1""#), anonymous + listener("a", addresses, more))
+        #expect(change.needingRestart == ["listener a at \(text)"])
+    }
 }

@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from brokers import Drawbridge, free_port
+from brokers import Drawbridge, accepts, free_port
 from clients import PahoClient, PahoFive
 from eventually import eventually
 from login_storm import hashed, log_in
@@ -274,6 +274,55 @@ def test_the_bounds_of_a_queue_stay_with_it(brokers):
             here.publish("other/1", str(number), 1)
     eventually("three wait", lambda: node.link("other")["queued"] == 3)
     eventually("no more do", lambda: "queue full" in node.log())
+
+
+# Listeners
+
+
+def listener(name, port, more=""):
+    return f'[[listener]]\nname = "{name}"\ntype = "mqtt"\nbind = ["127.0.0.1:{port}"]\n{more}\n'
+
+
+def test_listeners_open_and_close_and_who_is_inside_stays(node):
+    text, port = node.config_file.read_text(), free_port()
+    assert not accepts(port)
+    node.config_file.write_text(text + listener("extra", port))
+    hang_up(node, f'detail="changed: listener extra at 127.0.0.1:{port} opened"')
+    with Wire(port, "guest", clean=True) as guest, Wire(node.port, "resident", clean=True) as resident:
+        assert ask_to_publish(guest, "open/x", 1) == 0x10
+        node.config_file.write_text(text)
+        hang_up(node, f'detail="changed: listener extra at 127.0.0.1:{port} closed"')
+        assert not accepts(port)
+        assert ask_to_publish(guest, "open/x", 2) == 0x10, "who came in there stays"
+        assert ask_to_publish(resident, "open/x", 1) == 0x10
+        assert node.stop() == 0
+        assert guest.read().kind == DISCONNECT, "and is told like everybody when the node ends"
+
+
+def test_a_listener_that_cannot_open_takes_the_whole_reload_with_it(node, brokers):
+    other = brokers.mosquitto().start()
+    text, port = node.config_file.read_text(), free_port()
+    (node.folder / "acl.toml").write_text(rules("other"))
+    node.config_file.write_text(text + listener("good", port) + listener("bad", other.port))
+    hang_up(node, "configuration not taken, everything stays as it was")
+    assert f"127.0.0.1:{other.port} (listener \\\"bad\\\"): the port is in use" in node.log(), node.log_tail()
+    assert not accepts(port), "what was opened before is closed"
+    with Wire(node.port, "writer", clean=True) as writer:
+        assert ask_to_publish(writer, "open/x", 1) == 0x10, "the old rules"
+    # What is in the way goes, and the same file is taken.
+    assert other.stop() == 0
+    hang_up(node, "listener good at")
+    with Wire(port, "a", clean=True), Wire(other.port, "b", clean=True):
+        pass
+
+
+def test_an_open_address_that_would_mean_something_else_needs_a_restart(node):
+    text = node.config_file.read_text()
+    node.config_file.write_text(text.replace(f'type = "mqtt"\nbind = ["127.0.0.1:{node.port}"]', f'type = "web"\nbind = ["127.0.0.1:{node.port}"]'))
+    assert node.config_file.read_text() != text
+    hang_up(node, f"a restart is needed for listener mqtt at 127.0.0.1:{node.port}")
+    with Wire(node.port, "writer", clean=True) as writer:
+        assert ask_to_publish(writer, "open/x", 1) == 0x10
 
 
 # Simple values

@@ -8,6 +8,8 @@ package struct ConfigurationChange: Sendable, Equatable {
     package let changesAccess: Bool
     /// Names of the links that were there before and have to connect anew.
     package private(set) var changedLinks: [String] = []
+    package private(set) var openingDoors: [ListenerDoor] = []
+    package private(set) var closingDoors: [ListenerDoor] = []
 
     package init(from old: Configuration, to new: Configuration) {
         changesAccess = old.access.rules != new.access.rules || old.access.fallback != new.access.fallback
@@ -35,12 +37,26 @@ package struct ConfigurationChange: Sendable, Equatable {
             ("[retained]", true, old.retained == new.retained),
             ("[auth]", false, old.authentication == new.authentication),
             ("[acl]", true, old.access == new.access),
-            ("[[listener]]", false, old.listeners == new.listeners),
         ]
         for row in table where !row.isSame {
             if row.isLive { live.append(row.name) } else { needingRestart.append(row.name) }
         }
+        compareDoors(ListenerDoor.all(of: old.listeners), ListenerDoor.all(of: new.listeners))
         compareLinks(old.links, new.links)
+    }
+
+    private mutating func compareDoors(_ old: [ListenerDoor], _ new: [ListenerDoor]) {
+        closingDoors = old.filter { !new.contains($0) }
+        openingDoors = new.filter { !old.contains($0) }
+        live += closingDoors.map { "listener \($0.listener.name) at \($0.address) closed" }
+        for door in openingDoors {
+            if closingDoors.contains(where: { $0.address.collides(with: door.address) }) {
+                // The old one would have to close before it is known whether the new one opens.
+                needingRestart.append("listener \(door.listener.name) at \(door.address)")
+            } else {
+                live.append("listener \(door.listener.name) at \(door.address) opened")
+            }
+        }
     }
 
     private mutating func compareLinks(_ old: [LinkConfiguration], _ new: [LinkConfiguration]) {

@@ -17,7 +17,7 @@ struct NodeTLS {
         logger: Logger
     ) throws(StartError) {
         for listener in configuration.listeners {
-            if known?.configuration.listeners.contains(listener) == true {
+            if known?.configuration.listeners.contains(where: { $0.isSame(as: listener) }) == true {
                 doors[listener.name] = known?.tls.doors[listener.name]
             } else {
                 doors[listener.name] = try Self.door(of: listener, configuration.limits, logger)
@@ -73,5 +73,14 @@ struct NodeTLS {
             }
         }
         return contexts
+    }
+}
+
+extension ListenerConfiguration {
+    /// Whether the addresses are all that may be others.
+    fileprivate func isSame(as other: ListenerConfiguration) -> Bool {
+        var other = other
+        other.addresses = addresses
+        return self == other
     }
 }
