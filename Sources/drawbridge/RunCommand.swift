@@ -14,8 +14,8 @@ struct RunCommand: AsyncParsableCommand {
             127.0.0.1:8083; the spool in ./drawbridge-data.
 
             SIGHUP makes it read its file again: rules, limits, links and listeners are taken, and whoever is not \
-            concerned stays connected; when something changed that only a start takes, or the file has an error, everything stays as it \
-            was and the log says why.
+            concerned stays connected; when something changed that only a start takes, or the file has an error, \
+            everything stays as it was and the log says why.
             """
     )
 

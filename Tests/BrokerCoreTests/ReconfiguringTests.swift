@@ -345,6 +345,79 @@ struct ReconfiguringTests {
         #expect(broker.dials.isEmpty)
     }
 
+    /// The upstream of the hub, over as many connections as it takes.
+    private struct Hub {
+        let broker: ShardHarness
+        var client: AutomaticClient
+
+        init(_ broker: ShardHarness) throws {
+            self.broker = broker
+            client = AutomaticClient(try ReconfiguringTests.answer(broker).upstream)
+        }
+
+        /// Takes the line up again when the link asks for it.
+        mutating func returns() throws {
+            guard let dial = broker.dials.first, let upstream = broker.accepts(dial) else { return }
+            _ = upstream.takes()
+            upstream.sends(.connAck(ConnAck(reason: .success, isSessionPresent: true)))
+            upstream.sends(.subAck(id: 1, reasons: .grantedQoS2))
+            client.returns(over: upstream)
+        }
+    }
+
+    @Test("each message crosses once and in order, whenever its link changes, goes and comes back", arguments: 0..<40)
+    func anyMoment(_ seed: UInt64) throws {
+        var random = RandomSource(seed: seed)
+        let qos: QoS = seed % 2 == 0 ? .atLeastOnce : .exactlyOnce
+        let broker = Self.site(try Self.link("hub") { $0.inflightMax = 3 })
+        var hub = try Hub(broker)
+        broker.commitsAtOnce = false
+        var publisher = broker.connects("publisher")
+        var published = 0
+        for step in 0..<400 {
+            switch Int.random(in: 0..<12, using: &random) {
+            case 0..<3:
+                let isKept = !broker.shard.links.isEmpty
+                let id = UInt16(step + 1)
+                let text = isKept ? "\(published + 1)" : "nobody's"
+                publisher.sends(.publish(topic: "hub/t", payload: text, qos: qos, id: id))
+                if qos == .exactlyOnce { publisher.sends(.pubRel(id: id)) }
+                if isKept { published += 1 }
+            case 3..<6: broker.commit(batches: Int.random(in: 1...3, using: &random))
+            case 6..<9: hub.client.acts(atMost: Int.random(in: 1...4, using: &random))
+            case 9:
+                let link = try Self.link("hub") { $0.inflightMax = 1 + step % 7 }
+                broker.reconfigures { $0.links = [link] }
+            case 10: broker.reconfigures { $0.links = [] }
+            default:
+                if step % 3 == 0 {
+                    broker.settle()
+                    broker.restarts()
+                    broker.commitsAtOnce = false
+                    publisher = broker.connects("publisher")
+                } else if step % 3 == 1 {
+                    hub.client.peer.vanishes()
+                    broker.advance(.seconds(10))
+                }
+            }
+            // Half of the time the line is down.
+            if Bool.random(using: &random) { try hub.returns() }
+        }
+        let link = try Self.link("hub") { $0.inflightMax = 3 }
+        broker.reconfigures { $0.links = [link] }
+        for _ in 0..<5_000 where hub.client.seen.count < published || broker.spool.rows + broker.spool.identifiers > 0 {
+            try hub.returns()
+            broker.settle()
+            hub.client.acts(atMost: 100)
+        }
+        #expect(hub.client.peer.failure == nil)
+        #expect(published > 20)
+        #expect(hub.client.firstArrivals == (1...published).map(String.init))
+        if qos == .exactlyOnce { #expect(hub.client.seen.count == published) }
+        #expect(broker.spool.rows == 0 && broker.spool.identifiers == 0)
+        #expect(broker.spool.receivers == 1)
+    }
+
     // MARK: - Limits
 
     @Test("a client may go on with what its CONNACK promised; the next one hears the new limits")
