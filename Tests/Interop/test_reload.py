@@ -1,11 +1,13 @@
 """SIGHUP: is the file read again as a whole, and do those who are not concerned stay?"""
 
 import itertools
+import shutil
 import signal
 
 import pytest
 
 from brokers import Drawbridge, accepts, free_port
+from certificates import Certificates, TLSWire
 from clients import PahoClient, PahoFive
 from eventually import eventually
 from login_storm import hashed, log_in
@@ -314,6 +316,29 @@ def test_a_listener_that_cannot_open_takes_the_whole_reload_with_it(node, broker
     hang_up(node, "listener good at")
     with Wire(port, "a", clean=True), Wire(other.port, "b", clean=True):
         pass
+
+
+def test_certificates_of_a_listener_that_came_later_are_watched_at_all_its_addresses(node, tmp_path):
+    old = Certificates(tmp_path / "old")
+    text, first, second = node.config_file.read_text(), free_port(), free_port()
+    tls = f'[listener.tls]\ncert = "{old.server_crt}"\nkey = "{old.server_key}"\n'
+    node.config_file.write_text(text + listener("safe", first, tls))
+    hang_up(node, f"listener safe at 127.0.0.1:{first} opened")
+    guest = TLSWire(first, "guest", context=old.context(), clean=True)
+    # One more address of the same listener: those who are inside do not notice.
+    both = listener("safe", first, tls).replace(f'"127.0.0.1:{first}"', f'"127.0.0.1:{first}", "127.0.0.1:{second}"')
+    node.config_file.write_text(text + both)
+    hang_up(node, f'detail="changed: listener safe at 127.0.0.1:{second} opened"')
+    fresh = Certificates(tmp_path / "fresh")
+    for name in ("server.crt", "server.key"):
+        shutil.move(fresh.folder / name, old.folder / name)
+    eventually("the new files are seen", lambda: "new certificate" in node.log())
+    for port in (first, second):
+        with TLSWire(port, f"new-{port}", context=fresh.context(), clean=True) as wire:
+            assert wire.serial != guest.serial
+    assert node.log().count("new certificate") == 1
+    assert ask_to_publish(guest, "open/x", 1) == 0x10
+    guest.close()
 
 
 def test_an_open_address_that_would_mean_something_else_needs_a_restart(node):
