@@ -1,0 +1,96 @@
+import Foundation
+import Testing
+
+/// The tags of the standard's statements, held against its tables and against `docs/conformance.md`.
+@Suite("Conformance")
+struct ConformanceTests {
+    private static let conformance = Conformance(
+        statements: Statement.all,
+        code: Repository.swiftFiles(under: "Sources") + web(isTest: false),
+        tests: Repository.files(under: "Tests").filter { isTest($0.path) } + web(isTest: true)
+    )
+
+    private static func isTest(_ path: String) -> Bool {
+        !path.hasPrefix("Tests/TidyTests/") && (path.hasSuffix(".swift") || path.hasSuffix(".py"))
+    }
+
+    private static func web(isTest: Bool) -> [SourceFile] {
+        Repository.files(under: "web").filter { $0.path.hasSuffix(".js") && $0.path.hasSuffix(".test.js") == isTest }
+    }
+
+    @Test("the tables are whole")
+    func tables() {
+        #expect(Statement.all.count(where: { $0.version == "5" && $0.id.hasPrefix("MQTT") }) == 251)
+        #expect(Statement.all.count(where: { $0.version == "311" && $0.id.hasPrefix("MQTT") }) == 141)
+        #expect(Set(Statement.all.map(\.tag)).count == Statement.all.count)
+    }
+
+    @Test("every tag names a statement of the tables")
+    func known() {
+        let unknown = Self.conformance.unknown
+        #expect(unknown.isEmpty, "\(unknown.joined(separator: "\n"))")
+    }
+
+    /// The list of what is still to be done: it may only become shorter.
+    @Test("every statement that concerns a server has a test")
+    func tested() {
+        let untested = Self.conformance.untested
+        let new = untested.subtracting(Self.withoutTest)
+        #expect(new.isEmpty, "no test names \(new.sorted().joined(separator: " "))")
+        let done = Self.withoutTest.subtracting(untested)
+        #expect(done.isEmpty, "tested by now, take out of the list: \(done.sorted().joined(separator: " "))")
+    }
+
+    private static let withoutTest = Set(
+        """
+        [5:MQTT-2.2.1-4] [5:MQTT-2.2.1-5] [5:MQTT-2.2.1-6] [5:MQTT-3.1.2-4] [5:MQTT-3.1.2-5] [5:MQTT-3.1.2-6]
+        [5:MQTT-3.1.2-7] [5:MQTT-3.1.2-14] [5:MQTT-3.1.2-15] [5:MQTT-3.1.2-23] [5:MQTT-3.1.2-24] [5:MQTT-3.1.2-26]
+        [5:MQTT-3.1.2-27] [5:MQTT-3.1.2-28] [5:MQTT-3.1.2-29] [5:MQTT-3.1.3-2] [5:MQTT-3.1.3-5] [5:MQTT-3.1.3-8]
+        [5:MQTT-3.1.4-1] [5:MQTT-3.1.4-4] [5:MQTT-3.1.4-5] [5:MQTT-3.1.4-6] [5:MQTT-3.2.0-1] [5:MQTT-3.2.0-2]
+        [5:MQTT-3.2.2-9] [5:MQTT-3.2.2-10] [5:MQTT-3.2.2-12] [5:MQTT-3.2.2-13] [5:MQTT-3.2.2-16] [5:MQTT-3.2.2-19]
+        [5:MQTT-3.2.2-20] [5:MQTT-3.2.2-22] [5:MQTT-3.3.1-1] [5:MQTT-3.3.1-3] [5:MQTT-3.3.1-5] [5:MQTT-3.3.1-6]
+        [5:MQTT-3.3.1-7] [5:MQTT-3.3.1-8] [5:MQTT-3.3.2-1] [5:MQTT-3.3.2-3] [5:MQTT-3.3.2-4] [5:MQTT-3.3.2-11]
+        [5:MQTT-3.3.2-12] [5:MQTT-3.3.2-15] [5:MQTT-3.3.2-16] [5:MQTT-3.3.2-17] [5:MQTT-3.3.2-19] [5:MQTT-3.3.2-20]
+        [5:MQTT-3.3.4-1] [5:MQTT-3.3.4-3] [5:MQTT-3.3.4-5] [5:MQTT-3.3.4-10] [5:MQTT-3.4.2-2] [5:MQTT-3.4.2-3]
+        [5:MQTT-3.5.2-2] [5:MQTT-3.5.2-3] [5:MQTT-3.6.2-2] [5:MQTT-3.6.2-3] [5:MQTT-3.7.2-2] [5:MQTT-3.7.2-3]
+        [5:MQTT-3.8.4-1] [5:MQTT-3.8.4-2] [5:MQTT-3.8.4-4] [5:MQTT-3.8.4-5] [5:MQTT-3.8.4-7] [5:MQTT-3.8.4-8]
+        [5:MQTT-3.9.2-1] [5:MQTT-3.9.2-2] [5:MQTT-3.9.3-1] [5:MQTT-3.10.4-2] [5:MQTT-3.10.4-3] [5:MQTT-3.10.4-4]
+        [5:MQTT-3.10.4-5] [5:MQTT-3.10.4-6] [5:MQTT-3.11.2-1] [5:MQTT-3.11.2-2] [5:MQTT-3.11.3-1] [5:MQTT-3.12.4-1]
+        [5:MQTT-3.14.0-1] [5:MQTT-3.14.2-3] [5:MQTT-3.14.2-4] [5:MQTT-3.14.4-1] [5:MQTT-3.14.4-2] [5:MQTT-3.15.2-2]
+        [5:MQTT-3.15.2-3] [5:MQTT-4.1.0-1] [5:MQTT-4.1.0-2] [5:MQTT-4.2.0-1] [5:MQTT-4.3.1-1] [5:MQTT-4.3.2-1]
+        [5:MQTT-4.3.2-2] [5:MQTT-4.3.2-3] [5:MQTT-4.3.2-4] [5:MQTT-4.3.2-5] [5:MQTT-4.3.3-1] [5:MQTT-4.3.3-2]
+        [5:MQTT-4.3.3-4] [5:MQTT-4.3.3-5] [5:MQTT-4.3.3-6] [5:MQTT-4.3.3-7] [5:MQTT-4.3.3-8] [5:MQTT-4.3.3-11]
+        [5:MQTT-4.3.3-12] [5:MQTT-4.3.3-13] [5:MQTT-4.4.0-2] [5:MQTT-4.5.0-1] [5:MQTT-4.6.0-6] [5:MQTT-4.8.2-3]
+        [5:MQTT-4.8.2-4] [5:MQTT-4.8.2-5] [5:MQTT-4.8.2-6] [5:MQTT-4.9.0-1] [5:MQTT-4.9.0-2] [5:MQTT-4.9.0-3]
+        [5:MQTT-4.12.0-1] [5:MQTT-4.12.0-2] [5:MQTT-4.12.0-4] [5:MQTT-4.12.0-5] [5:MQTT-4.12.0-6] [5:MQTT-4.12.1-2]
+        [5:MQTT-4.13.1-1] [5:MQTT-4.13.2-1] [5:§2.4] [5:§3.3.2.3.8] [5:§3.3.4] [5:§3.4.2.1] [5:§3.6.2.1]
+        [5:§3.7.2.1] [5:§3.8.3.1] [5:§3.9.3] [5:§3.11.3] [5:§3.14.2.1] [311:MQTT-1.5.3-3] [311:MQTT-2.3.1-4]
+        [311:MQTT-2.3.1-6] [311:MQTT-2.3.1-7] [311:MQTT-3.1.2-4] [311:MQTT-3.1.2-5] [311:MQTT-3.1.2-6]
+        [311:MQTT-3.1.2-7] [311:MQTT-3.1.2-8] [311:MQTT-3.1.2-10] [311:MQTT-3.1.2-12] [311:MQTT-3.1.2-16]
+        [311:MQTT-3.1.2-17] [311:MQTT-3.1.2-24] [311:MQTT-3.1.3-2] [311:MQTT-3.1.3-5] [311:MQTT-3.1.3-6]
+        [311:MQTT-3.1.3-8] [311:MQTT-3.1.3-9] [311:MQTT-3.1.4-2] [311:MQTT-3.1.4-3] [311:MQTT-3.1.4-4]
+        [311:MQTT-3.1.4-5] [311:MQTT-3.2.0-1] [311:MQTT-3.2.2-1] [311:MQTT-3.2.2-2] [311:MQTT-3.2.2-3]
+        [311:MQTT-3.2.2-5] [311:MQTT-3.3.1-1] [311:MQTT-3.3.1-3] [311:MQTT-3.3.1-5] [311:MQTT-3.3.1-6]
+        [311:MQTT-3.3.1-7] [311:MQTT-3.3.1-8] [311:MQTT-3.3.1-9] [311:MQTT-3.3.1-10] [311:MQTT-3.3.1-11]
+        [311:MQTT-3.3.1-12] [311:MQTT-3.3.2-1] [311:MQTT-3.3.2-3] [311:MQTT-3.3.4-1] [311:MQTT-3.3.5-1]
+        [311:MQTT-3.8.3-2] [311:MQTT-3.8.4-1] [311:MQTT-3.8.4-2] [311:MQTT-3.8.4-3] [311:MQTT-3.8.4-4]
+        [311:MQTT-3.8.4-5] [311:MQTT-3.8.4-6] [311:MQTT-3.9.3-1] [311:MQTT-3.10.4-1] [311:MQTT-3.10.4-2]
+        [311:MQTT-3.10.4-3] [311:MQTT-3.10.4-4] [311:MQTT-3.10.4-5] [311:MQTT-3.10.4-6] [311:MQTT-3.12.4-1]
+        [311:MQTT-3.14.4-3] [311:MQTT-4.1.0-1] [311:MQTT-4.1.0-2] [311:MQTT-4.3.1-1] [311:MQTT-4.3.2-1]
+        [311:MQTT-4.3.2-2] [311:MQTT-4.3.3-1] [311:MQTT-4.3.3-2] [311:MQTT-4.4.0-1] [311:MQTT-4.5.0-1]
+        [311:MQTT-4.6.0-5] [311:MQTT-4.6.0-6] [311:MQTT-4.8.0-2] [311:MQTT-7.0.0-1] [311:MQTT-7.0.0-2]
+        [311:MQTT-7.1.1-1]
+        """
+        .split { $0.isWhitespace }.map(String.init))
+
+    @Test("docs/conformance.md says what the tags say; `make conformance` writes it")
+    func document() throws {
+        let file = Repository.root.appending(path: Conformance.path)
+        let document = Self.conformance.document
+        if ProcessInfo.processInfo.environment["DRAWBRIDGE_WRITE_CONFORMANCE"] != nil {
+            try document.write(to: file, atomically: true, encoding: .utf8)
+        }
+        let written = try String(contentsOf: file, encoding: .utf8)
+        #expect(written == document, "out of date: run `make conformance`")
+    }
+}
