@@ -11,6 +11,9 @@ package final class ScriptedPeer {
     /// Set when the shard wrote something that is not MQTT for this side.
     package private(set) var failure: DecodeError?
 
+    /// Every byte that arrived.
+    package private(set) var rawBytes: [UInt8] = []
+
     private let harness: ShardHarness
     private var decoder: PacketDecoder
     private var bytes = ByteBuffer()
@@ -69,6 +72,7 @@ package final class ScriptedPeer {
     }
 
     func arrived(_ new: ByteBuffer) {
+        rawBytes += new.readableBytesView
         bytes.writeImmutableBuffer(new)
         do throws(DecodeError) {
             while let packet = try decoder.next(from: &bytes) { arrivedPackets.append(packet) }
