@@ -226,16 +226,21 @@ package final class Shard {
     }
 
     /// Sends a packet that waits for nothing and queues behind nothing. A packet over the peer's Maximum Packet Size
-    /// is not sent [5:MQTT-3.1.2-24].
-    func send(_ packet: Packet, on connection: Connection) {
-        guard connection.state != .closing else { return }
+    /// loses its Reason String [5:MQTT-3.2.2-19] [5:MQTT-3.4.2-2] [5:MQTT-3.5.2-2] [5:MQTT-3.9.2-1] [5:MQTT-3.14.2-3];
+    /// if that is not enough it is not sent [5:MQTT-3.1.2-24].
+    ///
+    /// - Returns: whether it is on its way.
+    @discardableResult
+    func send(_ packet: Packet, on connection: Connection) -> Bool {
+        guard connection.state != .closing else { return false }
         if connection.packetBytesMax != .max,
             PacketEncoder.size(of: packet, version: connection.version) > connection.packetBytesMax
         {
-            return
+            guard let shorter = packet.withoutReasonString else { return false }
+            return send(shorter, on: connection)
         }
         touch(connection)
-        PacketEncoder.write(packet, version: connection.version, into: &connection.out)
+        return PacketEncoder.write(packet, version: connection.version, into: &connection.out)
     }
 
     /// Sends an answer when its ticket is on disk, never before an earlier answer of the same connection: PUBACK,
@@ -262,8 +267,10 @@ package final class Shard {
             connection.unanswered = max(0, connection.unanswered - 1)
         default: break
         }
-        send(packet, on: connection)
-        if case .connAck = packet { connAckSent(on: connection) }
+        let isSent = send(packet, on: connection)
+        guard case .connAck = packet else { return }
+        // Who takes not even CONNACK can be told nothing at all.
+        if isSent { connAckSent(on: connection) } else { close(connection, reason: nil) }
     }
 
     // MARK: - What the spool tells

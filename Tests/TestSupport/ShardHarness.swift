@@ -84,10 +84,19 @@ package final class ShardHarness {
 
     func feeds(_ peer: ScriptedPeer) {
         guard !hasCrashed else { return }
-        while !peer.isClosed, !peer.connection.isHeld, let packet = peer.takeUnread() {
+        while readsPacket(of: peer) { turn() }
+    }
+
+    /// One packet of what a peer sent enters the shard, or what is wrong with it.
+    private func readsPacket(of peer: ScriptedPeer) -> Bool {
+        guard !peer.isClosed, !peer.connection.isHeld, peer.connection.state != .closing else { return false }
+        do throws(DecodeError) {
+            guard let packet = try peer.takeUnread() else { return false }
             shard.received(packet, on: peer.connection, now: now)
-            turn()
+        } catch {
+            shard.decodeFailed(error, version: peer.reader.version, on: peer.connection, now: now)
         }
+        return true
     }
 
     func cuts(_ peer: ScriptedPeer) {
@@ -225,9 +234,7 @@ package final class ShardHarness {
         }
         for connection in resumed {
             guard let peer = peers[ObjectIdentifier(connection)] else { continue }
-            while !peer.isClosed, !connection.isHeld, let packet = peer.takeUnread() {
-                shard.received(packet, on: connection, now: now)
-            }
+            while readsPacket(of: peer) {}
         }
     }
 }
