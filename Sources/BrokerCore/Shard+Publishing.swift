@@ -285,10 +285,8 @@ extension Shard {
         if result.isStored {
             let mode = settings.durability(of: publication.topic)
             result.waits = mode != .off
-            if mode == .sync, settings.durability != .sync {
-                store(.demandsSync)
-                demandsSync = true
-            }
+            if result.waits { lastDemanded = ticket }
+            if mode == .sync, settings.durability != .sync { store(.demandsSync) }
         }
         return result
     }
