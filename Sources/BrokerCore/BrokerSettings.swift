@@ -12,6 +12,10 @@ package struct BrokerSettings: Sendable {
     /// Size of a CONNECT, before we know who is there; bytes.
     package var connectBytesMax = 64 << 10
     package var topicLevelsMax = 128
+    /// Bytes of a topic name or filter.
+    package var topicBytesMax = 65_535
+    /// Filters of one SUBSCRIBE or UNSUBSCRIBE.
+    package var filtersPerPacketMax = 1_000
     /// Bytes to one connection that wait for its peer; above them QoS 0 is dropped and QoS 1 and 2 wait.
     package var writeBufferBytesMax = 1 << 20
     /// Unreleased QoS 2 messages of one session; a publisher beyond it is disconnected.
@@ -23,6 +27,12 @@ package struct BrokerSettings: Sendable {
     /// Sessions that outlive their connection; a new one beyond them is refused.
     package var sessionsMax = 100_000
     package var clientIDBytesMax = 256
+    /// The highest QoS of a PUBLISH, a will or a subscription.
+    package var qosMax = QoS.exactlyOnce
+    /// Whether messages may be retained.
+    package var retainsMessages = true
+    /// Whether filters may have wildcards.
+    package var allowsWildcards = true
     package var subscriptionsMax = 1000
     /// Upper bound of a version 5 session's expiry and the value for version 3 with Clean Session 0; seconds.
     package var sessionExpiryMax: UInt32 = 7 * 86_400

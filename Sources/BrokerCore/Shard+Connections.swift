@@ -12,24 +12,27 @@ extension Shard {
     ///   - peer: where it comes from, for the log.
     ///   - address: the same as text without a port; nil when the transport has none.
     ///   - certificateName: the name in the client certificate that the TLS handshake has verified.
+    ///   - door: by which it came in; nil for one with the limits of the node.
     ///   - age: for how long it has been here, in TLS and HTTP: one deadline runs from accept to CONNECT.
     package func opened(
         peer: String,
         address: String? = nil,
         certificateName: String? = nil,
+        door: Door? = nil,
         age: Duration = .zero,
         now: Now
     ) -> Connection {
         let connection = Connection(
             state: .waitingForConnect,
             link: nil,
+            door: door ?? ownDoor,
             peer: peer,
             address: address,
             now: now.instant
         )
         connection.certificateName = certificateName
         connectionCount += 1
-        setTimer(of: connection, now.instant.advanced(by: max(.zero, settings.connectTimeout - age)))
+        setTimer(of: connection, now.instant.advanced(by: max(.zero, connection.door.limits.connectTimeout - age)))
         return connection
     }
 
@@ -140,9 +143,7 @@ extension Shard {
         if isDraining { return refuse(connection, .serverUnavailable) }
         // [5:MQTT-4.12.0-1] no authentication method is supported.
         if properties.authenticationMethod != nil { return refuse(connection, .badAuthenticationMethod) }
-        if connect.clientID.count > settings.clientIDBytesMax {
-            return refuse(connection, .clientIdentifierNotValid)
-        }
+        if let reason = excess(of: connect, over: connection.door.limits) { return refuse(connection, reason) }
         if connect.clientID.isEmpty, !connect.cleanStart, connect.version != .v5 {
             // [311:MQTT-3.1.3-8] an empty id goes with Clean Session only.
             return refuse(connection, .clientIdentifierNotValid)
@@ -246,7 +247,7 @@ extension Shard {
         )
         // Another connection may have made the session a moment ago: its row is waited for all the same.
         answer(
-            .connAck(connAck(connect, session, isPresent: isPresent, assigned: assigned)),
+            .connAck(connAck(connect, session, connection.door.limits, isPresent: isPresent, assigned: assigned)),
             on: connection,
             after: deletesStored ? ticket : session.created
         )
@@ -266,7 +267,13 @@ extension Shard {
         }
     }
 
-    private func connAck(_ connect: Connect, _ session: Session, isPresent: Bool, assigned: MQTTString?) -> ConnAck {
+    private func connAck(
+        _ connect: Connect,
+        _ session: Session,
+        _ limits: ClientLimits,
+        isPresent: Bool,
+        assigned: MQTTString?
+    ) -> ConnAck {
         // [5:MQTT-3.2.2-2] [5:MQTT-3.2.2-3]
         var ack = ConnAck(reason: .success, isSessionPresent: isPresent)
         guard connect.version == .v5 else { return ack }
@@ -274,8 +281,7 @@ extension Shard {
         if session.expiryInterval != connect.properties.sessionExpiryInterval ?? 0 {
             values.sessionExpiryInterval = session.expiryInterval
         }
-        values.receiveMaximum = settings.receiveMaximum
-        values.maximumPacketSize = UInt32(clamping: settings.packetBytesMax)
+        announce(limits, in: &values)
         // [5:MQTT-3.2.2-16] [5:MQTT-3.1.3-7]
         values.assignedClientIdentifier = assigned
         values.sharedSubscriptionAvailable = false
@@ -547,7 +553,7 @@ extension Shard {
             // There was no room for what it publishes.
             outbox.notices.append(Notice(.warning, "no room in time", clientID: connection.session?.clientID))
             fail(connection, .quotaExceeded, now)
-        case .open where connection.isHeld || connection.wasHeld:
+        case .open where connection.isHeld || connection.isThrottled || connection.wasHeld:
             // We are the ones who did not read: its clock stood still.
             connection.wasHeld = false
             armAgain(connection, now)

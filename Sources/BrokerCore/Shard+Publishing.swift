@@ -43,13 +43,16 @@ extension Shard {
     func publishReceived(_ packet: Publish, _ session: Session, on connection: Connection, _ now: Now) {
         // No topic alias was announced [5:MQTT-3.3.2-9].
         if packet.properties.topicAlias != nil { return fail(connection, .topicAliasInvalid, now) }
+        if session.link == nil, let reason = excess(of: packet, over: connection.door.limits) {
+            return fail(connection, reason, now)
+        }
         if packet.qos == .exactlyOnce, let ticket = session.inbound[packet.packetID] {
             // [5:MQTT-4.3.3-10] [311:MQTT-4.3.3-2] a repeated PUBLISH is answered again and not delivered twice.
             return answer(.pubRec(PublishAck(packetID: packet.packetID)), on: connection, after: ticket)
         }
         if packet.qos > .atMostOnce {
             if connection.version == .v5, session.link == nil,
-                connection.unanswered >= Int(settings.receiveMaximum)
+                connection.unanswered >= Int(connection.door.limits.receiveMaximum)
             {
                 // [5:MQTT-3.3.4-7]
                 return fail(connection, .receiveMaximumExceeded, now)
@@ -77,6 +80,7 @@ extension Shard {
             } else {
                 refusal = .noMatchingSubscribers
             }
+            if !settings.retainsMessages { publication.isRetained = false }
             if refusal == .quotaExceeded {
                 // An upstream cannot be told; without the flag the message arrives at least.
                 publication.isRetained = false
@@ -316,6 +320,8 @@ extension Shard {
         guard TopicName.isValid(request.topic, maximumLevels: settings.topicLevelsMax) else {
             return .topicNameInvalid
         }
+        if request.topic.count > settings.topicBytesMax { return .topicNameInvalid }
+        if request.isRetained, !settings.retainsMessages { return .retainNotSupported }
         if let denial = denial(of: request, now) { return denial }
         // A program that posts can be told to come back, which a publisher of MQTT cannot: it is not read from.
         if backlog.isBehind, request.qos > .atMostOnce || request.isRetained { return .quotaExceeded }

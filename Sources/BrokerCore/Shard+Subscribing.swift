@@ -3,6 +3,11 @@ import MQTTCodec
 /// SUBSCRIBE, UNSUBSCRIBE and the replay of retained messages: §3.8 to §3.11.
 extension Shard {
     func subscribeReceived(_ packet: Subscribe, _ session: Session, on connection: Connection, _ now: Now) {
+        // [5:§3.2.2.3.11]
+        if breaksWildcardRule(packet, on: connection) {
+            return fail(connection, .wildcardSubscriptionsNotSupported, now)
+        }
+        let limits = connection.door.limits
         let identifier = packet.properties.subscriptionIdentifiers.first
         var reasons: [ReasonCode] = []
         var isStored = false
@@ -13,13 +18,18 @@ extension Shard {
                 reasons.append(connection.version == .v5 ? .notAuthorized : .unspecifiedError)
                 continue
             }
+            if entry.filter.hasWildcard, !limits.allowsWildcards {
+                // [311:MQTT-3.8.3-2]
+                reasons.append(.unspecifiedError)
+                continue
+            }
             if entry.filter.isShared {
                 reasons.append(connection.version == .v5 ? .sharedSubscriptionsNotSupported : .unspecifiedError)
                 continue
             }
             let filter = entry.filter.text
             let isNew = session.subscriptions[filter] == nil
-            if isNew, session.subscriptions.count >= settings.subscriptionsMax {
+            if isNew, session.subscriptions.count >= limits.subscriptionsMax {
                 reasons.append(connection.version == .v5 ? .quotaExceeded : .unspecifiedError)
                 continue
             }
@@ -27,6 +37,8 @@ extension Shard {
             // retained messages only once, since an old one that is replayed at every reconnect would replace a newer
             // one that is still on its way here.
             var options = entry.options
+            // [5:MQTT-3.2.2-10]
+            options.maximumQoS = min(options.maximumQoS, limits.qosMax)
             if session.isBridge {
                 options.noLocal = true
                 options.retainAsPublished = true
@@ -42,7 +54,7 @@ extension Shard {
                 )
                 isStored = true
             }
-            reasons.append(entry.options.maximumQoS.grantedReason)
+            reasons.append(options.maximumQoS.grantedReason)
             // [5:MQTT-3.3.1-9] [5:MQTT-3.3.1-10] [5:MQTT-3.3.1-11] the index first, then the store.
             let replaysRetained =
                 switch options.retainHandling {
@@ -53,7 +65,7 @@ extension Shard {
             if replaysRetained {
                 session.startReplay(
                     of: filter,
-                    maximumQoS: entry.options.maximumQoS,
+                    maximumQoS: options.maximumQoS,
                     subscriptionIdentifiers: identifier.map { [$0] } ?? []
                 )
             }

@@ -11,6 +11,8 @@ package import NIOCore
 /// that a turn stores carries the turn's `ticket`; `spoolReported(.committed(ticket))` releases what waits for it.
 package final class Shard {
     package let settings: BrokerSettings
+    /// For connections whose door has no limits of its own.
+    let ownDoor: Door
     package var outbox = Outbox()
     /// What the records in the outbox will be appended under.
     package private(set) var ticket = Ticket(1)
@@ -66,6 +68,7 @@ package final class Shard {
     ///   - seed: for everything that looks random.
     package init(settings: BrokerSettings, contents: SpoolContents, seed: UInt64, now: Now) {
         self.settings = settings
+        self.ownDoor = Door(settings.clientLimits)
         self.access = settings.access
         self.backlog = SpoolBacklog(bytesMax: settings.spoolBacklogBytesMax)
         self.random = RandomSource(seed: seed)

@@ -6,7 +6,6 @@ import NIOCore
 import NIOPosix
 package import Spool
 import Synchronization
-import WebPages
 
 /// Why a node did not start. One line each: what is wrong and what to do.
 package enum StartError: Error, CustomStringConvertible {
@@ -39,6 +38,8 @@ package final class BrokerServer: Sendable {
         /// The address as bound; the port is the real one when 0 was asked for.
         package let host: String
         package let port: Int
+        /// Where the socket is in the file system; host and port say nothing then.
+        package let unixPath: String?
     }
 
     package let endpoints: [Endpoint]
@@ -107,6 +108,7 @@ package final class BrokerServer: Sendable {
         }
         let settings = BrokerSettings(configuration)
         var listeners: [any Channel] = []
+        var endpoints: [Endpoint] = []
         do {
             let (runner, inbox) = try await loop.submit {
                 let shard = Shard(
@@ -131,28 +133,30 @@ package final class BrokerServer: Sendable {
                 return (NIOLoopBound(runner, eventLoop: loop), runner.connect())
             }.get()
             authenticator?.whenRevoked { inbox.post(.revoked($0)) }
-            var endpoints: [Endpoint] = []
+            let doors = NodeDoors(
+                configuration: configuration,
+                group: group,
+                runner: runner,
+                gateway: Gateway(inbox, tls.watch, authenticator),
+                tls: tls.doors,
+                census: ConnectionCensus(
+                    totalMax: configuration.limits.connectionsMax,
+                    perAddressMax: configuration.limits.connectionsPerAddressMax
+                ),
+                logger: logger
+            )
             for listener in configuration.listeners {
-                let door = tls.doors[listener.name]
                 for address in listener.addresses {
-                    let channel = try await bind(
-                        listener,
-                        address,
-                        configuration,
-                        group,
-                        runner,
-                        Gateway(inbox, tls.watch, authenticator),
-                        door,
-                        logger
-                    )
+                    let channel = try await doors.open(listener, address)
                     listeners.append(channel)
                     endpoints.append(
                         Endpoint(
                             name: listener.name,
                             kind: listener.kind,
-                            isEncrypted: door != nil,
+                            isEncrypted: configuration.tls(of: listener) != nil,
                             host: address.host,
-                            port: channel.localAddress?.port ?? address.port
+                            port: channel.localAddress?.port ?? address.port,
+                            unixPath: address.unixPath
                         )
                     )
                 }
@@ -174,80 +178,12 @@ package final class BrokerServer: Sendable {
             )
         } catch {
             for listener in listeners { await Self.finish(listener.close()) }
+            for path in endpoints.compactMap(\.unixPath) { UnixSocketFile.remove(path) }
             authenticator?.shutDown()
             await Self.end(group)
             spool.close()
             if let error = error as? StartError { throw error }
             throw .cannotListen(name: "", address: "", reason: "\(error)")
-        }
-    }
-
-    private static func bind(
-        _ listener: ListenerConfiguration,
-        _ address: BindAddress,
-        _ configuration: Configuration,
-        _ group: MultiThreadedEventLoopGroup,
-        _ runner: NIOLoopBound<ShardRunner>,
-        _ gateway: Gateway,
-        _ door: TLSDoor?,
-        _ logger: Logger
-    ) async throws -> any Channel {
-        let connectionsMax = configuration.limits.connectionsMax
-        let framingLimit = configuration.limits.packetBytesMax
-        let writeBufferBytesMax = configuration.limits.writeBufferBytesMax
-        do {
-            switch listener.kind {
-            case .mqtt:
-                return try await TCPListener.bind(
-                    address,
-                    group: group,
-                    writeBufferBytesMax: writeBufferBytesMax,
-                    tls: door
-                ) { channel, arrival in
-                    try runner.value.admit(
-                        channel,
-                        framing: nil,
-                        arrival: arrival,
-                        connectionsMax: connectionsMax
-                    )
-                }.get()
-            case .web(let web):
-                var options = WebListenerOptions(host: address.host, port: address.port)
-                options.webSocketPaths = web.paths
-                options.subprotocols = web.subprotocols
-                options.requireSubprotocol = web.requiresSubprotocol
-                options.origins = web.origins
-                options.allowMissingOrigin = web.allowsMissingOrigin
-                options.servesPages = web.staticContent == .builtin
-                options.bodyBytesMax = web.bodyBytesMax
-                options.connectionsMax = connectionsMax
-                options.firstRequestTimeout = TimeAmount(configuration.limits.connectTimeout)
-                return try await WebListener.bind(
-                    options: options,
-                    group: group,
-                    gateway: gateway,
-                    pages: WebPages.all.map {
-                        StaticPage(path: $0.path, contentType: $0.contentType, body: $0.body, etag: $0.etag)
-                    },
-                    tls: door,
-                    logger: logger
-                ) { channel, arrival in
-                    channel.setOption(.writeBufferWaterMark, value: .mqtt(writeBufferBytesMax)).flatMapThrowing {
-                        try runner.value.admit(
-                            channel,
-                            framing: WebSocketFraming(limits: WebSocketLimits(frameBytesMax: framingLimit + 1024)),
-                            arrival: arrival,
-                            connectionsMax: connectionsMax
-                        )
-                    }
-                }.get()
-            }
-        } catch {
-            throw StartError.cannotListen(
-                name: listener.name,
-                address: address.description,
-                reason: (error as? IOError)?.errnoCode == EADDRINUSE ? "the port is in use" : "\(error)"
-            )
         }
     }
 
@@ -342,6 +278,7 @@ package final class BrokerServer: Sendable {
             listener.pipeline.fireUserInboundEventTriggered(ChannelShouldQuiesceEvent())
             await Self.finish(listener.close())
         }
+        for path in endpoints.compactMap(\.unixPath) { UnixSocketFile.remove(path) }
         let loop = runner.eventLoop
         let drained = loop.makePromise(of: Void.self)
         let runner = runner

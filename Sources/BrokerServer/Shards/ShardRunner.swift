@@ -30,7 +30,7 @@ final class ShardRunner {
     private var timerAt: Instant?
     private var nextToken: UInt64 = 0
     private var receipts: [UInt64: CheckedContinuation<GatewayReceipt, any Error>] = [:]
-    private var isDraining = false
+    private(set) var isDraining = false
     private var handlers: [ObjectIdentifier: ConnectionHandler] = [:]
     /// Answered when a shutdown has nothing left to wait for.
     private var drained: EventLoopPromise<Void>?
@@ -94,21 +94,23 @@ final class ShardRunner {
 
     /// Adds the handler of a client to its channel.
     ///
-    /// - Parameter arrival: since when it is here, and what its certificate calls it.
+    /// - Parameters:
+    ///   - arrival: since when it is here, and what its certificate calls it.
+    ///   - door: by which it came in.
     /// - Throws: when the node is full or shuts down; the channel is closed then.
     func admit(
         _ channel: any Channel,
         framing: WebSocketFraming?,
         arrival: Arrival,
-        connectionsMax: Int
+        door: ClientDoor
     ) throws {
-        guard !isDraining, handlers.count < connectionsMax else {
+        guard !isDraining, handlers.count < door.connectionsMax else {
             logger.warning("connection refused", metadata: ["detail": "\(handlers.count) connections are open"])
             throw ChannelError.ioOnClosedChannel
         }
-        let decoder = PacketDecoder(role: .server, limits: .of(shard.settings))
+        let decoder = PacketDecoder(role: .server, limits: door.codecLimits)
         try channel.pipeline.syncOperations.addHandler(
-            ConnectionHandler(runner: self, decoder: decoder, framing: framing, arrival: arrival)
+            ConnectionHandler(runner: self, decoder: decoder, framing: framing, arrival: arrival, door: door)
         )
     }
 

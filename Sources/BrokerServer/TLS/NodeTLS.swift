@@ -14,14 +14,14 @@ struct NodeTLS {
         var links: [String: [LinkAddress.Transport: WatchedTLS]] = [:]
         var all: [WatchedTLS] = []
         for listener in configuration.listeners {
-            guard let tls = listener.tls else { continue }
+            guard let tls = configuration.tls(of: listener) else { continue }
             let owner = "listener \(listener.name)"
             do throws(TLSProblem) {
                 let door = try TLSDoor(
                     tls,
                     of: owner,
-                    applicationProtocol: listener.kind == .mqtt ? "mqtt" : "http/1.1",
-                    timeout: TimeAmount(configuration.limits.connectTimeout),
+                    applicationProtocols: listener.kind.applicationProtocols,
+                    timeout: TimeAmount((listener.limits ?? configuration.limits).connectTimeout),
                     connectionsMax: configuration.limits.connectionsMax,
                     logger: logger
                 )
@@ -51,5 +51,29 @@ struct NodeTLS {
         self.doors = doors
         self.links = links
         self.watch = CertificateWatch(all, logger: logger)
+    }
+}
+
+extension ListenerConfiguration.Kind {
+    /// What is offered in ALPN.
+    fileprivate var applicationProtocols: [String] {
+        switch self {
+        case .mqtt: ["mqtt"]
+        case .web: ["http/1.1"]
+        case .mux: ["mqtt", "http/1.1"]
+        }
+    }
+}
+
+extension Configuration {
+    /// With which certificates a listener speaks TLS: its own, or, for one that serves others, those of the first that
+    /// has any.
+    package func tls(of listener: ListenerConfiguration) -> ListenerTLSConfiguration? {
+        if let own = listener.tls { return own }
+        guard case .mux(let mux) = listener.kind else { return nil }
+        for name in mux.serves {
+            if let tls = listeners.first(where: { $0.name == name })?.tls { return tls }
+        }
+        return nil
     }
 }
