@@ -48,6 +48,11 @@ package final class AcceptPause: ChannelInboundHandler {
         channel.setOption(.autoRead, value: false).assumeIsolated().whenComplete { _ in }
         context.eventLoop.assumeIsolated().scheduleTask(in: time) {
             self.isPausing = false
+            // One read accepts several.
+            let now = Instant(nanoseconds: context.eventLoop.now.uptimeNanoseconds)
+            if let wait = self.bucket?.wait(now: now), wait > .zero {
+                return self.pause(context, for: TimeAmount(wait))
+            }
             channel.setOption(.autoRead, value: true).assumeIsolated().whenComplete { _ in }
         }
     }
