@@ -1,7 +1,6 @@
 """Do all the ways in work for the programs that people have, and is each limit of a door held?"""
 
 import json
-import os
 import socket
 import ssl
 import struct
@@ -494,7 +493,7 @@ def frame(payload, opcode=2, final=True, reserved=0, masked=True, length=None):
     head = bytes([final << 7 | reserved << 4 | opcode, written[0] | masked << 7]) + written[1:]
     if not masked:
         return head + payload
-    mask = os.urandom(4)
+    mask = b"\x37\xfa\x21\x3d"
     return head + mask + bytes(byte ^ mask[at % 4] for at, byte in enumerate(payload))
 
 
