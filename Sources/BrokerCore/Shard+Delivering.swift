@@ -30,14 +30,7 @@ extension Shard {
             touch(connection)
             counters.sent &+= 1
             book(.delivered, session, message())
-            encoder.append(
-                to: &connection.out,
-                version: connection.version,
-                qos: .atMostOnce,
-                packetID: 0,
-                isRetained: delivery.isRetained,
-                subscriptionIdentifiers: delivery.subscriptionIdentifiers
-            )
+            write(&encoder, delivery, packetID: 0, on: connection)
             return
         }
         guard !session.isEnded else { return book(.discarded, session, message()) }
@@ -49,14 +42,7 @@ extension Shard {
             touch(connection)
             counters.sent &+= 1
             book(.delivered, session, message())
-            encoder.append(
-                to: &connection.out,
-                version: connection.version,
-                qos: delivery.qos,
-                packetID: id,
-                isRetained: delivery.isRetained,
-                subscriptionIdentifiers: delivery.subscriptionIdentifiers
-            )
+            write(&encoder, delivery, packetID: id, on: connection)
             return
         }
         enqueue(
@@ -67,6 +53,37 @@ extension Shard {
                 subscriptionIdentifiers: delivery.subscriptionIdentifiers
             ),
             for: session
+        )
+    }
+
+    /// One receiver's copy of a message for many.
+    private func write(
+        _ encoder: inout PublishEncoder,
+        _ delivery: TransientDelivery,
+        packetID: UInt16,
+        on connection: Connection
+    ) {
+        if connection.outboundAliases != nil,
+            connection.writeAliased(
+                topic: encoder.topic,
+                payload: encoder.payload,
+                properties: encoder.properties,
+                qos: delivery.qos,
+                packetID: packetID,
+                isRetained: delivery.isRetained,
+                isDuplicate: false,
+                subscriptionIdentifiers: delivery.subscriptionIdentifiers
+            )
+        {
+            return
+        }
+        encoder.append(
+            to: &connection.out,
+            version: connection.version,
+            qos: delivery.qos,
+            packetID: packetID,
+            isRetained: delivery.isRetained,
+            subscriptionIdentifiers: delivery.subscriptionIdentifiers
         )
     }
 
@@ -229,10 +246,25 @@ extension Shard {
     ) {
         touch(connection)
         counters.sent &+= 1
+        let properties = properties(of: message, now)
+        if connection.outboundAliases != nil,
+            connection.writeAliased(
+                topic: message.topic,
+                payload: message.payload,
+                properties: properties,
+                qos: delivery.qos,
+                packetID: packetID,
+                isRetained: delivery.isRetained,
+                isDuplicate: isDuplicate,
+                subscriptionIdentifiers: delivery.subscriptionIdentifiers
+            )
+        {
+            return
+        }
         PublishEncoder.append(
             topic: name(of: message, for: session),
             payload: message.payload,
-            properties: properties(of: message, now),
+            properties: properties,
             to: &connection.out,
             version: connection.version,
             qos: delivery.qos,

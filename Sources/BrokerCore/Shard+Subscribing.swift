@@ -3,11 +3,13 @@ import MQTTCodec
 /// SUBSCRIBE, UNSUBSCRIBE and the replay of retained messages: §3.8 to §3.11.
 extension Shard {
     func subscribeReceived(_ packet: Subscribe, _ session: Session, on connection: Connection, _ now: Now) {
-        // [5:§3.2.2.3.11]
-        if breaksWildcardRule(packet, on: connection) {
+        let limits = connection.door.limits
+        if !limits.allowsWildcards, connection.version == .v5,
+            packet.subscriptions.contains(where: \.filter.hasWildcard)
+        {
+            // [5:§3.2.2.3.11] CONNACK said so; version 3 could not be told and is refused filter by filter.
             return fail(connection, .wildcardSubscriptionsNotSupported, now)
         }
-        let limits = connection.door.limits
         let identifier = packet.properties.subscriptionIdentifiers.first
         var reasons: [ReasonCode] = []
         var isStored = false
@@ -29,7 +31,7 @@ extension Shard {
             }
             let filter = entry.filter.text
             let isNew = session.subscriptions[filter] == nil
-            if isNew, session.subscriptions.count >= limits.subscriptionsMax {
+            if isNew, session.subscriptions.count >= min(limits.subscriptionsMax ?? .max, settings.subscriptionsMax) {
                 reasons.append(connection.version == .v5 ? .quotaExceeded : .unspecifiedError)
                 continue
             }
@@ -37,8 +39,8 @@ extension Shard {
             // retained messages only once, since an old one that is replayed at every reconnect would replace a newer
             // one that is still on its way here.
             var options = entry.options
-            // [5:MQTT-3.2.2-10]
-            options.maximumQoS = min(options.maximumQoS, limits.qosMax)
+            // [5:MQTT-3.2.2-10] whatever is asked for is accepted, and no more than there is granted.
+            options.maximumQoS = min(options.maximumQoS, limits.maximumQoS)
             if session.isBridge {
                 options.noLocal = true
                 options.retainAsPublished = true
@@ -72,7 +74,7 @@ extension Shard {
         }
         // [5:MQTT-3.8.4-1] [5:MQTT-3.8.4-6] [311:MQTT-3.8.4-1] [311:MQTT-3.8.4-5]
         if isStored { session.changed = ticket }
-        answer(.subAck(SubAck(packetID: packet.packetID, reasons: reasons)), on: connection, after: session.changed)
+        answer(.subAck(connection.subAck(packet.packetID, reasons)), on: connection, after: session.changed)
         feed(session, now)
     }
 

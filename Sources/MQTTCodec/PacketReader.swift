@@ -160,7 +160,7 @@ struct PacketReader {
     private func tooLong(_ reason: ReasonCode) -> DecodeError {
         DecodeError(
             reason: reason,
-            statement: statement("[5:§4.7.3]", "[311:§4.7.3]"),
+            statement: statement("[5:MQTT-4.7.3-3]", "[311:MQTT-4.7.3-3]"),
             explanation: "topic above \(limits.maximumTopicBytes) bytes",
             offset: offset
         )

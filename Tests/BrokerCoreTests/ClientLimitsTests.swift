@@ -24,8 +24,8 @@ struct ClientLimitsTests {
         #expect(free?.maximumQoS == nil && free?.retainAvailable == nil && free?.wildcardSubscriptionAvailable == nil)
         let tight = properties(
             harness {
-                $0.qosMax = .atLeastOnce
-                $0.retainsMessages = false
+                $0.maximumQoS = .atLeastOnce
+                $0.isRetainAvailable = false
                 $0.allowsWildcards = false
                 $0.receiveMaximum = 7
                 $0.packetBytesMax = 5_000
@@ -40,7 +40,7 @@ struct ClientLimitsTests {
 
     @Test("a PUBLISH above the maximum QoS ends with 0x9B [5:MQTT-3.2.2-9]", arguments: bothVersions)
     func publishQoS(_ version: ProtocolVersion) {
-        let broker = harness { $0.qosMax = .atLeastOnce }
+        let broker = harness { $0.maximumQoS = .atLeastOnce }
         let a = broker.connects("a", version)
         a.sends(.publish(topic: "t", qos: .atLeastOnce, id: 1))
         #expect(a.takes().count == 1)
@@ -51,7 +51,7 @@ struct ClientLimitsTests {
 
     @Test("subscriptions of any QoS are accepted and granted the maximum [5:MQTT-3.2.2-10]", arguments: bothVersions)
     func subscribeQoS(_ version: ProtocolVersion) {
-        let broker = harness { $0.qosMax = .atLeastOnce }
+        let broker = harness { $0.maximumQoS = .atLeastOnce }
         let a = broker.connects("a", version)
         a.sends(.subscribe(id: 1, filters: "x", "y", qos: .exactlyOnce))
         a.receives(.subAck(id: 1, reasons: .grantedQoS1, .grantedQoS1))
@@ -59,7 +59,7 @@ struct ClientLimitsTests {
 
     @Test("a will above the maximum QoS is refused with 0x9B [5:MQTT-3.2.2-12]", arguments: bothVersions)
     func willQoS(_ version: ProtocolVersion) {
-        let broker = harness { $0.qosMax = .atMostOnce }
+        let broker = harness { $0.maximumQoS = .atMostOnce }
         let client = broker.opens(version)
         let will = Connect.Will(topic: "w", payload: ByteBuffer(), qos: .atLeastOnce, isRetained: false)
         client.sends(.connect(clientID: "a", version: version, will: will))
@@ -69,7 +69,7 @@ struct ClientLimitsTests {
 
     @Test("without retained messages a retained will is refused with 0x9A [5:MQTT-3.2.2-13]", arguments: bothVersions)
     func willRetain(_ version: ProtocolVersion) {
-        let broker = harness { $0.retainsMessages = false }
+        let broker = harness { $0.isRetainAvailable = false }
         let client = broker.opens(version)
         let will = Connect.Will(topic: "w", payload: ByteBuffer(), qos: .atMostOnce, isRetained: true)
         client.sends(.connect(clientID: "a", version: version, will: will))
@@ -79,7 +79,7 @@ struct ClientLimitsTests {
 
     @Test("without retained messages a PUBLISH with RETAIN ends with 0x9A [5:§3.2.2.3.5]", arguments: bothVersions)
     func publishRetain(_ version: ProtocolVersion) {
-        let broker = harness { $0.retainsMessages = false }
+        let broker = harness { $0.isRetainAvailable = false }
         let a = broker.connects("a", version)
         a.sends(.publish(topic: "t", isRetained: true))
         if version == .v5 { a.receives(.disconnect(reason: .retainNotSupported)) } else { a.receivesNothing() }
@@ -131,7 +131,7 @@ struct ClientLimitsTests {
         limits.clientIDBytesMax = 23
         limits.subscriptionsMax = 1
         limits.receiveMaximum = 1
-        limits.qosMax = .atLeastOnce
+        limits.maximumQoS = .atLeastOnce
         let door = Door(limits)
         let long = MQTTString(String(repeating: "c", count: 24))
         let refused = broker.opens(.v5, door: door)

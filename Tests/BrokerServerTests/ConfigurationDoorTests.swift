@@ -37,9 +37,9 @@ struct ConfigurationDoorTests {
         #expect(door.rate.messagesPerSecond == 200 && door.rate.connectsPerSecond == 500)
         #expect(door.proxyProtocol == .v2)
         #expect(door.trustedProxies == TrustedProxies(["10.1.1.1", "unix"]))
-        let limits = try #require(door.limits)
+        let limits = door.limits(within: LimitsConfiguration())
         #expect(limits.qosMax == 1 && !limits.retainsMessages && !limits.allowsWildcards)
-        #expect(limits.connectionsPerAddressMax == 3 && limits.inflightMax == 32)
+        #expect(door.limits.connectionsPerAddressMax == 3 && limits.inflightMax == 32)
         #expect(limits.packetBytesMax == 2_048 && limits.connectBytesMax == 2_048)
     }
 

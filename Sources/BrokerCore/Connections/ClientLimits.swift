@@ -6,9 +6,9 @@ package struct ClientLimits: Sendable, Equatable {
     /// Who speaks another version is refused with 0x84, or return code 1 before version 5.
     package var versions: Set<ProtocolVersion> = [.v3_1, .v3_1_1, .v5]
     /// The highest QoS of a PUBLISH, a will or a subscription.
-    package var qosMax = QoS.exactlyOnce
+    package var maximumQoS = QoS.exactlyOnce
     /// Whether messages may be retained.
-    package var retainsMessages = true
+    package var isRetainAvailable = true
     /// Whether filters may have `+` and `#`.
     package var allowsWildcards = true
     /// QoS 1 and 2 messages that a version 5 client may have unacknowledged.
@@ -16,8 +16,8 @@ package struct ClientLimits: Sendable, Equatable {
     /// Enforced by the decoder.
     package var packetBytesMax = 1 << 20
     package var clientIDBytesMax = 256
-    /// Subscriptions of one session.
-    package var subscriptionsMax = 1_000
+    /// Subscriptions of one session; nil for as many as the node allows at the time.
+    package var subscriptionsMax: Int?
     /// From accept to a complete CONNECT.
     package var connectTimeout: Duration = .seconds(10)
 
@@ -35,13 +35,12 @@ extension BrokerSettings {
     /// The limits of a door that has none of its own.
     package var clientLimits: ClientLimits {
         var limits = ClientLimits()
-        limits.qosMax = qosMax
-        limits.retainsMessages = retainsMessages
+        limits.maximumQoS = maximumQoS
+        limits.isRetainAvailable = isRetainAvailable
         limits.allowsWildcards = allowsWildcards
         limits.receiveMaximum = receiveMaximum
         limits.packetBytesMax = packetBytesMax
         limits.clientIDBytesMax = clientIDBytesMax
-        limits.subscriptionsMax = subscriptionsMax
         limits.connectTimeout = connectTimeout
         return limits
     }

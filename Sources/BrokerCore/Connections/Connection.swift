@@ -65,6 +65,13 @@ package final class Connection {
     package internal(set) var stalled: [Publish] = []
     var stalledBytes = 0
 
+    /// Topics by the aliases that this client gave them.
+    var inboundAliases = InboundAliases()
+    /// Nil for clients that take no topic aliases.
+    var outboundAliases: OutboundAliases?
+    /// Request Problem Information: whether acknowledgements may say in words what was wrong [5:MQTT-3.1.2-29].
+    var wantsProblems = true
+
     /// Zero switches keep-alive off.
     var keepAlive: Duration = .zero
     var lastReceived: Instant

@@ -16,8 +16,8 @@ extension BrokerSettings {
         topicLevelsMax = limits.topicLevelsMax
         topicBytesMax = limits.topicBytesMax
         filtersPerPacketMax = limits.filtersPerPacketMax
-        qosMax = QoS(rawValue: UInt8(clamping: limits.qosMax)) ?? .exactlyOnce
-        retainsMessages = limits.retainsMessages
+        maximumQoS = QoS(rawValue: UInt8(clamping: limits.qosMax)) ?? .exactlyOnce
+        isRetainAvailable = limits.retainsMessages
         allowsWildcards = limits.allowsWildcards
         writeBufferBytesMax = limits.writeBufferBytesMax
         awaitingReleaseMax = limits.awaitingReleaseMax

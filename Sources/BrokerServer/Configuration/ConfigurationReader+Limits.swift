@@ -28,34 +28,49 @@ extension ConfigurationReader {
         set(\.sessionExpiry, table.duration("session_expiry", in: Self.sessionExpiryRange, wholeSeconds: true))
     }
 
-    /// `[listener.limits]`: nil when the listener has none of its own, or only broken ones.
-    func listenerLimits(of listener: SettingsTable) -> LimitsConfiguration? {
-        guard let table = listener.table("limits", known: .listenerLimits) else { return nil }
+    /// `[listener.limits]`: what it says, in the ranges of `[limits]`.
+    func listenerLimits(of listener: SettingsTable) -> ListenerLimits {
+        var own = ListenerLimits()
+        guard let table = listener.table("limits", known: .listenerLimits) else { return own }
         let node = configuration.limits
-        var limits = node
-        readLimits(table, into: &limits)
-        if !table.has("max_connect") { limits.connectBytesMax = min(limits.connectBytesMax, limits.packetBytesMax) }
-        let perAddressMax = node.connectionsPerAddressMax ?? .max
-        let looser: [(key: String, isLooser: Bool)] = [
-            ("max_connections", limits.connectionsMax > node.connectionsMax),
-            ("max_packet", limits.packetBytesMax > node.packetBytesMax),
-            ("receive_maximum", limits.receiveMaximum > node.receiveMaximum),
-            ("max_connect", limits.connectBytesMax > min(node.connectBytesMax, limits.packetBytesMax)),
-            ("connect_timeout", limits.connectTimeout > node.connectTimeout),
-            ("max_clientid", limits.clientIDBytesMax > node.clientIDBytesMax),
-            ("max_topic", limits.topicBytesMax > node.topicBytesMax),
-            ("max_topic_levels", limits.topicLevelsMax > node.topicLevelsMax),
-            ("max_filters", limits.filtersPerPacketMax > node.filtersPerPacketMax),
-            ("max_subscriptions", limits.subscriptionsMax > node.subscriptionsMax),
-            ("max_qos", limits.qosMax > node.qosMax),
-            ("retain_available", limits.retainsMessages && !node.retainsMessages),
-            ("wildcards", limits.allowsWildcards && !node.allowsWildcards),
-            ("per_address", (limits.connectionsPerAddressMax ?? .max) > perAddressMax),
-            ("write_buffer", limits.writeBufferBytesMax > node.writeBufferBytesMax),
-        ]
-        for (key, isLooser) in looser where isLooser && table.has(key) {
-            table.report(key, "a listener may be tighter than [limits], not looser")
+        var read = node
+        readLimits(table, into: &read)
+
+        func take<Value: Comparable>(
+            _ key: String,
+            _ limit: KeyPath<LimitsConfiguration, Value>,
+            _ said: WritableKeyPath<ListenerLimits, Value?>
+        ) {
+            guard table.has(key) else { return }
+            if read[keyPath: limit] > node[keyPath: limit] { return reportLooser(key, in: table) }
+            own[keyPath: said] = read[keyPath: limit]
         }
-        return limits
+        take("max_connections", \.connectionsMax, \.connectionsMax)
+        take("max_packet", \.packetBytesMax, \.packetBytesMax)
+        take("receive_maximum", \.receiveMaximum, \.receiveMaximum)
+        take("max_connect", \.connectBytesMax, \.connectBytesMax)
+        take("connect_timeout", \.connectTimeout, \.connectTimeout)
+        take("max_clientid", \.clientIDBytesMax, \.clientIDBytesMax)
+        take("max_topic", \.topicBytesMax, \.topicBytesMax)
+        take("max_topic_levels", \.topicLevelsMax, \.topicLevelsMax)
+        take("max_filters", \.filtersPerPacketMax, \.filtersPerPacketMax)
+        take("max_subscriptions", \.subscriptionsMax, \.subscriptionsMax)
+        take("max_qos", \.qosMax, \.qosMax)
+        take("write_buffer", \.writeBufferBytesMax, \.writeBufferBytesMax)
+        if table.has("retain_available") { own.retainsMessages = read.retainsMessages }
+        if table.has("wildcards") { own.allowsWildcards = read.allowsWildcards }
+        if own.retainsMessages == true, !node.retainsMessages { reportLooser("retain_available", in: table) }
+        if own.allowsWildcards == true, !node.allowsWildcards { reportLooser("wildcards", in: table) }
+        if table.has("per_address") {
+            own.connectionsPerAddressMax = read.connectionsPerAddressMax
+            if let nodes = node.connectionsPerAddressMax, let owns = read.connectionsPerAddressMax, owns > nodes {
+                reportLooser("per_address", in: table)
+            }
+        }
+        return own
+    }
+
+    private func reportLooser(_ key: String, in table: SettingsTable) {
+        table.report(key, "a listener may be tighter than [limits], not looser")
     }
 }

@@ -21,8 +21,8 @@ package struct ListenerConfiguration: Sendable, Equatable {
     package var addresses: [BindAddress]
     /// `[listener.tls]`: nil when the listener speaks in the clear.
     package var tls: ListenerTLSConfiguration?
-    /// `[listener.limits]`: all limits of this door, some of them tighter than those of the node; nil: those of the node.
-    package var limits: LimitsConfiguration?
+    /// `[listener.limits]`: what is tighter here than in the node.
+    package var limits = ListenerLimits()
     /// `versions`: of MQTT that are spoken; default all.
     package var versions: Set<ProtocolVersion> = [.v3_1, .v3_1_1, .v5]
     /// `rate`: default no limit.

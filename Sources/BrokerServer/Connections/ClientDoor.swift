@@ -13,18 +13,23 @@ struct ClientDoor: Sendable {
     let door: Door
 
     init(_ listener: ListenerConfiguration, _ configuration: Configuration) {
-        let limits = listener.limits ?? configuration.limits
         var own = configuration
-        own.limits = limits
+        own.limits = listener.limits(within: configuration.limits)
         let settings = BrokerSettings(own)
         var clientLimits = settings.clientLimits
         clientLimits.versions = listener.versions
+        clientLimits.subscriptionsMax = listener.limits.subscriptionsMax
         connectionsMax = configuration.limits.connectionsMax
-        writeBufferBytesMax = limits.writeBufferBytesMax
+        writeBufferBytesMax = own.limits.writeBufferBytesMax
         // A packet may begin anywhere in a frame, and some headers are before it.
-        frameBytesMax = limits.packetBytesMax + 1_024
+        frameBytesMax = own.limits.packetBytesMax + 1_024
         codecLimits = .of(settings)
         rate = listener.rate
         door = Door(clientLimits)
+    }
+
+    /// Those of a configuration, by the listener's name.
+    static func all(of configuration: Configuration) -> [String: ClientDoor] {
+        Dictionary(configuration.listeners.map { ($0.name, ClientDoor($0, configuration)) }) { first, _ in first }
     }
 }

@@ -15,11 +15,11 @@ package final class ConnectionCensus: Sendable {
         var total = 0
         /// No address stands here with zero, so there are never more entries than connections.
         var byNetwork: [String: Int] = [:]
+        var perAddressMax: Int?
     }
 
-    private let counts = Mutex(Counts())
+    private let counts: Mutex<Counts>
     private let totalMax: Int
-    private let perAddressMax: Int?
 
     /// A limit for those who come from elsewhere, unless the operator says one.
     package static let perAddressMaxByDefault = 1_000
@@ -28,8 +28,11 @@ package final class ConnectionCensus: Sendable {
     ///   a proxy, or the tools of the operator.
     package init(totalMax: Int = .max, perAddressMax: Int? = nil) {
         self.totalMax = totalMax
-        self.perAddressMax = perAddressMax
+        counts = Mutex(Counts(perAddressMax: perAddressMax))
     }
+
+    /// For those who come from now on.
+    package func setPerAddressMax(_ new: Int?) { counts.withLock { $0.perAddressMax = new } }
 
     /// Connections that are open.
     package var total: Int { counts.withLock { $0.total } }
@@ -58,7 +61,7 @@ package final class ConnectionCensus: Sendable {
     package func enter(_ address: String?, perAddressMax tighter: Int? = nil) throws(Refusal) -> String? {
         guard let address else { return nil }
         let limit: Int
-        if let said = tighter ?? perAddressMax {
+        if let said = tighter ?? counts.withLock({ $0.perAddressMax }) {
             limit = said
         } else if Self.isLoopback(address) {
             return nil

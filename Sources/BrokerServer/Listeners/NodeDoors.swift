@@ -7,16 +7,24 @@ import WebPages
 
 /// Opens the listeners of a node: what all of them share, and which handlers each kind puts behind its entrance.
 struct NodeDoors: Sendable {
-    let configuration: Configuration
+    private(set) var configuration: Configuration
     let group: MultiThreadedEventLoopGroup
     let runner: NIOLoopBound<ShardRunner>
     let gateway: Gateway
-    let tls: [String: TLSDoor]
+    private(set) var tls: [String: TLSDoor]
     let census: ConnectionCensus
     let logger: Logger
 
     /// Adds the handlers of a protocol to a connection that is ready for them; on its event loop.
     typealias Opening = @Sendable (any Channel, Arrival) throws -> Void
+
+    /// The same doors for another configuration.
+    func with(_ configuration: Configuration, _ tls: NodeTLS) -> NodeDoors {
+        var doors = self
+        doors.configuration = configuration
+        doors.tls = tls.doors
+        return doors
+    }
 
     /// - Throws: a `StartError`.
     func open(_ listener: ListenerConfiguration, _ address: BindAddress) async throws -> any Channel {
@@ -38,19 +46,13 @@ struct NodeDoors: Sendable {
         }
     }
 
-    private func limits(of listener: ListenerConfiguration) -> LimitsConfiguration {
-        listener.limits ?? configuration.limits
-    }
-
     private func entrance(of listener: ListenerConfiguration) -> Entrance {
-        let limits = limits(of: listener)
+        let limits = listener.limits(within: configuration.limits)
         var entrance = Entrance(timeout: TimeAmount(limits.connectTimeout), census: census, logger: logger)
         // Those of the node are counted by the census.
-        if let own = listener.limits, own.connectionsMax < configuration.limits.connectionsMax {
-            entrance.connectionsMax = own.connectionsMax
-        }
+        if let own = listener.limits.connectionsMax { entrance.connectionsMax = own }
         entrance.connectsPerSecond = listener.rate.connectsPerSecond
-        entrance.perAddressMax = listener.limits?.connectionsPerAddressMax
+        entrance.perAddressMax = listener.limits.connectionsPerAddressMax
         entrance.allowed = listener.allowed
         entrance.proxyProtocol = listener.proxyProtocol
         entrance.proxies = listener.trustedProxies
@@ -72,11 +74,9 @@ struct NodeDoors: Sendable {
     }
 
     private func mqtt(_ listener: ListenerConfiguration) -> Opening {
-        let door = ClientDoor(listener, configuration)
-        let runner = runner
+        let (runner, name) = (runner, listener.name)
         return { channel, arrival in
-            try channel.syncOptions?.setOption(.writeBufferWaterMark, value: .mqtt(door.writeBufferBytesMax))
-            try runner.value.admit(channel, framing: nil, arrival: arrival, door: door)
+            try runner.value.admit(channel, speaksWebSocket: false, arrival: arrival, listener: name)
         }
     }
 
@@ -87,7 +87,6 @@ struct NodeDoors: Sendable {
         isEncrypted: Bool,
         _ entrance: Entrance
     ) throws -> Opening {
-        let door = ClientDoor(listener, configuration)
         var options = WebListenerOptions(host: address.host, port: address.port)
         options.webSocketPaths = web.paths
         options.subprotocols = web.subprotocols
@@ -107,7 +106,7 @@ struct NodeDoors: Sendable {
             },
             systemName: HostName.current()
         )
-        let (runner, gateway, logger) = (runner, gateway, logger)
+        let (runner, gateway, logger, name) = (runner, gateway, logger, listener.name)
         return { [options] channel, arrival in
             let before = arrival.client
             try WebListener.configure(
@@ -121,13 +120,7 @@ struct NodeDoors: Sendable {
                 channel.eventLoop.makeCompletedFuture {
                     // Whom an HTTP proxy speaks for is known now, and is somebody else than whoever was counted.
                     if arrival.client != before { try entrance.check(arrival, on: channel) }
-                    try channel.syncOptions?.setOption(.writeBufferWaterMark, value: .mqtt(door.writeBufferBytesMax))
-                    try runner.value.admit(
-                        channel,
-                        framing: WebSocketFraming(limits: WebSocketLimits(frameBytesMax: door.frameBytesMax)),
-                        arrival: arrival,
-                        door: door
-                    )
+                    try runner.value.admit(channel, speaksWebSocket: true, arrival: arrival, listener: name)
                 }
             }
         }

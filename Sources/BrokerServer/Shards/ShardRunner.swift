@@ -16,16 +16,18 @@ final class ShardRunner {
     let shard: Shard
     let logger: Logger
     /// `[log] denials`
-    private let denialLevel: Logger.Level
-    private let spool: Spool
+    var denialLevel: Logger.Level
+    let spool: Spool
     private let index: Int
-    private let linkConnector: LinkConnector
+    var linkConnector: LinkConnector
     /// Nil when nobody is asked who it is.
     private let authenticator: Authenticator?
 
     /// The outbox that is being performed; it and the shard's change places from turn to turn.
     private var outbox = Outbox()
     private var isScheduled = false
+    /// What clients of a listener may, by its name.
+    var doors: [String: ClientDoor]
     private var timer: Scheduled<Void>?
     private var timerAt: Instant?
     private var nextToken: UInt64 = 0
@@ -42,6 +44,7 @@ final class ShardRunner {
         spool: Spool,
         linkConnector: LinkConnector,
         authenticator: Authenticator?,
+        doors: [String: ClientDoor],
         logger: Logger,
         denialLevel: Logger.Level
     ) {
@@ -53,6 +56,7 @@ final class ShardRunner {
         self.spool = spool
         self.linkConnector = linkConnector
         self.authenticator = authenticator
+        self.doors = doors
         self.logger = logger
     }
 
@@ -96,19 +100,21 @@ final class ShardRunner {
     ///
     /// - Parameters:
     ///   - arrival: since when it is here, and what its certificate calls it.
-    ///   - door: by which it came in.
+    ///   - listener: the name of the one that it came in by.
     /// - Throws: when the node is full or shuts down; the channel is closed then.
     func admit(
         _ channel: any Channel,
-        framing: WebSocketFraming?,
+        speaksWebSocket: Bool,
         arrival: Arrival,
-        door: ClientDoor
+        listener: String
     ) throws {
-        guard !isDraining, handlers.count < door.connectionsMax else {
+        guard let door = doors[listener], !isDraining, handlers.count < door.connectionsMax else {
             logger.warning("connection refused", metadata: ["detail": "\(handlers.count) connections are open"])
             throw ChannelError.ioOnClosedChannel
         }
+        try channel.syncOptions?.setOption(.writeBufferWaterMark, value: .mqtt(door.writeBufferBytesMax))
         let decoder = PacketDecoder(role: .server, limits: door.codecLimits)
+        let framing = speaksWebSocket ? WebSocketFraming(limits: .init(frameBytesMax: door.frameBytesMax)) : nil
         try channel.pipeline.syncOperations.addHandler(
             ConnectionHandler(runner: self, decoder: decoder, framing: framing, arrival: arrival, door: door)
         )
@@ -258,11 +264,6 @@ final class ShardRunner {
                     state: link.state.rawValue
                 )
             }
-    }
-
-    func setAccess(_ rules: AccessRules) {
-        shard.setAccess(rules, now: now)
-        turn()
     }
 
     // MARK: - Shutdown
