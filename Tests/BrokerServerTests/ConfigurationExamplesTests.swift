@@ -60,7 +60,7 @@ struct ConfigurationExamplesTests {
         let tables: [KnownKeys] = [
             .root, .node, .log, .durability, .durabilityRule, .linkSpool, .limits, .queue, .retained, .authentication,
             .authenticationUsers, .access, .accessFile, .accessRule, .accessWho, .accessTopic, .listener,
-            .listenerLimits, .rate,
+            .listenerLimits, .rate, .deflate,
             .listenerTLS,
             .linkDefaults, .link, .linkTLS, .backoff,
             .rule,

@@ -7,6 +7,7 @@ import struct
 import subprocess
 import threading
 import time
+import zlib
 
 import paho.mqtt.client as paho
 import pytest
@@ -14,6 +15,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from brokers import Drawbridge, drawbridge_binary, free_port, program
 from certificates import Certificates
+from clients import NodeClient
 from eventually import eventually
 from raw_http import Line, ask, upgrade
 from wire import DISCONNECT, PINGREQ, PINGRESP, PUBACK, PUBLISH, Gone, Wire, text
@@ -489,7 +491,10 @@ def frame(payload, opcode=2, final=True, reserved=0, masked=True, length=None):
     """A frame as a client sends it, or should not. `length` is how it is written: 7, 16 or 64 bits."""
     size = len(payload)
     length = length or (7 if size < 126 else 16 if size < 65536 else 64)
-    written = {7: bytes([size]), 16: b"\x7e" + struct.pack("!H", size), 64: b"\x7f" + struct.pack("!Q", size)}[length]
+    if length == 7:
+        written = bytes([size])
+    else:
+        written = b"\x7e" + struct.pack("!H", size) if length == 16 else b"\x7f" + struct.pack("!Q", size)
     head = bytes([final << 7 | reserved << 4 | opcode, written[0] | masked << 7]) + written[1:]
     if not masked:
         return head + payload
@@ -576,3 +581,71 @@ def test_when_the_node_goes_a_websocket_hears_1001(drawbridge, socket_line):
     drawbridge.process.terminate()
     assert read_frame(socket_line) == (8, struct.pack("!H", 1001))
     assert socket_line.is_closed()
+
+
+# ------------------------------------------------------------------------------------------------------------ compression
+
+
+def packed(payload):
+    """A compressed message, as a client sends it."""
+    packer = zlib.compressobj(wbits=-15)
+    return (packer.compress(payload) + packer.flush(zlib.Z_SYNC_FLUSH))[:-4]
+
+
+@pytest.fixture
+def deflating(brokers):
+    port = free_port()
+    node = brokers.drawbridge(links=listener("z", "web", [f"127.0.0.1:{port}"], 'deflate = { enabled = true, max_inflated = "64KiB" }'))
+    node.start()
+    with Line(port) as line:
+        line.send(upgrade(port, headers=["Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits"]))
+        reply = line.reply("GET")
+        assert reply.status == 101 and reply.headers["Sec-WebSocket-Extensions"].startswith("permessage-deflate")
+        line.send(frame(packed(b"\x10\x0d\0\x04MQTT\x04\x02\0\0\0\x01c"), reserved=4))
+        assert read_frame(line) == (2, b"\x20\x02\0\0")
+        node.line, node.deflate_port = line, port
+        yield node
+
+
+def test_compressed_messages_travel_both_ways(deflating):
+    line = deflating.line
+    line.send(frame(packed(b"\x82\x06\0\1\0\1t\0"), reserved=4))
+    assert read_frame(line) == (2, b"\x90\x03\0\1\0")
+    payload = b"the same again and again, " * 200
+    body = b"\0\1t" + payload
+    size = bytes([len(body) & 0x7F | 0x80, len(body) >> 7])
+    line.send(frame(packed(b"\x30" + size + body), reserved=4))
+    first, answer = read_frame(line)
+    assert first == 0x42 and len(answer) < 200, "it comes back compressed"
+    plain = zlib.decompressobj(wbits=-15).decompress(answer + b"\0\0\xff\xff")
+    assert plain == b"\x30" + size + body
+
+
+def test_node_mqtt_compresses_and_is_understood(deflating):
+    class Compressing(NodeClient):
+        more = {"wsOptions": {"perMessageDeflate": {"threshold": 0}}}
+
+    deflating.web_port = deflating.deflate_port
+    client = Compressing(deflating, "n")
+    client.subscribe("big", 1)
+    for number in range(3):
+        client.publish("big", f"{number} all work and no play " * 2_000, 1)
+    assert [m.payload for m in client.wait_for(3)] == [f"{number} all work and no play " * 2_000 for number in range(3)]
+    client.close()
+
+
+def test_a_bomb_is_refused_and_costs_its_sender_only(deflating):
+    line = deflating.line
+    before = resident(deflating.pid)
+    with Wire(deflating.port, "canary", clean=True) as canary:
+        line.send(frame(packed(bytes(50 << 20)), reserved=4))
+        assert read_frame(line) == (8, struct.pack("!H", 1009))
+        assert line.is_closed()
+        canary.send(PINGREQ)
+        assert canary.read().kind == PINGRESP
+    assert resident(deflating.pid) - before < 16 << 20
+
+
+def resident(pid):
+    with open(f"/proc/{pid}/statm") as file:
+        return int(file.read().split()[1]) * 4096

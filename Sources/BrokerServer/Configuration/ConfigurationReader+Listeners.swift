@@ -122,6 +122,10 @@ extension ConfigurationReader {
         }
         web.requiresSubprotocol = table.boolean("require_subprotocol") ?? web.requiresSubprotocol
         web.allowsMissingOrigin = table.boolean("allow_missing_origin") ?? web.allowsMissingOrigin
+        if let deflate = table.table("deflate", known: .deflate) {
+            web.deflates = deflate.boolean("enabled") ?? web.deflates
+            web.inflatedBytesMax = deflate.size("max_inflated", in: 1_024...(256 << 20)) ?? web.inflatedBytesMax
+        }
         web.staticContent = table.choice("static", of: WebConfiguration.StaticContent.self) ?? web.staticContent
         web.bodyBytesMax = table.size("max_body", in: 1...(256 << 20)) ?? web.bodyBytesMax
         return web

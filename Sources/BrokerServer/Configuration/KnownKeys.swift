@@ -35,13 +35,15 @@ package struct KnownKeys: Sendable {
         ],
         later: []
     )
+    package static let deflate = KnownKeys(available: ["enabled", "max_inflated"], later: [])
     package static let rate = KnownKeys(available: ["bytes", "burst", "messages", "connects"], later: [])
     package static let queue = KnownKeys(
         available: ["max_messages", "max_bytes", "on_full"], later: ["max_age", "store_qos0", "watermarks"]
     )
     package static let retained = KnownKeys(available: ["max_messages", "max_payload"], later: ["ttl"])
     package static let webOnly = [
-        "paths", "subprotocols", "require_subprotocol", "origins", "allow_missing_origin", "static", "max_body",
+        "paths", "subprotocols", "require_subprotocol", "origins", "allow_missing_origin", "deflate", "static",
+        "max_body",
     ]
     package static let listener = KnownKeys(
         available: [
@@ -49,7 +51,7 @@ package struct KnownKeys: Sendable {
             "serve",
         ] + webOnly,
         later: [
-            "mount", "deflate", "cookie", "apis", "cors", "idempotency_window", "token_file",
+            "mount", "cookie", "apis", "cors", "idempotency_window", "token_file",
         ]
     )
     package static let listenerTLS = KnownKeys(
@@ -100,7 +102,8 @@ package struct KnownKeys: Sendable {
         ("[durability]", durability), ("[link.spool]", linkSpool),
         ("[auth]", authentication), ("[auth.users]", authenticationUsers), ("[acl]", access),
         ("a rule of [acl]", accessRule), ("[[listener]]", listener), ("[listener.limits]", listenerLimits),
-        ("`rate` of [[listener]]", rate), ("[listener.tls]", listenerTLS),
+        ("`rate` of [[listener]]", rate),
+        ("`deflate` of [[listener]]", deflate), ("[listener.tls]", listenerTLS),
         ("[[link]]", link), ("[link.tls]", linkTLS), ("[defaults.link]", linkDefaults),
         ("[[link.out]] or [[link.in]]", rule), ("[[link.both]]", bothRule),
     ]

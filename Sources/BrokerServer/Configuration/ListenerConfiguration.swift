@@ -77,6 +77,10 @@ package struct WebConfiguration: Sendable, Equatable {
     package var origins: [String] = []
     /// `allow_missing_origin`: let in clients that send no Origin, which no browser does; default true.
     package var allowsMissingOrigin = true
+    /// `deflate.enabled`: compress messages when a client offers it (permessage-deflate); default false.
+    package var deflates = false
+    /// `deflate.max_inflated`: bytes that one compressed message may become; default 1 MiB; 1 KiB to 256 MiB.
+    package var inflatedBytesMax = 1 << 20
     /// `static`: default `builtin`.
     package var staticContent: StaticContent = .builtin
     /// `max_body`: bytes of an HTTP request body; default 1 MiB; 1 byte to 256 MiB.

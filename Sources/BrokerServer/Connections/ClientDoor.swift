@@ -8,6 +8,8 @@ struct ClientDoor: Sendable {
     let writeBufferBytesMax: Int
     /// Payload of one WebSocket frame.
     let frameBytesMax: Int
+    /// What one compressed message may become.
+    let inflatedBytesMax: Int
     let codecLimits: CodecLimits
     let rate: RateLimit
     let door: Door
@@ -23,6 +25,7 @@ struct ClientDoor: Sendable {
         writeBufferBytesMax = own.limits.writeBufferBytesMax
         // A packet may begin anywhere in a frame, and some headers are before it.
         frameBytesMax = own.limits.packetBytesMax + 1_024
+        inflatedBytesMax = if case .web(let web) = listener.kind { web.inflatedBytesMax } else { 0 }
         codecLimits = .of(settings)
         rate = listener.rate
         door = Door(clientLimits)

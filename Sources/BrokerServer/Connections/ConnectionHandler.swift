@@ -13,6 +13,8 @@ final class ConnectionHandler: ChannelInboundHandler {
     private var decoder: PacketDecoder
     /// Set for MQTT over WebSocket.
     private var framing: WebSocketFraming?
+    /// Frames that wait until what came before them is dealt with; only where messages are compressed.
+    private var wire = ByteBuffer()
     private let arrival: Arrival?
     /// The door of a client; nil for an upstream.
     private let door: Door?
@@ -105,14 +107,32 @@ final class ConnectionHandler: ChannelInboundHandler {
         var bytes = Self.unwrapInboundIn(data)
         if throttle != nil { throttle?.received(bytes: bytes.readableBytes, now: ShardRunner.monotonic) }
         if framing != nil {
+            if wire.readableBytes > 0 {
+                wire.writeBuffer(&bytes)
+                swap(&bytes, &wire)
+                wire = ByteBuffer()
+            }
             guard unframe(&bytes, context) else { return }
+            if bytes.readableBytes > 0 { wire = bytes }
         } else if pending.readableBytes == 0 {
             pending = bytes
         } else {
             pending.writeBuffer(&bytes)
         }
         decode()
+        if wire.readableBytes > 0 { unframeRest() }
         runner.turn()
+    }
+
+    /// Takes frames that had to wait, as long as what they hold is taken.
+    private func unframeRest() {
+        while wire.readableBytes > 0, !isClosing, !isThrottled, let context, let connection, !connection.isHeld {
+            var bytes = wire
+            wire = ByteBuffer()
+            guard unframe(&bytes, context) else { return }
+            wire = bytes
+            decode()
+        }
     }
 
     /// Passes whole packets to the shard, as long as it takes them.
@@ -198,6 +218,7 @@ final class ConnectionHandler: ChannelInboundHandler {
     func resume() {
         guard !isClosing else { return }
         decode()
+        if wire.readableBytes > 0 { unframeRest() }
         runner.turn()
     }
 
@@ -235,6 +256,12 @@ final class ConnectionHandler: ChannelInboundHandler {
         if framing?.masks == true {
             return context.writeAndFlush(Self.wrapOutboundOut(WebSocketFraming.maskedFrame(bytes)), promise: nil)
         }
+        if let agreement = arrival?.deflate, let packed = runner.deflater(agreement)?.deflate(bytes) {
+            var header = ByteBuffer()
+            WebSocketFraming.writeCompressedHeader(payloadBytes: packed.readableBytes, into: &header)
+            context.write(Self.wrapOutboundOut(header), promise: nil)
+            return context.writeAndFlush(Self.wrapOutboundOut(packed), promise: nil)
+        }
         if framing != nil {
             var header = ByteBuffer()
             WebSocketFraming.writeHeader(payloadBytes: bytes.readableBytes, into: &header)
@@ -257,6 +284,7 @@ final class ConnectionHandler: ChannelInboundHandler {
         guard let context, !isClosing else { return }
         isClosing = true
         pending = ByteBuffer()
+        wire = ByteBuffer()
         if framing?.isClosed == false {
             var farewell = ByteBuffer()
             framing?.writeFarewell(code: runner.isDraining ? Self.goingAway : Self.normalClosure, into: &farewell)

@@ -9,6 +9,9 @@ package struct Arrival: Sendable {
     /// Who is at the other end, when a proxy that is believed says so; nil for whoever the socket says.
     package var client: Client?
 
+    /// How messages of this WebSocket may be compressed; nil when they are not.
+    package var deflate: DeflateAgreement?
+
     /// Whoever a proxy speaks for.
     package struct Client: Sendable, Equatable {
         /// For the log: the client, and over whom it came.

@@ -94,6 +94,7 @@ struct NodeDoors: Sendable {
         options.origins = web.origins
         options.allowMissingOrigin = web.allowsMissingOrigin
         options.trustedProxies = listener.trustedProxies
+        options.deflates = web.deflates
         options.servesPages = web.staticContent == .builtin
         options.bodyBytesMax = web.bodyBytesMax
         options.rate = listener.rate

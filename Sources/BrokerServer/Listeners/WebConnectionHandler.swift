@@ -37,6 +37,7 @@ final class WebConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler 
         var bodyTimeout: TimeAmount
         var idleTimeout: TimeAmount
         var rate = RateLimit()
+        var deflates = false
     }
 
     /// What is left of a request's head once it was judged.
@@ -490,13 +491,17 @@ final class WebConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler 
         state = .upgrading
         let pipeline = context.pipeline.syncOperations
         let channel = context.channel
-        let arrival = origin(of: head, channel)
+        var arrival = origin(of: head, channel)
+        arrival.deflate = limits.deflates ? DeflateAgreement(head.headers["Sec-WebSocket-Extensions"]) : nil
         Self.upgrader.buildUpgradeResponse(channel: channel, upgradeRequest: head, initialResponseHeaders: [:])
             .and(pipeline.removeHandler(decoder))
             .assumeIsolated()
-            .flatMap { headers, _ in
+            .flatMap { [arrival] headers, _ in
                 self.isDecoderGone = true
                 var response = HTTPResponseHead(version: .http1_1, status: .switchingProtocols, headers: headers)
+                if let deflate = arrival.deflate {
+                    response.headers.add(name: "Sec-WebSocket-Extensions", value: deflate.field)
+                }
                 if let subprotocol {
                     response.headers.add(name: "Sec-WebSocket-Protocol", value: subprotocol)
                 }
@@ -507,7 +512,7 @@ final class WebConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler 
                 // HTTP clients may close their sending side and wait for the answer; in MQTT that means goodbye.
                 try channel.syncOptions?.setOption(.allowRemoteHalfClosure, value: false)
             }
-            .flatMap { self.openConnection(channel, arrival) }
+            .flatMap { [arrival] in self.openConnection(channel, arrival) }
             .whenComplete { result in
                 switch result {
                 case .success: self.handOver(context)

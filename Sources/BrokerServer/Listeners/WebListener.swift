@@ -99,7 +99,8 @@ package enum WebListener {
                 firstRequestTimeout: options.firstRequestTimeout,
                 bodyTimeout: options.bodyTimeout,
                 idleTimeout: options.idleTimeout,
-                rate: options.rate
+                rate: options.rate,
+                deflates: options.deflates
             ),
             proxies: options.trustedProxies,
             decoder: decoder,

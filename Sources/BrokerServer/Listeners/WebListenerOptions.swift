@@ -16,6 +16,8 @@ package struct WebListenerOptions: Sendable {
     package var origins: [String] = []
     /// Serves programs, which send no Origin.
     package var allowMissingOrigin = true
+    /// Agrees to compress messages when a client offers it.
+    package var deflates = false
     /// Whose X-Forwarded-For is believed.
     package var trustedProxies = TrustedProxies.none
     package var servesPages = true

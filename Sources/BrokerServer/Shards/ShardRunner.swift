@@ -26,6 +26,8 @@ final class ShardRunner {
     /// The outbox that is being performed; it and the shard's change places from turn to turn.
     private var outbox = Outbox()
     private var isScheduled = false
+    /// By their windows: seven at most.
+    private var deflaters: [Int: Deflater] = [:]
     /// What clients of a listener may, by its name.
     var doors: [String: ClientDoor]
     private var timer: Scheduled<Void>?
@@ -114,10 +116,23 @@ final class ShardRunner {
         }
         try channel.syncOptions?.setOption(.writeBufferWaterMark, value: .mqtt(door.writeBufferBytesMax))
         let decoder = PacketDecoder(role: .server, limits: door.codecLimits)
-        let framing = speaksWebSocket ? WebSocketFraming(limits: .init(frameBytesMax: door.frameBytesMax)) : nil
+        let framing =
+            speaksWebSocket
+            ? WebSocketFraming(
+                limits: WebSocketLimits(frameBytesMax: door.frameBytesMax),
+                inflatedBytesMax: arrival.deflate == nil ? nil : door.inflatedBytesMax
+            ) : nil
         try channel.pipeline.syncOperations.addHandler(
             ConnectionHandler(runner: self, decoder: decoder, framing: framing, arrival: arrival, door: door)
         )
+    }
+
+    /// The compressor of all connections with such a window.
+    func deflater(_ agreement: DeflateAgreement) -> Deflater? {
+        if let known = deflaters[agreement.windowBits] { return known }
+        let new = Deflater(windowBits: agreement.windowBits)
+        deflaters[agreement.windowBits] = new
+        return new
     }
 
     func opened(_ handler: ConnectionHandler) { handlers[ObjectIdentifier(handler)] = handler }
