@@ -12,26 +12,27 @@ extension Shard {
     ///   - peer: where it comes from, for the log.
     ///   - address: the same as text without a port; nil when the transport has none.
     ///   - certificateName: the name in the client certificate that the TLS handshake has verified.
+    ///   - door: by which it came in; nil for one with the limits of the node.
     ///   - age: for how long it has been here, in TLS and HTTP: one deadline runs from accept to CONNECT.
     package func opened(
         peer: String,
         address: String? = nil,
         certificateName: String? = nil,
+        door: Door? = nil,
         age: Duration = .zero,
         now: Now
     ) -> Connection {
         let connection = Connection(
             state: .waitingForConnect,
             link: nil,
+            door: door ?? ownDoor,
             peer: peer,
             address: address,
             now: now.instant
         )
         connection.certificateName = certificateName
-        connection.receiveMaximum = settings.receiveMaximum
-        connection.readPacketBytesMax = settings.packetBytesMax
         connectionCount += 1
-        setTimer(of: connection, now.instant.advanced(by: max(.zero, settings.connectTimeout - age)))
+        setTimer(of: connection, now.instant.advanced(by: max(.zero, connection.door.limits.connectTimeout - age)))
         return connection
     }
 
@@ -150,9 +151,7 @@ extension Shard {
         if isDraining { return refuse(connection, .serverUnavailable) }
         // [5:MQTT-4.12.0-1] no authentication method is supported.
         if properties.authenticationMethod != nil { return refuse(connection, .badAuthenticationMethod) }
-        if connect.clientID.count > settings.clientIDBytesMax {
-            return refuse(connection, .clientIdentifierNotValid)
-        }
+        if let reason = excess(of: connect, over: connection.door.limits) { return refuse(connection, reason) }
         if connect.clientID.isEmpty, !connect.cleanStart, connect.version != .v5 {
             // [311:MQTT-3.1.3-8] an empty id goes with Clean Session only.
             return refuse(connection, .clientIdentifierNotValid)
@@ -269,10 +268,6 @@ extension Shard {
     /// Why a will is not taken, or nil.
     private func refusal(of will: Connect.Will) -> ReasonCode? {
         if will.topic.isReserved { return .topicNameInvalid }
-        // [5:MQTT-3.2.2-12]
-        if will.qos > settings.maximumQoS { return .qosNotSupported }
-        // [5:MQTT-3.2.2-13]
-        if will.isRetained, !settings.isRetainAvailable { return .retainNotSupported }
         if will.isRetained,
             will.payload.readableBytes + will.properties.publishBytes > settings.retainedPayloadMax
         {
@@ -309,13 +304,8 @@ extension Shard {
         if session.expiryInterval != connect.properties.sessionExpiryInterval ?? 0 {
             values.sessionExpiryInterval = session.expiryInterval
         }
-        values.receiveMaximum = connection.receiveMaximum
-        values.maximumPacketSize = UInt32(clamping: connection.readPacketBytesMax)
+        announce(connection.door.limits, in: &values)
         values.topicAliasMaximum = settings.topicAliasMax > 0 ? UInt16(clamping: settings.topicAliasMax) : nil
-        // [5:MQTT-3.2.2-9] What is not limited is not mentioned.
-        values.maximumQoS = settings.maximumQoS < .exactlyOnce ? settings.maximumQoS : nil
-        values.retainAvailable = settings.isRetainAvailable ? nil : false
-        values.wildcardSubscriptionAvailable = settings.allowsWildcards ? nil : false
         values.serverKeepAlive = serverKeepAlive(connect)
         // [5:MQTT-3.2.2-16] [5:MQTT-3.1.3-7]
         values.assignedClientIdentifier = assigned
@@ -602,7 +592,7 @@ extension Shard {
             // There was no room for what it publishes.
             outbox.notices.append(Notice(.warning, "no room in time", clientID: connection.session?.clientID))
             fail(connection, .quotaExceeded, now)
-        case .open where connection.isHeld || connection.wasHeld:
+        case .open where connection.isHeld || connection.isThrottled || connection.wasHeld:
             // We are the ones who did not read: its clock stood still.
             connection.wasHeld = false
             armAgain(connection, now)

@@ -11,7 +11,11 @@ package import NIOCore
 /// that a turn stores carries the turn's `ticket`; `spoolReported(.committed(ticket))` releases what waits for it.
 package final class Shard {
     /// A running shard takes others by `reconfigure(_:redialing:now:)`.
-    package internal(set) var settings: BrokerSettings
+    package internal(set) var settings: BrokerSettings {
+        didSet { ownDoor = Door(settings.clientLimits) }
+    }
+    /// For connections whose door has no limits of its own.
+    private(set) var ownDoor: Door
     package var outbox = Outbox()
     /// What the records in the outbox will be appended under.
     package private(set) var ticket = Ticket(1)
@@ -73,6 +77,7 @@ package final class Shard {
     ///   - seed: for everything that looks random.
     package init(settings: BrokerSettings, contents: SpoolContents, seed: UInt64, now: Now) {
         self.settings = settings
+        self.ownDoor = Door(settings.clientLimits)
         self.access = settings.access
         self.backlog = SpoolBacklog(bytesMax: settings.spoolBacklogBytesMax)
         self.random = RandomSource(seed: seed)

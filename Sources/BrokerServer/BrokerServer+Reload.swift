@@ -34,7 +34,8 @@ extension BrokerServer {
             running.doors = old.doors.filter { !change.closingDoors.contains($0.door) } + opened
         }
         // Who came in there stays.
-        for door in old.doors where change.closingDoors.contains(door.door) { await Self.finish(door.channel.close()) }
+        for door in old.doors where change.closingDoors.contains(door.door) { await Self.close(door) }
+        nodeDoors.census.setPerAddressMax(new.limits.connectionsPerAddressMax)
         logLevel?.set(Logger.Level(new.log.level))
         certificates.watch(tls.all)
         let bounds = SpoolOptions(new)
@@ -44,7 +45,8 @@ extension BrokerServer {
             changesAccess: change.changesAccess,
             redialing: Set(change.changedLinks.map { MQTTString($0) }),
             linkConnector: LinkConnector(new, tls: tls.links),
-            denialLevel: Logger.Level(new.log.denials)
+            denialLevel: Logger.Level(new.log.denials),
+            doors: ClientDoor.all(of: new)
         )
         let detail = change.live.isEmpty ? "nothing changed" : "changed: \(change.live.joined(separator: ", "))"
         let (runner, logger) = (runner, logger)
@@ -63,7 +65,7 @@ extension BrokerServer {
             do {
                 opened.append(try await open(door, of: new, tls))
             } catch {
-                for open in opened { await Self.finish(open.channel.close()) }
+                for open in opened { await Self.close(open) }
                 _ = refuse("\(error)")
                 return nil
             }
