@@ -28,6 +28,8 @@ extension Shard {
             now: now.instant
         )
         connection.certificateName = certificateName
+        connection.receiveMaximum = settings.receiveMaximum
+        connection.readPacketBytesMax = settings.packetBytesMax
         connectionCount += 1
         setTimer(of: connection, now.instant.advanced(by: max(.zero, settings.connectTimeout - age)))
         return connection
@@ -256,7 +258,7 @@ extension Shard {
         )
         // Another connection may have made the session a moment ago: its row is waited for all the same.
         answer(
-            .connAck(connAck(connect, session, isPresent: isPresent, assigned: assigned)),
+            .connAck(connAck(connect, session, on: connection, isPresent: isPresent, assigned: assigned)),
             on: connection,
             after: deletesStored ? ticket : session.created
         )
@@ -292,7 +294,13 @@ extension Shard {
         }
     }
 
-    private func connAck(_ connect: Connect, _ session: Session, isPresent: Bool, assigned: MQTTString?) -> ConnAck {
+    private func connAck(
+        _ connect: Connect,
+        _ session: Session,
+        on connection: Connection,
+        isPresent: Bool,
+        assigned: MQTTString?
+    ) -> ConnAck {
         // [5:MQTT-3.2.2-2] [5:MQTT-3.2.2-3]
         var ack = ConnAck(reason: .success, isSessionPresent: isPresent)
         guard connect.version == .v5 else { return ack }
@@ -300,8 +308,8 @@ extension Shard {
         if session.expiryInterval != connect.properties.sessionExpiryInterval ?? 0 {
             values.sessionExpiryInterval = session.expiryInterval
         }
-        values.receiveMaximum = settings.receiveMaximum
-        values.maximumPacketSize = UInt32(clamping: settings.packetBytesMax)
+        values.receiveMaximum = connection.receiveMaximum
+        values.maximumPacketSize = UInt32(clamping: connection.readPacketBytesMax)
         values.topicAliasMaximum = settings.topicAliasMax > 0 ? UInt16(clamping: settings.topicAliasMax) : nil
         // [5:MQTT-3.2.2-9] What is not limited is not mentioned.
         values.maximumQoS = settings.maximumQoS < .exactlyOnce ? settings.maximumQoS : nil

@@ -54,7 +54,7 @@ extension Shard {
         }
         if packet.qos > .atMostOnce {
             if connection.version == .v5, session.link == nil,
-                connection.unanswered >= Int(settings.receiveMaximum)
+                connection.unanswered >= Int(connection.receiveMaximum)
             {
                 // [5:MQTT-3.3.4-7]
                 return fail(connection, .receiveMaximumExceeded, now)

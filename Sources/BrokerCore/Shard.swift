@@ -10,7 +10,8 @@ package import NIOCore
 /// One turn, as the runner performs it: events ... -> `appended` (if there are records) -> send -> close. Everything
 /// that a turn stores carries the turn's `ticket`; `spoolReported(.committed(ticket))` releases what waits for it.
 package final class Shard {
-    package let settings: BrokerSettings
+    /// A running shard takes others by `reconfigure(_:redialing:now:)`.
+    package internal(set) var settings: BrokerSettings
     package var outbox = Outbox()
     /// What the records in the outbox will be appended under.
     package private(set) var ticket = Ticket(1)
@@ -40,6 +41,8 @@ package final class Shard {
     var ids: MessageIDSource
     var nextReceiver: UInt64
     package internal(set) var links: [Link] = []
+    /// Links that are not configured any more, by name: their queues stay in the spool until they are named again.
+    var sleepingLinks: [MQTTString: Link] = [:]
     package internal(set) var connectionCount = 0
     package internal(set) var counters = Counters()
     /// Connections that are being asked about, by the token of the question; one for each, so bounded by them.

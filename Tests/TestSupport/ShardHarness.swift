@@ -9,7 +9,7 @@ import NIOCore
 package final class ShardHarness {
     package private(set) var shard: Shard
     package let spool = SimulatedSpool()
-    package let settings: BrokerSettings
+    package private(set) var settings: BrokerSettings
     package private(set) var now: Now
     /// Commits after every turn, for chapters that are not about the disk.
     package var commitsAtOnce: Bool
@@ -112,6 +112,12 @@ package final class ShardHarness {
         guard !hasCrashed else { return }
         event(shard, now)
         turn()
+    }
+
+    /// Other settings, which a restart keeps.
+    package func reconfigures(redialing: Set<MQTTString> = [], _ change: (inout BrokerSettings) -> Void) {
+        change(&settings)
+        perform { shard, now in shard.reconfigure(settings, redialing: redialing, now: now) }
     }
 
     /// Time passes on both clocks; timers fire when they are due, one instant after the other.

@@ -51,6 +51,10 @@ package final class Connection {
     var inflightMax = 0
     /// The peer's Maximum Packet Size; bytes.
     var packetBytesMax = Int.max
+    /// What CONNACK says that we take, and what is enforced: of the moment when the connection was opened, since its
+    /// decoder is of that moment too.
+    var receiveMaximum: UInt16 = .max
+    var readPacketBytesMax = Int.max
     /// QoS 1 and 2 messages of a version 5 peer that were not answered: its send quota (§4.9).
     var unanswered = 0
 
