@@ -179,6 +179,15 @@ extension Shard {
             counters.tooLarge &+= 1
             return acknowledge(session, position, as: .tooLarge, givenUp: .tooLarge)
         }
+        var delivery = delivery
+        if delivery.qos > connection.peerMaximumQoS {
+            // [5:MQTT-3.2.2-11] an upstream that is sent more closes the line, and would for ever.
+            delivery.qos = connection.peerMaximumQoS
+            if delivery.qos == .atMostOnce {
+                write(message, delivery, session, packetID: 0, isDuplicate: false, on: connection, now)
+                return acknowledge(session, position)
+            }
+        }
         // [5:MQTT-4.3.2-1] [5:MQTT-4.3.3-1] an identifier of its own, [5:MQTT-4.3.2-2] [5:MQTT-4.3.3-2] and DUP 0 at
         // first.
         // The upstream had nothing to settle until now.
@@ -203,6 +212,9 @@ extension Shard {
         on connection: Connection,
         _ now: Now
     ) {
+        var delivery = delivery
+        // It was sent as what its upstream takes.
+        if entry.state == .published1 { delivery.qos = min(delivery.qos, .atLeastOnce) }
         if let link = session.link, session.inflight == 0 { link.progressedAt = now.instant }
         var entry = entry
         entry.needsResend = false
@@ -277,7 +289,8 @@ extension Shard {
             version: connection.version,
             qos: delivery.qos,
             packetID: packetID,
-            isRetained: delivery.isRetained,
+            // [5:MQTT-3.2.2-14]
+            isRetained: delivery.isRetained && connection.peerTakesRetained,
             isDuplicate: isDuplicate,
             subscriptionIdentifiers: delivery.subscriptionIdentifiers
         )

@@ -49,6 +49,9 @@ package final class Connection {
 
     /// Messages that may be in flight towards this peer.
     var inflightMax = 0
+    /// What an upstream's CONNACK says that it takes; clients take everything.
+    var peerMaximumQoS = QoS.exactlyOnce
+    var peerTakesRetained = true
     /// The peer's Maximum Packet Size; bytes.
     var packetBytesMax = Int.max
     /// What CONNACK says that we take, and what is enforced: of the moment when the connection was opened, since its
