@@ -44,7 +44,6 @@ struct ConformanceTests {
     private static let withoutTest = Set(
         """
         [5:MQTT-3.15.2-2] [5:MQTT-3.15.2-3] [5:MQTT-4.12.0-2] [5:MQTT-4.12.0-4] [5:MQTT-4.12.0-5] [5:MQTT-4.12.1-2]
-        [5:§4.8.2]
         """
         .split { $0.isWhitespace }.map(String.init))
 
