@@ -125,7 +125,7 @@ struct RefusalTests {
         #expect(durable.takesMessages().map(\.text) == ["1", "2", "3", "4", "5"])
     }
 
-    @Test("a version 3 publisher without room for 30 s is closed, unacknowledged")
+    @Test("a version 3 publisher without room for 30 s is closed, unacknowledged [311:MQTT-4.8.0-2]")
     func version3Closed() {
         let (broker, durable, _) = Self.site()
         let publisher = broker.connects("a", .v3_1_1)
