@@ -150,6 +150,6 @@ let package = Package(
             dependencies: ["BrokerSimulation", "BrokerCore", "MQTTCodec", "TestSupport"],
             swiftSettings: settings
         ),
-        .testTarget(name: "TidyTests", swiftSettings: settings),
+        .testTarget(name: "TidyTests", exclude: ["Resources"], swiftSettings: settings),
     ]
 )

@@ -28,6 +28,8 @@ extension Shard {
             now: now.instant
         )
         connection.certificateName = certificateName
+        connection.receiveMaximum = settings.receiveMaximum
+        connection.readPacketBytesMax = settings.packetBytesMax
         connectionCount += 1
         setTimer(of: connection, now.instant.advanced(by: max(.zero, settings.connectTimeout - age)))
         return connection
@@ -46,6 +48,9 @@ extension Shard {
         case .open:
             guard let session = connection.session else { return }
             if !connection.stalled.isEmpty, case .publish(let publish) = packet {
+                guard let publish = withTopic(publish, on: connection) else {
+                    return fail(connection, .topicAliasInvalid, now)
+                }
                 return waitBehindStalled(publish, on: connection)
             }
             let before = backlog.bytes
@@ -83,13 +88,13 @@ extension Shard {
             if connection.version == .v5 || error.reason == .unsupportedProtocolVersion
                 || error.reason == .clientIdentifierNotValid
             {
-                refuse(connection, error.reason)
+                refuse(connection, error.reason, because: error.explanation)
             } else {
                 close(connection, reason: nil)
             }
         default:
             // [5:MQTT-4.13.1-1] [311:MQTT-4.8.0-1]
-            fail(connection, error.reason, now)
+            fail(connection, error.reason, because: error.explanation, now)
         }
     }
 
@@ -135,6 +140,11 @@ extension Shard {
         let properties = connect.properties
         connection.packetBytesMax = properties.maximumPacketSize.map { Int($0) } ?? .max
         connection.inflightMax = min(settings.inflightMax, Int(properties.receiveMaximum ?? .max))
+        connection.wantsProblems = properties.requestProblemInformation ?? true
+        // [5:MQTT-3.1.2-27] without a maximum, or with 0, there is no table and so no alias.
+        if let max = properties.topicAliasMaximum, max > 0, settings.topicAliasMax > 0 {
+            connection.outboundAliases = OutboundAliases(max: min(Int(max), settings.topicAliasMax))
+        }
 
         // CONNACK knows no 0x8B [5:MQTT-3.2.2-8].
         if isDraining { return refuse(connection, .serverUnavailable) }
@@ -147,10 +157,11 @@ extension Shard {
             // [311:MQTT-3.1.3-8] an empty id goes with Clean Session only.
             return refuse(connection, .clientIdentifierNotValid)
         }
-        if let will = connect.will, will.topic.isReserved { return refuse(connection, .topicNameInvalid) }
-        if will(of: connect, isTooLargeToRetain: settings.retainedPayloadMax) {
-            return refuse(connection, .quotaExceeded)
+        if let max = settings.keepAliveMax, connect.version != .v5, connect.keepAlive == 0 || connect.keepAlive > max {
+            // Version 3 cannot be told another one.
+            return refuse(connection, .clientIdentifierNotValid, because: "the keep-alive is too long")
         }
+        if let will = connect.will, let refusal = refusal(of: will) { return refuse(connection, refusal) }
         switch settings.admission {
         case .believing: accept(connect, as: connect.username, on: connection, now)
         case .anonymous: accept(connect, as: nil, on: connection, now)
@@ -232,10 +243,11 @@ extension Shard {
         keepWill(connect.will?.owned, of: session, now)
         connection.session = session
         connection.state = .accepted
-        connection.keepAlive = .seconds(Int64(connect.keepAlive))
+        // [5:MQTT-3.2.2-22] the client's own value, unless it is told another.
+        connection.keepAlive = .seconds(Int64(serverKeepAlive(connect) ?? connect.keepAlive))
         timers.cancel(connection.timer)
         connection.timer = nil
-        if connect.keepAlive > 0 { armKeepAlive(connection) }
+        if connection.keepAlive > .zero { armKeepAlive(connection) }
 
         outbox.notices.append(
             Notice(
@@ -247,16 +259,32 @@ extension Shard {
         )
         // Another connection may have made the session a moment ago: its row is waited for all the same.
         answer(
-            .connAck(connAck(connect, session, isPresent: isPresent, assigned: assigned)),
+            .connAck(connAck(connect, session, on: connection, isPresent: isPresent, assigned: assigned)),
             on: connection,
             after: deletesStored ? ticket : session.created
         )
         if connection.state == .accepted { connection.isHeld = true }
     }
 
-    private func will(of connect: Connect, isTooLargeToRetain limit: Int) -> Bool {
-        guard let will = connect.will, will.isRetained else { return false }
-        return will.payload.readableBytes + will.properties.publishBytes > limit
+    /// Why a will is not taken, or nil.
+    private func refusal(of will: Connect.Will) -> ReasonCode? {
+        if will.topic.isReserved { return .topicNameInvalid }
+        // [5:MQTT-3.2.2-12]
+        if will.qos > settings.maximumQoS { return .qosNotSupported }
+        // [5:MQTT-3.2.2-13]
+        if will.isRetained, !settings.isRetainAvailable { return .retainNotSupported }
+        if will.isRetained,
+            will.payload.readableBytes + will.properties.publishBytes > settings.retainedPayloadMax
+        {
+            return .quotaExceeded
+        }
+        return isMislabelled(will.payload, will.properties) ? .payloadFormatInvalid : nil
+    }
+
+    /// The keep-alive that a client has to take instead of its own; nil when its own will do.
+    private func serverKeepAlive(_ connect: Connect) -> UInt16? {
+        guard let max = settings.keepAliveMax, connect.version == .v5 else { return nil }
+        return connect.keepAlive == 0 || connect.keepAlive > max ? max : nil
     }
 
     /// Seconds that the session outlives its connection, within the limit of this node.
@@ -267,7 +295,13 @@ extension Shard {
         }
     }
 
-    private func connAck(_ connect: Connect, _ session: Session, isPresent: Bool, assigned: MQTTString?) -> ConnAck {
+    private func connAck(
+        _ connect: Connect,
+        _ session: Session,
+        on connection: Connection,
+        isPresent: Bool,
+        assigned: MQTTString?
+    ) -> ConnAck {
         // [5:MQTT-3.2.2-2] [5:MQTT-3.2.2-3]
         var ack = ConnAck(reason: .success, isSessionPresent: isPresent)
         guard connect.version == .v5 else { return ack }
@@ -275,8 +309,14 @@ extension Shard {
         if session.expiryInterval != connect.properties.sessionExpiryInterval ?? 0 {
             values.sessionExpiryInterval = session.expiryInterval
         }
-        values.receiveMaximum = settings.receiveMaximum
-        values.maximumPacketSize = UInt32(clamping: settings.packetBytesMax)
+        values.receiveMaximum = connection.receiveMaximum
+        values.maximumPacketSize = UInt32(clamping: connection.readPacketBytesMax)
+        values.topicAliasMaximum = settings.topicAliasMax > 0 ? UInt16(clamping: settings.topicAliasMax) : nil
+        // [5:MQTT-3.2.2-9] What is not limited is not mentioned.
+        values.maximumQoS = settings.maximumQoS < .exactlyOnce ? settings.maximumQoS : nil
+        values.retainAvailable = settings.isRetainAvailable ? nil : false
+        values.wildcardSubscriptionAvailable = settings.allowsWildcards ? nil : false
+        values.serverKeepAlive = serverKeepAlive(connect)
         // [5:MQTT-3.2.2-16] [5:MQTT-3.1.3-7]
         values.assignedClientIdentifier = assigned
         ack.properties.values = values
@@ -293,14 +333,23 @@ extension Shard {
 
     /// A CONNECT that cannot be accepted: CONNACK with the reason, then close [5:MQTT-3.2.2-7] [311:MQTT-3.2.2-5].
     ///
-    /// - Parameter isNoticed: false when somebody else writes the log of it.
-    func refuse(_ connection: Connection, _ reason: ReasonCode, isNoticed: Bool = true) {
+    /// - Parameters:
+    ///   - text: for the client, in words; nil for those that the reason has anyway.
+    ///   - isNoticed: false when somebody else writes the log of it.
+    func refuse(
+        _ connection: Connection,
+        _ reason: ReasonCode,
+        because text: String? = nil,
+        isNoticed: Bool = true
+    ) {
         if isNoticed {
             outbox.notices.append(Notice(.info, "connection refused", detail: "\(reason), from \(connection.peer)"))
         }
         // [5:MQTT-3.2.2-6] session present stays 0; [5:MQTT-3.2.2-8] not every reason is one of CONNACK.
-        let reason = reason.isAllowed(in: .connAck) ? reason : .unspecifiedError
-        send(.connAck(ConnAck(reason: reason)), on: connection)
+        let code = reason.isAllowed(in: .connAck) ? reason : .unspecifiedError
+        var ack = ConnAck(reason: code)
+        if connection.version == .v5 { ack.properties.reasonString = text.map { MQTTString($0) } ?? reason.text }
+        send(.connAck(ack), on: connection)
         connection.hasFarewell = true
         close(connection, reason: nil)
     }
@@ -315,21 +364,22 @@ extension Shard {
     }
 
     /// A broken rule: version 5 hears the reason, then the connection ends and counts as lost.
-    func fail(_ connection: Connection, _ reason: ReasonCode, _ now: Now) {
+    func fail(_ connection: Connection, _ reason: ReasonCode, because text: String? = nil, _ now: Now) {
         guard connection.state != .closing else { return }
-        close(connection, reason: reason)
+        close(connection, reason: reason, because: text)
         if let link = connection.link { return linkFailed(link, connection, now) }
         guard let session = connection.session, session.connection === connection else { return }
         detach(session, from: connection, publishesWill: true, now)
     }
 
     /// - Parameter reason: sent as DISCONNECT to a version 5 peer that got CONNACK [5:MQTT-3.14.0-1].
-    func close(_ connection: Connection, reason: ReasonCode?) {
+    func close(_ connection: Connection, reason: ReasonCode?, because text: String? = nil) {
         guard connection.state != .closing else { return }
         if let reason, connection.version == .v5, connection.isOpen {
             // [5:MQTT-3.14.2-1]
-            let reason = reason.isAllowed(in: .disconnect) ? reason : .unspecifiedError
-            send(.disconnect(Disconnect(reason: reason)), on: connection)
+            var disconnect = Disconnect(reason: reason.isAllowed(in: .disconnect) ? reason : .unspecifiedError)
+            disconnect.properties.reasonString = text.map { MQTTString($0) } ?? reason.text
+            send(.disconnect(disconnect), on: connection)
             connection.hasFarewell = true
         }
         // [5:MQTT-3.14.4-1] nothing follows.
@@ -345,7 +395,9 @@ extension Shard {
     func disconnectReceived(_ disconnect: Disconnect, _ session: Session, on connection: Connection, _ now: Now) {
         if let expiry = disconnect.properties.sessionExpiryInterval {
             // A session that was to end with its connection cannot be made to last afterwards [5:§3.14.2.2.2].
-            if session.expiryInterval == 0, expiry > 0 { return fail(connection, .protocolError, now) }
+            if session.expiryInterval == 0, expiry > 0 {
+                return fail(connection, .protocolError, because: "session expiry raised from 0", now)
+            }
             session.expiryInterval = min(expiry, settings.sessionExpiryMax)
         }
         outbox.notices.append(Notice(.info, "disconnected", clientID: session.clientID))

@@ -31,14 +31,7 @@ extension Shard {
             touch(connection)
             counters.sent &+= 1
             book(.delivered, session, message())
-            encoder.append(
-                to: &connection.out,
-                version: connection.version,
-                qos: .atMostOnce,
-                packetID: 0,
-                isRetained: delivery.isRetained,
-                subscriptionIdentifiers: delivery.subscriptionIdentifiers
-            )
+            write(&encoder, delivery, packetID: 0, on: connection)
             return
         }
         guard !session.isEnded else { return book(.discarded, session, message()) }
@@ -50,14 +43,7 @@ extension Shard {
             touch(connection)
             counters.sent &+= 1
             book(.delivered, session, message())
-            encoder.append(
-                to: &connection.out,
-                version: connection.version,
-                qos: delivery.qos,
-                packetID: id,
-                isRetained: delivery.isRetained,
-                subscriptionIdentifiers: delivery.subscriptionIdentifiers
-            )
+            write(&encoder, delivery, packetID: id, on: connection)
             return
         }
         enqueue(
@@ -70,6 +56,37 @@ extension Shard {
             for: session
         )
         if session.group != nil { feedGroup(session, now) }
+    }
+
+    /// One receiver's copy of a message for many.
+    private func write(
+        _ encoder: inout PublishEncoder,
+        _ delivery: TransientDelivery,
+        packetID: UInt16,
+        on connection: Connection
+    ) {
+        if connection.outboundAliases != nil,
+            connection.writeAliased(
+                topic: encoder.topic,
+                payload: encoder.payload,
+                properties: encoder.properties,
+                qos: delivery.qos,
+                packetID: packetID,
+                isRetained: delivery.isRetained,
+                isDuplicate: false,
+                subscriptionIdentifiers: delivery.subscriptionIdentifiers
+            )
+        {
+            return
+        }
+        encoder.append(
+            to: &connection.out,
+            version: connection.version,
+            qos: delivery.qos,
+            packetID: packetID,
+            isRetained: delivery.isRetained,
+            subscriptionIdentifiers: delivery.subscriptionIdentifiers
+        )
     }
 
     /// Above this the channel stops being writable when the bytes of the turn reach it, and says so when they are out.
@@ -232,10 +249,25 @@ extension Shard {
     ) {
         touch(connection)
         counters.sent &+= 1
+        let properties = properties(of: message, now)
+        if connection.outboundAliases != nil,
+            connection.writeAliased(
+                topic: message.topic,
+                payload: message.payload,
+                properties: properties,
+                qos: delivery.qos,
+                packetID: packetID,
+                isRetained: delivery.isRetained,
+                isDuplicate: isDuplicate,
+                subscriptionIdentifiers: delivery.subscriptionIdentifiers
+            )
+        {
+            return
+        }
         PublishEncoder.append(
             topic: name(of: message, for: session),
             payload: message.payload,
-            properties: properties(of: message, now),
+            properties: properties,
             to: &connection.out,
             version: connection.version,
             qos: delivery.qos,

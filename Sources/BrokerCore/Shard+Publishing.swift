@@ -41,15 +41,20 @@ extension Shard {
     // MARK: - Inbound
 
     func publishReceived(_ packet: Publish, _ session: Session, on connection: Connection, _ now: Now) {
-        // No topic alias was announced [5:MQTT-3.3.2-9].
-        if packet.properties.topicAlias != nil { return fail(connection, .topicAliasInvalid, now) }
+        if packet.properties.topicAlias != nil {
+            guard let packet = withTopic(packet, on: connection) else {
+                return fail(connection, .topicAliasInvalid, now)
+            }
+            return publishReceived(packet, session, on: connection, now)
+        }
+        if session.link == nil, let broken = brokenLimit(packet) { return fail(connection, broken, now) }
         if packet.qos == .exactlyOnce, let ticket = session.inbound[packet.packetID] {
             // [5:MQTT-4.3.3-10] [311:MQTT-4.3.3-2] a repeated PUBLISH is answered again and not delivered twice.
             return answer(.pubRec(PublishAck(packetID: packet.packetID)), on: connection, after: ticket)
         }
         if packet.qos > .atMostOnce {
             if connection.version == .v5, session.link == nil,
-                connection.unanswered >= Int(settings.receiveMaximum)
+                connection.unanswered >= Int(connection.receiveMaximum)
             {
                 // [5:MQTT-3.3.4-7]
                 return fail(connection, .receiveMaximumExceeded, now)
@@ -85,6 +90,11 @@ extension Shard {
         } else {
             publication.subject = subject(of: session)
             refusal = denial(of: packet.topic, by: session, on: connection, now) ?? self.refusal(of: publication)
+            if refusal == nil, isMislabelled(packet.payload, packet.properties) { refusal = .payloadFormatInvalid }
+            // Nothing answers QoS 0, so that its connection is what is left to say it with [5:§3.3.2.3.2].
+            if refusal == .payloadFormatInvalid, packet.qos == .atMostOnce {
+                return fail(connection, .payloadFormatInvalid, now)
+            }
             // [311:MQTT-3.3.5-2] version 3 cannot be told: it is acknowledged below as its QoS asks, or closed here.
             if refusal == .notAuthorized, closesDenied(connection) { return fail(connection, .notAuthorized, now) }
         }
@@ -109,18 +119,14 @@ extension Shard {
         case .atLeastOnce:
             let result = refusal == nil ? publish(publication, now) : nil
             answer(
-                .pubAck(PublishAck(packetID: packet.packetID, reason: reason(refusal, result, connection))),
+                .pubAck(connection.publishAck(packet.packetID, reason(refusal, result, connection))),
                 on: connection,
                 after: result?.waits == true ? ticket : .none
             )
         case .exactlyOnce:
             if let refusal, refusal.isFailure, connection.version == .v5, session.link == nil {
                 // [5:MQTT-4.3.3-9] a failing PUBREC frees the identifier at once.
-                return answer(
-                    .pubRec(PublishAck(packetID: packet.packetID, reason: refusal)),
-                    on: connection,
-                    after: .none
-                )
+                return answer(.pubRec(connection.publishAck(packet.packetID, refusal)), on: connection, after: .none)
             }
             var waits = false
             if let receiver = session.receiver {
@@ -132,11 +138,32 @@ extension Shard {
             if result?.waits == true { waits = true }
             session.inbound[packet.packetID] = waits ? ticket : Ticket.none
             answer(
-                .pubRec(PublishAck(packetID: packet.packetID, reason: reason(refusal, result, connection))),
+                .pubRec(connection.publishAck(packet.packetID, reason(refusal, result, connection))),
                 on: connection,
                 after: waits ? ticket : .none
             )
         }
+    }
+
+    /// Puts the topic into a PUBLISH that has an alias; nil when the alias means nothing. Upstreams may use none: our
+    /// CONNECT announces none.
+    func withTopic(_ packet: Publish, on connection: Connection) -> Publish? {
+        guard let alias = packet.properties.topicAlias else { return packet }
+        var packet = packet
+        let max = connection.link == nil ? settings.topicAliasMax : 0
+        return connection.inboundAliases.resolve(&packet, alias: alias, max: max) ? packet : nil
+    }
+
+    /// What CONNACK said that clients must not do, and this one does [5:§3.2.2.3.4] [5:§3.2.2.3.5].
+    private func brokenLimit(_ packet: Publish) -> ReasonCode? {
+        if packet.qos > settings.maximumQoS { return .qosNotSupported }
+        return packet.isRetained && !settings.isRetainAvailable ? .retainNotSupported : nil
+    }
+
+    /// Whether a payload is said to be text and is not [5:§3.3.2.3.2].
+    func isMislabelled(_ payload: ByteBuffer, _ properties: Properties) -> Bool {
+        guard settings.checksPayloadFormat, properties.payloadFormatIndicator == 1 else { return false }
+        return String(validating: payload.readableBytesView, as: UTF8.self) == nil
     }
 
     /// Why a message is not accepted, or nil. Topics that begin with `$` belong to the server.
@@ -354,6 +381,8 @@ extension Shard {
 
     func pubRecReceived(_ ack: PublishAck, _ session: Session, on connection: Connection, _ now: Now) {
         guard var entry = session.window[ack.packetID], entry.state != .published1 else {
+            // A refusal ended the exchange at the other end: there is nothing to release.
+            if ack.reason.isFailure { return }
             // [5:§3.6.2.1] an unknown identifier is released with 0x92, and version 3 simply released.
             let reason: ReasonCode = connection.version == .v5 ? .packetIdentifierNotFound : .success
             return answer(.pubRel(PublishAck(packetID: ack.packetID, reason: reason)), on: connection, after: .none)

@@ -3,6 +3,12 @@ import MQTTCodec
 /// SUBSCRIBE, UNSUBSCRIBE and the replay of retained messages: §3.8 to §3.11.
 extension Shard {
     func subscribeReceived(_ packet: Subscribe, _ session: Session, on connection: Connection, _ now: Now) {
+        if !settings.allowsWildcards, connection.version == .v5,
+            packet.subscriptions.contains(where: \.filter.hasWildcard)
+        {
+            // [5:§3.2.2.3.11] CONNACK said so; version 3 could not be told and is refused filter by filter.
+            return fail(connection, .wildcardSubscriptionsNotSupported, now)
+        }
         let identifier = packet.properties.subscriptionIdentifiers.first
         var reasons: [ReasonCode] = []
         var isStored = false
@@ -11,6 +17,11 @@ extension Shard {
             if denial(of: entry.filter, by: session, on: connection, now) {
                 // [5:§3.9.3] 0x87; version 3 knows 0x80 only.
                 reasons.append(connection.version == .v5 ? .notAuthorized : .unspecifiedError)
+                continue
+            }
+            if entry.filter.hasWildcard, !settings.allowsWildcards {
+                // [311:MQTT-3.8.3-2]
+                reasons.append(.unspecifiedError)
                 continue
             }
             let filter = entry.filter.text
@@ -26,6 +37,8 @@ extension Shard {
             // retained messages only once, since an old one that is replayed at every reconnect would replace a newer
             // one that is still on its way here.
             var options = entry.options
+            // [5:MQTT-3.2.2-10] whatever is asked for is accepted, and no more than there is granted.
+            options.maximumQoS = min(options.maximumQoS, settings.maximumQoS)
             if session.isBridge {
                 // Members of a group have no say in whose messages they get.
                 options.noLocal = !entry.filter.isShared
@@ -42,7 +55,7 @@ extension Shard {
                 )
                 isStored = true
             }
-            reasons.append(entry.options.maximumQoS.grantedReason)
+            reasons.append(options.maximumQoS.grantedReason)
             // [5:MQTT-3.3.1-9] [5:MQTT-3.3.1-10] [5:MQTT-3.3.1-11] the index first, then the store.
             let replaysRetained =
                 switch options.retainHandling {
@@ -55,14 +68,14 @@ extension Shard {
             if replaysRetained {
                 session.startReplay(
                     of: filter,
-                    maximumQoS: entry.options.maximumQoS,
+                    maximumQoS: options.maximumQoS,
                     subscriptionIdentifiers: identifier.map { [$0] } ?? []
                 )
             }
         }
         // [5:MQTT-3.8.4-1] [5:MQTT-3.8.4-6] [311:MQTT-3.8.4-1] [311:MQTT-3.8.4-5]
         if isStored { session.changed = ticket }
-        answer(.subAck(SubAck(packetID: packet.packetID, reasons: reasons)), on: connection, after: session.changed)
+        answer(.subAck(connection.subAck(packet.packetID, reasons)), on: connection, after: session.changed)
         feed(session, now)
     }
 

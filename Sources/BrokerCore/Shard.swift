@@ -10,7 +10,8 @@ package import NIOCore
 /// One turn, as the runner performs it: events ... -> `appended` (if there are records) -> send -> close. Everything
 /// that a turn stores carries the turn's `ticket`; `spoolReported(.committed(ticket))` releases what waits for it.
 package final class Shard {
-    package let settings: BrokerSettings
+    /// A running shard takes others by `reconfigure(_:redialing:now:)`.
+    package internal(set) var settings: BrokerSettings
     package var outbox = Outbox()
     /// What the records in the outbox will be appended under.
     package private(set) var ticket = Ticket(1)
@@ -44,6 +45,8 @@ package final class Shard {
     var ids: MessageIDSource
     var nextReceiver: UInt64
     package internal(set) var links: [Link] = []
+    /// Links that are not configured any more, by name: their queues stay in the spool until they are named again.
+    var sleepingLinks: [MQTTString: Link] = [:]
     package internal(set) var connectionCount = 0
     package internal(set) var counters = Counters()
     /// Connections that are being asked about, by the token of the question; one for each, so bounded by them.
@@ -228,16 +231,21 @@ package final class Shard {
     }
 
     /// Sends a packet that waits for nothing and queues behind nothing. A packet over the peer's Maximum Packet Size
-    /// is not sent [5:MQTT-3.1.2-24].
-    func send(_ packet: Packet, on connection: Connection) {
-        guard connection.state != .closing else { return }
+    /// loses its Reason String [5:MQTT-3.2.2-19] [5:MQTT-3.4.2-2] [5:MQTT-3.5.2-2] [5:MQTT-3.9.2-1] [5:MQTT-3.14.2-3];
+    /// if that is not enough it is not sent [5:MQTT-3.1.2-24].
+    ///
+    /// - Returns: whether it is on its way.
+    @discardableResult
+    func send(_ packet: Packet, on connection: Connection) -> Bool {
+        guard connection.state != .closing else { return false }
         if connection.packetBytesMax != .max,
             PacketEncoder.size(of: packet, version: connection.version) > connection.packetBytesMax
         {
-            return
+            guard let shorter = packet.withoutReasonString else { return false }
+            return send(shorter, on: connection)
         }
         touch(connection)
-        PacketEncoder.write(packet, version: connection.version, into: &connection.out)
+        return PacketEncoder.write(packet, version: connection.version, into: &connection.out)
     }
 
     /// Sends an answer when its ticket is on disk, never before an earlier answer of the same connection: PUBACK,
@@ -264,8 +272,10 @@ package final class Shard {
             connection.unanswered = max(0, connection.unanswered - 1)
         default: break
         }
-        send(packet, on: connection)
-        if case .connAck = packet { connAckSent(on: connection) }
+        let isSent = send(packet, on: connection)
+        guard case .connAck = packet else { return }
+        // Who takes not even CONNACK can be told nothing at all.
+        if isSent { connAckSent(on: connection) } else { close(connection, reason: nil) }
     }
 
     // MARK: - What the spool tells

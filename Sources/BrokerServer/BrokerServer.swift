@@ -41,40 +41,57 @@ package final class BrokerServer: Sendable {
         package let port: Int
     }
 
+    struct OpenDoor: Sendable {
+        let door: ListenerDoor
+        let channel: any Channel
+    }
+
+    /// What a node is configured to be at the moment.
+    struct Running {
+        var configuration: Configuration
+        var tls: NodeTLS
+        var doors: [OpenDoor]
+        /// Of every link since the start: the queue of one that is gone keeps its own.
+        var linkBounds: [String: QueueBounds]
+    }
+
+    /// Those of the start.
     package let endpoints: [Endpoint]
     private let group: MultiThreadedEventLoopGroup
-    private let runner: NIOLoopBound<ShardRunner>
-    private let listeners: [any Channel]
+    let runner: NIOLoopBound<ShardRunner>
+    private let gateway: Gateway
     private let control: ControlSocket?
-    private let certificates: CertificateWatch
-    private let spool: Spool
+    let certificates: CertificateWatch
+    let spool: Spool
     private let authenticator: Authenticator?
-    /// What it runs with.
-    private let configuration: Mutex<Configuration>
-    private let logger: Logger
+    let running: Mutex<Running>
+    let logger: Logger
+    let logLevel: LogLevel?
 
     private init(
         endpoints: [Endpoint],
         group: MultiThreadedEventLoopGroup,
         runner: NIOLoopBound<ShardRunner>,
-        listeners: [any Channel],
+        gateway: Gateway,
         control: ControlSocket?,
         certificates: CertificateWatch,
         spool: Spool,
         authenticator: Authenticator?,
-        configuration: Configuration,
-        logger: Logger
+        running: Running,
+        logger: Logger,
+        logLevel: LogLevel?
     ) {
         self.endpoints = endpoints
         self.group = group
         self.runner = runner
-        self.listeners = listeners
+        self.gateway = gateway
         self.control = control
         self.certificates = certificates
         self.spool = spool
         self.authenticator = authenticator
-        self.configuration = Mutex(configuration)
+        self.running = Mutex(running)
         self.logger = logger
+        self.logLevel = logLevel
     }
 
     // MARK: - Start
@@ -82,10 +99,16 @@ package final class BrokerServer: Sendable {
     /// Opens the spool, binds every listener, then lets links dial. When one step fails everything before it is undone
     /// and nothing stays half started.
     ///
+    /// - Parameter logLevel: that of the logger, for a configuration that changes it later.
     /// - Throws: what is wrong, in one line.
-    package static func start(_ configuration: Configuration, logger: Logger) async throws(StartError) -> BrokerServer {
+    package static func start(
+        _ configuration: Configuration,
+        logger: Logger,
+        logLevel: LogLevel? = nil
+    ) async throws(StartError) -> BrokerServer {
         let now = Self.wallClock()
         let tls = try NodeTLS(configuration, logger: logger)
+        let certificates = CertificateWatch(logger: logger)
         let spool: Spool
         let contents: SpoolContents
         do throws(SpoolError) {
@@ -106,7 +129,7 @@ package final class BrokerServer: Sendable {
             throw .users(error)
         }
         let settings = BrokerSettings(configuration)
-        var listeners: [any Channel] = []
+        var doors: [OpenDoor] = []
         do {
             let (runner, inbox) = try await loop.submit {
                 let shard = Shard(
@@ -126,54 +149,39 @@ package final class BrokerServer: Sendable {
                     linkConnector: LinkConnector(configuration, tls: tls.links),
                     authenticator: authenticator,
                     logger: logger,
-                    denialLevel: Logger.Level(rawValue: configuration.log.denials.rawValue) ?? .info
+                    denialLevel: Logger.Level(configuration.log.denials)
                 )
                 return (NIOLoopBound(runner, eventLoop: loop), runner.connect())
             }.get()
             authenticator?.whenRevoked { inbox.post(.revoked($0)) }
-            var endpoints: [Endpoint] = []
-            for listener in configuration.listeners {
-                let door = tls.doors[listener.name]
-                for address in listener.addresses {
-                    let channel = try await bind(
-                        listener,
-                        address,
-                        configuration,
-                        group,
-                        runner,
-                        Gateway(inbox, tls.watch, authenticator),
-                        door,
-                        logger
-                    )
-                    listeners.append(channel)
-                    endpoints.append(
-                        Endpoint(
-                            name: listener.name,
-                            kind: listener.kind,
-                            isEncrypted: door != nil,
-                            host: address.host,
-                            port: channel.localAddress?.port ?? address.port
-                        )
-                    )
-                }
+            let gateway = Gateway(inbox, certificates, authenticator)
+            for door in ListenerDoor.all(of: configuration.listeners) {
+                let channel = try await bind(door, configuration, group, runner, gateway, tls, logger)
+                doors.append(OpenDoor(door: door, channel: channel))
             }
             let control = await openControl(configuration, group, spool, inbox, logger)
             loop.execute { runner.value.turn() }
-            tls.watch.start()
+            certificates.watch(tls.all)
             return BrokerServer(
-                endpoints: endpoints,
+                endpoints: doors.map { Endpoint($0, isEncrypted: tls.doors[$0.door.listener.name] != nil) },
                 group: group,
                 runner: runner,
-                listeners: listeners,
+                gateway: gateway,
                 control: control,
-                certificates: tls.watch,
+                certificates: certificates,
                 spool: spool,
                 authenticator: authenticator,
-                configuration: configuration,
-                logger: logger
+                running: Running(
+                    configuration: configuration,
+                    tls: tls,
+                    doors: doors,
+                    linkBounds: Dictionary(configuration.links.map { ($0.name, $0.spool) }) { first, _ in first }
+                ),
+                logger: logger,
+                logLevel: logLevel
             )
         } catch {
-            for listener in listeners { await Self.finish(listener.close()) }
+            for door in doors { await Self.finish(door.channel.close()) }
             authenticator?.shutDown()
             await Self.end(group)
             spool.close()
@@ -183,17 +191,17 @@ package final class BrokerServer: Sendable {
     }
 
     private static func bind(
-        _ listener: ListenerConfiguration,
-        _ address: BindAddress,
+        _ listenerDoor: ListenerDoor,
         _ configuration: Configuration,
         _ group: MultiThreadedEventLoopGroup,
         _ runner: NIOLoopBound<ShardRunner>,
         _ gateway: Gateway,
-        _ door: TLSDoor?,
+        _ tls: NodeTLS,
         _ logger: Logger
     ) async throws -> any Channel {
+        let (listener, address) = (listenerDoor.listener, listenerDoor.address)
+        let door = tls.doors[listener.name]
         let connectionsMax = configuration.limits.connectionsMax
-        let framingLimit = configuration.limits.packetBytesMax
         let writeBufferBytesMax = configuration.limits.writeBufferBytesMax
         do {
             switch listener.kind {
@@ -235,7 +243,11 @@ package final class BrokerServer: Sendable {
                     channel.setOption(.writeBufferWaterMark, value: .mqtt(writeBufferBytesMax)).flatMapThrowing {
                         try runner.value.admit(
                             channel,
-                            framing: WebSocketFraming(limits: WebSocketLimits(frameBytesMax: framingLimit + 1024)),
+                            framing: WebSocketFraming(
+                                limits: WebSocketLimits(
+                                    frameBytesMax: runner.value.shard.settings.packetBytesMax + 1024
+                                )
+                            ),
                             arrival: arrival,
                             connectionsMax: connectionsMax
                         )
@@ -249,6 +261,12 @@ package final class BrokerServer: Sendable {
                 reason: (error as? IOError)?.errnoCode == EADDRINUSE ? "the port is in use" : "\(error)"
             )
         }
+    }
+
+    /// Opens one more door while the node runs.
+    func open(_ door: ListenerDoor, of configuration: Configuration, _ tls: NodeTLS) async throws -> OpenDoor {
+        let channel = try await Self.bind(door, configuration, group, runner, gateway, tls, logger)
+        return OpenDoor(door: door, channel: channel)
     }
 
     /// A node that cannot be asked still serves its clients, so a socket that cannot be made is a warning.
@@ -305,42 +323,15 @@ package final class BrokerServer: Sendable {
         )
     }
 
-    // MARK: - While it runs
-
-    /// Takes another configuration: all that it changes, or nothing when a part of that needs a restart. Nobody is
-    /// disconnected. From any thread.
-    package func reload(_ new: Configuration) {
-        let change = configuration.withLock { current in
-            let change = ConfigurationChange(from: current, to: new)
-            if change.needingRestart.isEmpty { current = new }
-            return change
-        }
-        guard change.needingRestart.isEmpty else {
-            let detail = "a restart is needed for \(change.needingRestart.joined(separator: ", "))"
-            logger.error(
-                "configuration not taken, everything stays as it was",
-                metadata: ["detail": .string(detail)]
-            )
-            return
-        }
-        let detail = change.live.isEmpty ? "nothing changed" : "changed: \(change.live.joined(separator: ", "))"
-        let (runner, logger) = (runner, logger)
-        runner.eventLoop.execute {
-            runner.value.setAccess(new.access.compiled)
-            // Whoever reads this line finds the new rules at work.
-            logger.notice("configuration read again", metadata: ["detail": .string(detail)])
-        }
-    }
-
     // MARK: - Stop
 
     /// Stops accepting, tells clients (DISCONNECT 0x8B to version 5) and upstreams, commits what was accepted, closes.
     package func shutdown() async {
         certificates.stop()
         await control?.close()
-        for listener in listeners {
-            listener.pipeline.fireUserInboundEventTriggered(ChannelShouldQuiesceEvent())
-            await Self.finish(listener.close())
+        for door in running.withLock({ $0.doors }) {
+            door.channel.pipeline.fireUserInboundEventTriggered(ChannelShouldQuiesceEvent())
+            await Self.finish(door.channel.close())
         }
         let loop = runner.eventLoop
         let drained = loop.makePromise(of: Void.self)
@@ -356,7 +347,7 @@ package final class BrokerServer: Sendable {
     }
 
     /// Waits for something whose failure changes nothing any more.
-    private static func finish(_ future: EventLoopFuture<Void>) async {
+    static func finish(_ future: EventLoopFuture<Void>) async {
         await withCheckedContinuation { continuation in
             future.whenComplete { _ in continuation.resume() }
         }
@@ -366,5 +357,17 @@ package final class BrokerServer: Sendable {
         await withCheckedContinuation { continuation in
             group.shutdownGracefully { _ in continuation.resume() }
         }
+    }
+}
+
+extension BrokerServer.Endpoint {
+    fileprivate init(_ open: BrokerServer.OpenDoor, isEncrypted: Bool) {
+        self.init(
+            name: open.door.listener.name,
+            kind: open.door.listener.kind,
+            isEncrypted: isEncrypted,
+            host: open.door.address.host,
+            port: open.channel.localAddress?.port ?? open.door.address.port
+        )
     }
 }

@@ -1,4 +1,5 @@
 package import BrokerCore
+package import MQTTCodec
 import Synchronization
 
 /// The durable queue: SQLite behind records and tickets.
@@ -18,6 +19,7 @@ package final class Spool: Sendable {
     package let bootCount: UInt64
     let path: String
     let isCopying = Mutex(false)
+    private let newBounds: NewBounds
 
     /// What was set aside when the spool was opened; nil when its file was sound.
     package let quarantine: QuarantineReport?
@@ -91,6 +93,7 @@ package final class Spool: Sendable {
         self.quarantine = quarantine
         self.status = status
         self.notices = notices
+        newBounds = options.newBounds
         path = directory.databasePath
         bootCount = loader.contents.bootCount
         durability = store.durability
@@ -147,6 +150,13 @@ package final class Spool: Sendable {
         wall: Timestamp
     ) -> Position {
         intake.append(SpoolAppend(records: records, loads: loads, shard: shard, ticket: ticket), wall: wall)
+    }
+
+    /// Other bounds for queues: of sessions, and of links by their names. A new queue has them; one that is there takes
+    /// them with its next `.receiver` record, and if it is full and refuses, opens when something leaves it. `whenFull`
+    /// of queues that are there must not change. From any thread.
+    package func setBounds(session: QueueBounds, links: [MQTTString: QueueBounds]) {
+        newBounds.set(session: session, links: links)
     }
 
     /// How many committed messages wait for a receiver.

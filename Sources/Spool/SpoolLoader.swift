@@ -180,7 +180,7 @@ struct SpoolLoader {
             ORDER BY client_id
             """
         )
-        let row = MessageRow()
+        var row = MessageRow()
         while try rows.step() {
             index.restore(will: MQTTString(rows.string(0)))
             if let will = row.decodeWill(rows) {
@@ -196,7 +196,7 @@ struct SpoolLoader {
         let rows = try connection.prepare(
             "SELECT topic, id, payload, qos, flags, properties, expiry, checksum FROM retained ORDER BY topic"
         )
-        let row = MessageRow()
+        var row = MessageRow()
         while try rows.step() {
             if let message = row.decode(rows, from: .retained) {
                 contents.retained.append(message)

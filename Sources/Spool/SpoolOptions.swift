@@ -19,6 +19,8 @@ package struct SpoolOptions: Sendable {
     package var link = QueueBounds(messagesMax: 5_000_000, bytesMax: 2 << 30, whenFull: .reject)
     /// How much may wait for a link, by its name.
     package var links: [MQTTString: QueueBounds] = [:]
+    /// What a running node was told later than that.
+    let newBounds = NewBounds()
     /// What tests put between the writer and its disk.
     package var hooks = SpoolHooks()
 
@@ -29,7 +31,8 @@ package struct SpoolOptions: Sendable {
 
     /// The bounds of the queue of a receiver.
     func bounds(of kind: ReceiverRecord.Kind) -> QueueBounds {
-        switch kind {
+        let (session, links) = newBounds.read() ?? (session, links)
+        return switch kind {
         case .session, .group: session
         case .link(let name): links[name] ?? link
         }

@@ -114,7 +114,7 @@ private final class PageSource {
     private let begin: SQLStatement
     private let commit: SQLStatement
     private let select: SQLStatement
-    private let row = MessageRow()
+    private var row = MessageRow()
 
     init(path: String) throws(SpoolError) {
         connection = try SQLConnection(path: path, role: .reader)

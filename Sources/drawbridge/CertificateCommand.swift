@@ -34,22 +34,12 @@ struct CertificateInitCommand: ParsableCommand {
     @Option(help: "The client's name, which becomes its user name with username = \"cn\".")
     var client = "client"
 
-    @Option(help: "Days for which server and client are valid, up to \(CertificateAuthority.daysMax).")
-    var days = CertificateAuthority.daysMax
-
-    @Option(help: "The password of client.p12; a random one is made and printed otherwise.")
-    var p12Password: String?
+    @OptionGroup var options: CertificateOptions
 
     func validate() throws {
-        guard (1...CertificateAuthority.daysMax).contains(days) else {
-            throw ValidationError("--days must be 1 to \(CertificateAuthority.daysMax)")
-        }
         guard (1...64).contains(client.count),
             client.unicodeScalars.allSatisfy({ $0.value >= 0x20 && $0.value != 0x7F })
         else { throw ValidationError("--client must be 1 to 64 characters, without control characters") }
-        if let p12Password, !(1...PKCS12File.passwordCharactersMax).contains(p12Password.count) {
-            throw ValidationError("--p12-password must be 1 to \(PKCS12File.passwordCharactersMax) characters")
-        }
         for host in host {
             do throws(CertificateHost.Invalid) {
                 _ = try CertificateHost(host)
@@ -60,11 +50,11 @@ struct CertificateInitCommand: ParsableCommand {
     }
 
     func run() throws {
-        let password = p12Password ?? RandomPassword.make()
+        let password = options.p12Password ?? RandomPassword.make()
         let folder = CertificateFolder(path: folder)
         do {
             let paths = try folder.fill(
-                CertificateFolder.Request(hosts: hosts, clientName: client, days: days, password: password),
+                CertificateFolder.Request(hosts: hosts, clientName: client, days: options.days, password: password),
                 now: Int64(Date().timeIntervalSince1970)
             )
             for path in paths { print(path) }
@@ -72,7 +62,7 @@ struct CertificateInitCommand: ParsableCommand {
             Console.error("drawbridge: \(error)")
             throw ExitCode(1)
         }
-        if p12Password == nil { print("password of client.p12: \(password)") }
+        if options.p12Password == nil { print("password of client.p12: \(password)") }
         print("names of the server: \(hosts.joined(separator: ", "))")
     }
 
@@ -109,30 +99,20 @@ struct CertificateClientCommand: ParsableCommand {
     @Argument(help: "The client's name, which becomes its user name with username = \"cn\".")
     var name: String
 
-    @Option(help: "Days for which it is valid, up to \(CertificateAuthority.daysMax).")
-    var days = CertificateAuthority.daysMax
-
-    @Option(help: "The password of NAME.p12; a random one is made and printed otherwise.")
-    var p12Password: String?
+    @OptionGroup var options: CertificateOptions
 
     func validate() throws {
-        guard (1...CertificateAuthority.daysMax).contains(days) else {
-            throw ValidationError("--days must be 1 to \(CertificateAuthority.daysMax)")
-        }
         guard name.count <= 64, CertificateFolder.isFileName(name) else {
             throw ValidationError("the name must be 1 to 64 letters, digits, `-`, `_`, `.` or `@`")
-        }
-        if let p12Password, !(1...PKCS12File.passwordCharactersMax).contains(p12Password.count) {
-            throw ValidationError("--p12-password must be 1 to \(PKCS12File.passwordCharactersMax) characters")
         }
     }
 
     func run() throws {
-        let password = p12Password ?? RandomPassword.make()
+        let password = options.p12Password ?? RandomPassword.make()
         do {
             let paths = try CertificateFolder(path: folder).addClient(
                 name: name,
-                days: days,
+                days: options.days,
                 password: password,
                 now: Int64(Date().timeIntervalSince1970)
             )
@@ -141,7 +121,25 @@ struct CertificateClientCommand: ParsableCommand {
             Console.error("drawbridge: \(error)")
             throw ExitCode(1)
         }
-        if p12Password == nil { print("password of \(name).p12: \(password)") }
+        if options.p12Password == nil { print("password of \(name).p12: \(password)") }
+    }
+}
+
+/// What every client's certificate is made with.
+struct CertificateOptions: ParsableArguments {
+    @Option(help: "Days for which what is made is valid, up to \(CertificateAuthority.daysMax).")
+    var days = CertificateAuthority.daysMax
+
+    @Option(help: "The password of the .p12 file; a random one is made and printed otherwise.")
+    var p12Password: String?
+
+    func validate() throws {
+        guard (1...CertificateAuthority.daysMax).contains(days) else {
+            throw ValidationError("--days must be 1 to \(CertificateAuthority.daysMax)")
+        }
+        if let p12Password, !(1...PKCS12File.passwordCharactersMax).contains(p12Password.count) {
+            throw ValidationError("--p12-password must be 1 to \(PKCS12File.passwordCharactersMax) characters")
+        }
     }
 }
 

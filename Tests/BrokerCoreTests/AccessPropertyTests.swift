@@ -15,7 +15,7 @@ struct AccessPropertyTests {
     /// subscriptions and replaced rules decides as `explain` does from scratch.
     @Test("explain's decision is the real one in 100,000 random cases")
     func agrees() {
-        var random = TestRandom(seed: 2026)
+        var random = SeededGenerator(seed: 2026)
         var cases = 0
         let broker = ShardHarness(rules: [])
         for round in 0..<250 {
@@ -61,7 +61,7 @@ struct AccessPropertyTests {
         #expect(cases == 100_000)
     }
 
-    private static func rules(_ random: inout TestRandom) -> [AccessRule] {
+    private static func rules(_ random: inout SeededGenerator) -> [AccessRule] {
         (0..<Int.random(in: 0...6, using: &random)).map { _ in
             var who: [AccessRule.Who] = []
             for _ in 0..<[0, 0, 1, 2].randomElement(using: &random, or: 0) {
@@ -86,20 +86,20 @@ struct AccessPropertyTests {
         }
     }
 
-    private static func pattern(_ random: inout TestRandom) -> String {
+    private static func pattern(_ random: inout SeededGenerator) -> String {
         text(
             (0..<Int.random(in: 1...3, using: &random)).map { _ in
                 (levels + ["+", "+"]).randomElement(using: &random, or: "a")
             }, &random)
     }
 
-    private static func filter(_ random: inout TestRandom) -> String {
+    private static func filter(_ random: inout SeededGenerator) -> String {
         let prefix = Int.random(in: 0..<12, using: &random) == 0 ? "$share/g/" : ""
         return prefix + pattern(&random)
     }
 
     /// `#` at the end, and sometimes `$` in front.
-    private static func text(_ levels: [String], _ random: inout TestRandom) -> String {
+    private static func text(_ levels: [String], _ random: inout SeededGenerator) -> String {
         var levels = levels
         if Int.random(in: 0..<4, using: &random) == 0 { levels[levels.count - 1] = "#" }
         if Int.random(in: 0..<16, using: &random) == 0 { levels[0] = "$SYS" }
@@ -107,7 +107,7 @@ struct AccessPropertyTests {
         return text.isEmpty ? "a" : text
     }
 
-    private static func topic(_ random: inout TestRandom) -> MQTTString {
+    private static func topic(_ random: inout SeededGenerator) -> MQTTString {
         let count = Int.random(in: 1...3, using: &random)
         var levels = (0..<count).map { _ in self.levels.randomElement(using: &random, or: "a") }
         if Int.random(in: 0..<20, using: &random) == 0 { levels[0] = "$SYS" }
@@ -117,7 +117,7 @@ struct AccessPropertyTests {
 }
 
 extension Array {
-    fileprivate func randomElement(using random: inout TestRandom, or fallback: Element) -> Element {
+    fileprivate func randomElement(using random: inout SeededGenerator, or fallback: Element) -> Element {
         randomElement(using: &random) ?? fallback
     }
 }

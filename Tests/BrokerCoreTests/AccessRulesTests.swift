@@ -267,7 +267,7 @@ struct AccessRulesTests {
 
     @Test("a rule covers a filter exactly when it matches every topic of it")
     func coverage() {
-        var random = TestRandom(seed: 11)
+        var random = SeededGenerator(seed: 11)
         let subject = subject("u")
         for _ in 0..<600 {
             let pattern = Self.filter(&random)
@@ -285,7 +285,7 @@ struct AccessRulesTests {
 
     @Test("whatever the rules, a granted filter and a receivable topic agree with the naive reading")
     func naive() {
-        var random = TestRandom(seed: 12)
+        var random = SeededGenerator(seed: 12)
         for _ in 0..<400 {
             let written = (0..<Int.random(in: 0...5, using: &random)).map { _ in
                 rule(Bool.random(using: &random) ? .allow : .deny, .both, Self.filter(&random))
@@ -306,7 +306,7 @@ struct AccessRulesTests {
         }
     }
 
-    private static func filter(_ random: inout TestRandom) -> String {
+    private static func filter(_ random: inout SeededGenerator) -> String {
         let count = Int.random(in: 1...3, using: &random)
         var levels = (0..<count).map { _ in ["a", "b", "", "+", "+", "$s"].randomElement(using: &random) ?? "a" }
         if Bool.random(using: &random) { levels[count - 1] = "#" }
@@ -375,18 +375,5 @@ struct AccessRulesTests {
     )
     func noRange(_ text: String) {
         #expect(AddressRange(text) == nil)
-    }
-}
-
-/// SplitMix64: the same numbers everywhere.
-struct TestRandom: RandomNumberGenerator {
-    private var state: UInt64
-    init(seed: UInt64) { state = seed }
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var z = state
-        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-        return z ^ (z >> 31)
     }
 }

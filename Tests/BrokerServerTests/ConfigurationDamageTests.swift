@@ -1,22 +1,10 @@
 import BrokerServer
 import Foundation
+import TestSupport
 import Testing
 
 @Suite("Configuration files that were damaged")
 struct ConfigurationDamageTests {
-    /// A small generator with a known start, so that a failure can be repeated.
-    private struct Seeded: RandomNumberGenerator {
-        var state: UInt64
-
-        mutating func next() -> UInt64 {
-            state &+= 0x9E37_79B9_7F4A_7C15
-            var z = state
-            z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-            z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-            return z ^ (z >> 31)
-        }
-    }
-
     @Test(
         "damage anywhere ends in a configuration or in problems that have a line, never in a crash", arguments: 1...8)
     func damage(seed: UInt64) throws {
@@ -30,7 +18,7 @@ struct ConfigurationDamageTests {
             "\u{2028}", "\u{A0}",
             "\u{B}",
         ].map { Array($0.utf8) }
-        var generator = Seeded(state: seed)
+        var generator = SeededGenerator(seed: seed)
         for _ in 0..<50 {
             var bytes = original
             for _ in 0..<Int.random(in: 1...3, using: &generator) {

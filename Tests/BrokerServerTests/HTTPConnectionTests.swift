@@ -4,6 +4,7 @@ import Logging
 import NIOCore
 import NIOEmbedded
 import NIOHTTP1
+import TestSupport
 import Testing
 
 @Suite("HTTP connections")
@@ -164,7 +165,7 @@ struct HTTPConnectionTests {
     @Test("mutated requests never bring the port down")
     func fuzz() async throws {
         try await WebRig.run { rig in
-            var random = SplitMix(state: 11)
+            var random = SeededGenerator(seed: 11)
             var seeds = Self.malformedCases.map(\.bytes).filter { $0.count < 1000 }
             seeds += [Self.health, Self.post("a/b", "body"), WebUpgradeTests.request()].map { Array($0.utf8) }
             for _ in 0..<1000 {

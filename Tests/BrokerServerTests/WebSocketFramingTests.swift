@@ -1,5 +1,6 @@
 import BrokerServer
 import NIOCore
+import TestSupport
 import Testing
 
 @Suite("WebSocket framing")
@@ -205,7 +206,7 @@ struct WebSocketFramingTests {
 
     @Test("any cutting of any masks and lengths gives the same payload")
     func randomCuts() {
-        var random = SplitMix(state: 7)
+        var random = SeededGenerator(seed: 7)
         for _ in 0..<300 {
             var stream: [UInt8] = []
             var payload: [UInt8] = []
@@ -228,7 +229,7 @@ struct WebSocketFramingTests {
 
     @Test("random and mutated bytes never trap")
     func fuzz() {
-        var random = SplitMix(state: 42)
+        var random = SeededGenerator(seed: 42)
         let seeds = Self.cases.map(\.input).filter { $0.count < 1000 }
         for _ in 0..<50_000 {
             var bytes = seeds[random.below(seeds.count)] + seeds[random.below(seeds.count)]
@@ -240,20 +241,4 @@ struct WebSocketFramingTests {
             #expect(outcome.plain.count <= bytes.count && outcome.replies.count <= bytes.count)
         }
     }
-}
-
-/// A small generator with a seed, so that a failing run can be repeated.
-struct SplitMix {
-    var state: UInt64
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var z = state
-        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-        return z ^ (z >> 31)
-    }
-
-    mutating func byte() -> UInt8 { UInt8(truncatingIfNeeded: next()) }
-    mutating func below(_ bound: Int) -> Int { bound == 0 ? 0 : Int(next() % UInt64(bound)) }
 }

@@ -4,6 +4,7 @@ Each runs on free ports in a folder of its own, keeps ports and data over a rest
 that a failing test can show.
 """
 
+import contextlib
 import itertools
 import json
 import os
@@ -114,6 +115,15 @@ class BrokerProcess:
         if self.process is not None:
             self.process.kill()
             self.process.wait()
+
+    @contextlib.contextmanager
+    def paused(self):
+        """It does nothing for a while, as on a machine that is suspended; nobody is told."""
+        self.process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.process.send_signal(signal.SIGCONT)
 
     def clean_up(self):
         if self.is_running:

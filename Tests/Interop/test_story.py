@@ -29,7 +29,7 @@ rules = [ { allow = "both", who = { user = "ann" }, topics = ["chat/#"] },
 
 
 class HubSubscriber:
-    """mosquitto_sub at the hub with a session that outlives an outage; it reconnects by itself."""
+    """mosquitto_sub at the hub with a session that outlives an outage; it reconnects and subscribes by itself."""
 
     def __init__(self, hub):
         command = ["stdbuf", "-oL", program("mosquitto_sub"), "-d", "-c", "-i", "hub-subscriber", "-q", "2"]
@@ -37,7 +37,12 @@ class HubSubscriber:
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         self.payloads, self.subscribed = [], threading.Event()
         threading.Thread(target=self._read, daemon=True).start()
+        self.wait_until_subscribed()
+
+    def wait_until_subscribed(self):
+        """Again since the last time that it was asked."""
         assert self.subscribed.wait(20)
+        self.subscribed.clear()
 
     def _read(self):
         for line in self.process.stdout:
@@ -220,9 +225,13 @@ def outage(hub, a, b, at_hub, ann, ben):
     )
     assert (a.link() or {}).get("state") != "live"
 
-    hub.restart()
+    # A waits until all subscribers of the hub are back: mosquitto 2.0.11 lets what arrives while one returns overtake
+    # what has queued for it, although A sends in order, as a recording of the line shows.
+    with a.paused():
+        hub.restart()
+        b.wait_for_link()
+        at_hub.wait_until_subscribed()
     a.wait_for_link()
-    b.wait_for_link()
     everything = [payload for publisher in publishers for payload in publisher.payloads]
     eventually(
         lambda: f"the hub has all; missing {sorted(set(everything) - set(at_hub.payloads))[:10]}",

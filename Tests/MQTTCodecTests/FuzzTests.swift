@@ -1,5 +1,6 @@
 import MQTTCodec
 import NIOCore
+import TestSupport
 import Testing
 
 /// Bytes that nobody meant. What must hold: no trap, a verdict for everything, errors that can be sent, and what is

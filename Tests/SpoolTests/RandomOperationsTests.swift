@@ -3,24 +3,12 @@ import MQTTCodec
 import NIOCore
 import Spool
 import Synchronization
+import TestSupport
 import Testing
 
 /// Thousands of random records with random reopenings: the spool must hold what the naive one holds.
 @Suite("Random operations")
 struct RandomOperationsTests {
-    /// SplitMix64: small, seeded, the same everywhere.
-    private struct Dice: RandomNumberGenerator {
-        var state: UInt64
-
-        mutating func next() -> UInt64 {
-            state &+= 0x9E37_79B9_7F4A_7C15
-            var z = state
-            z = (z ^ z >> 30) &* 0xBF58_476D_1CE4_E5B9
-            z = (z ^ z >> 27) &* 0x94D0_49BB_1331_11EB
-            return z ^ z >> 31
-        }
-    }
-
     @Test("the spool holds what a naive one holds, over reopenings and kills", arguments: 1...8 as ClosedRange<UInt64>)
     func agrees(seed: UInt64) throws { try play(seed, SpoolHooks()) }
 
@@ -39,7 +27,7 @@ struct RandomOperationsTests {
     }
 
     private func play(_ seed: UInt64, _ hooks: SpoolHooks) throws {
-        var dice = Dice(state: seed)
+        var dice = SeededGenerator(seed: seed)
         let maximum = Int.random(in: 2...20, using: &dice)
         var naive = NaiveSpool(queueMessagesMax: maximum)
         var fixture = try SpoolFixture(queueMessagesMax: maximum, hooks: hooks)
@@ -75,7 +63,7 @@ struct RandomOperationsTests {
         #expect(fixture.spool.tally.isClosed, "seed \(seed)")
     }
 
-    private func record(_ naive: NaiveSpool, _ dice: inout Dice) -> SpoolRecord {
+    private func record(_ naive: NaiveSpool, _ dice: inout SeededGenerator) -> SpoolRecord {
         let known = naive.receivers.keys.sorted()
         let receiver = known.randomElement(using: &dice) ?? alice
         let packetID = UInt16.random(in: 1...6, using: &dice)

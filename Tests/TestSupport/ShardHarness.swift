@@ -9,7 +9,7 @@ import NIOCore
 package final class ShardHarness {
     package private(set) var shard: Shard
     package let spool = SimulatedSpool()
-    package let settings: BrokerSettings
+    package private(set) var settings: BrokerSettings
     package private(set) var now: Now
     /// Commits after every turn, for chapters that are not about the disk.
     package var commitsAtOnce: Bool
@@ -87,10 +87,19 @@ package final class ShardHarness {
 
     func feeds(_ peer: ScriptedPeer) {
         guard !hasCrashed else { return }
-        while !peer.isClosed, !peer.connection.isHeld, let packet = peer.takeUnread() {
+        while readsPacket(of: peer) { turn() }
+    }
+
+    /// One packet of what a peer sent enters the shard, or what is wrong with it.
+    private func readsPacket(of peer: ScriptedPeer) -> Bool {
+        guard !peer.isClosed, !peer.connection.isHeld, peer.connection.state != .closing else { return false }
+        do throws(DecodeError) {
+            guard let packet = try peer.takeUnread() else { return false }
             shard.received(packet, on: peer.connection, now: now)
-            turn()
+        } catch {
+            shard.decodeFailed(error, version: peer.reader.version, on: peer.connection, now: now)
         }
+        return true
     }
 
     func cuts(_ peer: ScriptedPeer) {
@@ -106,6 +115,12 @@ package final class ShardHarness {
         guard !hasCrashed else { return }
         event(shard, now)
         turn()
+    }
+
+    /// Other settings, which a restart keeps.
+    package func reconfigures(redialing: Set<MQTTString> = [], _ change: (inout BrokerSettings) -> Void) {
+        change(&settings)
+        perform { shard, now in shard.reconfigure(settings, redialing: redialing, now: now) }
     }
 
     /// Time passes on both clocks; timers fire when they are due, one instant after the other.
@@ -224,9 +239,7 @@ package final class ShardHarness {
         }
         for connection in resumed {
             guard let peer = peers[ObjectIdentifier(connection)] else { continue }
-            while !peer.isClosed, !connection.isHeld, let packet = peer.takeUnread() {
-                shard.received(packet, on: connection, now: now)
-            }
+            while readsPacket(of: peer) {}
         }
     }
 }

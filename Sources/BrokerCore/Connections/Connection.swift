@@ -51,6 +51,10 @@ package final class Connection {
     var inflightMax = 0
     /// The peer's Maximum Packet Size; bytes.
     var packetBytesMax = Int.max
+    /// What CONNACK says that we take, and what is enforced: of the moment when the connection was opened, since its
+    /// decoder is of that moment too.
+    var receiveMaximum: UInt16 = .max
+    var readPacketBytesMax = Int.max
     /// QoS 1 and 2 messages of a version 5 peer that were not answered: its send quota (§4.9).
     var unanswered = 0
 
@@ -58,6 +62,13 @@ package final class Connection {
     /// acknowledgements are heard meanwhile, since they are what may make room.
     package internal(set) var stalled: [Publish] = []
     var stalledBytes = 0
+
+    /// Topics by the aliases that this client gave them.
+    var inboundAliases = InboundAliases()
+    /// Nil for clients that take no topic aliases.
+    var outboundAliases: OutboundAliases?
+    /// Request Problem Information: whether acknowledgements may say in words what was wrong [5:MQTT-3.1.2-29].
+    var wantsProblems = true
 
     /// Zero switches keep-alive off.
     var keepAlive: Duration = .zero

@@ -5,7 +5,8 @@ import NIOCore
 /// What the broker remembers of a client id (§4.1), or of a link's upstream: subscriptions, unfinished exchanges and
 /// what waits. Lives on one shard, together with its connection.
 package final class Session {
-    package let clientID: MQTTString
+    /// Only that of a link ever changes.
+    package internal(set) var clientID: MQTTString
     /// Place in the shard's table; what the subscription tree stores.
     let slot: Int32
     /// Set when the session outlives its connection: its queue is in the spool, under this number.

@@ -16,10 +16,10 @@ final class ShardRunner {
     let shard: Shard
     let logger: Logger
     /// `[log] denials`
-    private let denialLevel: Logger.Level
-    private let spool: Spool
+    var denialLevel: Logger.Level
+    let spool: Spool
     private let index: Int
-    private let linkConnector: LinkConnector
+    var linkConnector: LinkConnector
     /// Nil when nobody is asked who it is.
     private let authenticator: Authenticator?
 
@@ -256,11 +256,6 @@ final class ShardRunner {
                     state: link.state.rawValue
                 )
             }
-    }
-
-    func setAccess(_ rules: AccessRules) {
-        shard.setAccess(rules, now: now)
-        turn()
     }
 
     // MARK: - Shutdown

@@ -2,7 +2,7 @@ import BrokerCore
 import MQTTCodec
 
 /// The rows of the queue, one after the other, each checked.
-struct MessageRows {
+struct MessageRows: ~Copyable {
     struct Found {
         var position: UInt64
         /// Nil when the row's checksum or form is wrong.
@@ -12,7 +12,7 @@ struct MessageRows {
     }
 
     private let rows: SQLStatement
-    private let row = MessageRow()
+    private var row = MessageRow()
 
     init(_ connection: SQLConnection) throws(SpoolError) {
         rows = try connection.prepare(

@@ -113,7 +113,7 @@ extension SpoolFile {
             "SELECT topic, id, payload, qos, flags, properties, expiry, checksum FROM retained ORDER BY topic"
         )
         defer { rows.reset() }
-        let row = MessageRow()
+        var row = MessageRow()
         var (count, damaged) = (0, 0)
         while try rows.step() {
             count += 1
@@ -138,7 +138,7 @@ extension SpoolFile {
             """
         )
         defer { rows.reset() }
-        let row = MessageRow()
+        var row = MessageRow()
         var count = 0
         while try rows.step() {
             count += 1

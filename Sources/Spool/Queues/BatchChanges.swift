@@ -5,8 +5,9 @@ import MQTTCodec
 struct BatchChanges {
     /// The first position of the batch. Positions of one batch follow each other without a gap.
     let base: UInt64
-    /// The messages of the batch: that at `base + n` has index n.
-    var fresh: [Fresh] = []
+    /// The messages of the batch, and what became of them: that at `base + n` has index n.
+    private var rows: [Batch.Row] = []
+    private var fresh: [Fresh] = []
     var finished: [UInt64] = []
     var gone: [ReceiverID] = []
     /// Receivers whose progress may have to be written.
@@ -38,21 +39,42 @@ struct BatchChanges {
         self.number = number
     }
 
+    /// What became of a message of the batch inside it.
     struct Fresh {
-        var message: Message
-        var deliveries: [Delivery]
-        var shard: Int
         /// Where it stands in the queues; nil when nobody waits for it.
         var place: RunPlace?
         /// Receivers that need no row: they were done inside the batch.
         var done: [ReceiverID] = []
+    }
 
-        /// The deliveries that still wait.
-        var remaining: [Delivery] {
-            if done.isEmpty { return deliveries }
-            let done = Set(done)
-            return deliveries.filter { !done.contains($0.receiver) }
+    var messages: Int { fresh.count }
+
+    /// A receiver was done with a message of the batch.
+    mutating func done(_ receiver: ReceiverID, with position: UInt64) {
+        fresh[Int(position - base)].done.append(receiver)
+    }
+
+    mutating func append(_ row: Batch.Row, _ place: RunPlace?) {
+        rows.append(row)
+        fresh.append(Fresh(place: place))
+    }
+
+    /// The rows of the messages that somebody waits for, with the deliveries that still wait.
+    mutating func takeRows() -> [Batch.Row] {
+        var rows: [Batch.Row] = []
+        swap(&rows, &self.rows)
+        var kept = 0
+        for (index, fresh) in fresh.enumerated() {
+            guard let place = fresh.place, place.entry.waiting > 0 else { continue }
+            if kept != index { rows.swapAt(kept, index) }
+            if !fresh.done.isEmpty {
+                let done = Set(fresh.done)
+                rows[kept].deliveries.removeAll { done.contains($0.receiver) }
+            }
+            kept += 1
         }
+        rows.removeLast(rows.count - kept)
+        return rows
     }
 
     mutating func touch(_ queue: ReceiverQueue) {

@@ -123,7 +123,9 @@ struct QueueIndex {
         batches += 1
         var changes = BatchChanges(base: lastPosition + 1, number: batches)
         for append in appends {
-            for record in append.records { apply(record, shard: append.shard, &changes) }
+            // Borrowed: copying a record takes a reference to its message and to its list of receivers.
+            let records = append.records.span
+            for index in records.indices { apply(records[index], shard: append.shard, &changes) }
         }
         return finish(&changes)
     }
@@ -187,21 +189,19 @@ struct QueueIndex {
         shard: Int,
         _ changes: inout BatchChanges
     ) {
-        let bytes = message.bytes
-        var fresh = BatchChanges.Fresh(message: message, deliveries: deliveries, shard: shard)
-        if keepsNewestOut { refuseNewest(&fresh, &changes) }
-        guard !fresh.deliveries.isEmpty else { return changes.fresh.append(fresh) }
-        let run = run(for: fresh.deliveries)
+        var row = Batch.Row(position: lastPosition, message: message, deliveries: deliveries, shard: shard)
+        if keepsNewestOut { refuseNewest(&row, &changes) }
+        guard !row.deliveries.isEmpty else { return changes.append(row, nil) }
+        let run = run(for: row.deliveries)
         guard run.isOpen else {
-            changes.missed += fresh.deliveries.count
-            return changes.fresh.append(fresh)
+            changes.missed += row.deliveries.count
+            return changes.append(row, nil)
         }
         changes.touch(run)
-        let place = RunPlace(run: run, index: run.append(lastPosition, bytes: bytes))
+        let place = RunPlace(run: run, index: run.append(lastPosition, bytes: message.bytes))
         count(place.entry)
-        fresh.place = place
-        if run.receivers < fresh.deliveries.count { keepReceivers(&fresh, of: run, &changes) }
-        changes.fresh.append(fresh)
+        if run.receivers < row.deliveries.count { keepReceivers(&row, of: run, &changes) }
+        changes.append(row, place)
         if run.mayOverflow {
             for queue in run.queues { makeRoom(in: queue, shard: shard, &changes) }
             run.measureRoom()
@@ -210,33 +210,28 @@ struct QueueIndex {
     }
 
     /// Full queues that keep what they have do not take the message in.
-    private func refuseNewest(_ fresh: inout BatchChanges.Fresh, _ changes: inout BatchChanges) {
-        let bytes = fresh.message.bytes
-        let shard = fresh.shard
+    private func refuseNewest(_ row: inout Batch.Row, _ changes: inout BatchChanges) {
+        let bytes = row.message.bytes
         func isRefused(_ delivery: Delivery) -> Bool {
             guard let queue = queues[delivery.receiver], queue.bounds.whenFull == .dropNewest else { return false }
             return queue.isBeyondBounds(with: bytes)
         }
-        guard fresh.deliveries.contains(where: isRefused) else { return }
-        let refused = fresh.deliveries.filter(isRefused)
+        guard row.deliveries.contains(where: isRefused) else { return }
+        let refused = row.deliveries.filter(isRefused)
         for receiver in Set(refused.map(\.receiver)).sorted() {
             guard let queue = queues[receiver] else { continue }
             queue.turnAway()
             changes.touch(queue)
-            changes.dropped(receiver, shard: shard, messages: 1, .newest)
+            changes.dropped(receiver, shard: row.shard, messages: 1, .newest)
         }
-        fresh.deliveries.removeAll(where: isRefused)
+        row.deliveries.removeAll(where: isRefused)
     }
 
     /// Leaves out receivers that are gone, and whoever is named twice: it gets the message once.
-    private func keepReceivers(
-        _ fresh: inout BatchChanges.Fresh,
-        of run: MessageRun,
-        _ changes: inout BatchChanges
-    ) {
-        changes.missed += fresh.deliveries.count { queues[$0.receiver] == nil }
+    private func keepReceivers(_ row: inout Batch.Row, of run: MessageRun, _ changes: inout BatchChanges) {
+        changes.missed += row.deliveries.count { queues[$0.receiver] == nil }
         var members = Set(run.queues.map(\.receiver))
-        fresh.deliveries.removeAll { members.remove($0.receiver) == nil }
+        row.deliveries.removeAll { members.remove($0.receiver) == nil }
     }
 
     // MARK: Runs
@@ -332,7 +327,7 @@ struct QueueIndex {
             uncount(place.entry)
             if position < changes.base { changes.finished.append(position) }
         } else if position >= changes.base {
-            changes.fresh[Int(position - changes.base)].done.append(queue.receiver)
+            changes.done(queue.receiver, with: position)
         } else {
             queue.remember(place)
             changes.touchedCursors.insert(queue.receiver)
@@ -380,7 +375,7 @@ struct QueueIndex {
                 uncount(place.entry)
                 if position < changes.base { changes.finished.append(position) }
             } else if position >= changes.base {
-                changes.fresh[Int(position - changes.base)].done.append(receiver)
+                changes.done(receiver, with: position)
             }
         }
         changes.gone.append(receiver)
@@ -397,22 +392,11 @@ struct QueueIndex {
         var batch = Batch()
         batch.nextPosition = lastPosition + 1
         batch.nextReceiver = nextReceiver
-        batch.messages = changes.fresh.count
+        batch.messages = changes.messages
         batch.gone = changes.gone
         batch.finished = changes.finished
         batch.dropped = changes.drops
-        for (index, fresh) in changes.fresh.enumerated() {
-            let position = changes.base + UInt64(index)
-            guard let place = fresh.place, place.entry.waiting > 0 else { continue }
-            batch.rows.append(
-                Batch.Row(
-                    position: position,
-                    message: fresh.message,
-                    deliveries: fresh.remaining,
-                    shard: fresh.shard
-                )
-            )
-        }
+        batch.rows = changes.takeRows()
         for (receiver, record) in changes.receivers.inOrder {
             guard let record, let queue = queues[receiver] else { continue }
             batch.receivers.append(Batch.NewReceiver(record: record, lowWater: queue.lowWater))

@@ -3,10 +3,10 @@ import GRDBSQLite
 
 /// Copies what is sound out of a damaged spool into a new one, table by table. Pages that cannot be read are skipped:
 /// every table is read from its front and from its back, and that of the messages from the middle of each gap too.
-struct Salvage {
+struct Salvage: ~Copyable {
     private let target: SQLConnection
     private(set) var tables: [QuarantineReport.Table] = []
-    private let row = MessageRow()
+    private var row: MessageRow
     private var nextPosition: UInt64 = 1
     private var nextReceiver: UInt64 = 1
     /// Reads that may still fail: a damaged page near the root would otherwise be asked for each of its rows.
@@ -14,8 +14,10 @@ struct Salvage {
 
     init(into path: String) throws(SpoolError) {
         try SpoolDirectory.makeFile(path)
-        target = try SQLConnection(path: path, role: .writer)
+        let target = try SQLConnection(path: path, role: .writer)
         try SpoolSchema.migrate(target)
+        self.target = target
+        row = MessageRow()
     }
 
     mutating func copy(from path: String) throws(SpoolError) {
@@ -131,7 +133,7 @@ struct Salvage {
             }
             guard isRow else { return (true, last) }
             last = rows.number(0)
-            guard table.isSound(rows, row) else {
+            guard table.isSound(rows, &row) else {
                 report.damaged += 1
                 continue
             }

@@ -6,7 +6,7 @@ struct SalvageTable: Sendable {
     /// How many of the first columns order the table.
     var keyColumns = 1
     /// Whether its rows can be told from wreckage.
-    var isSound: @Sendable (SQLStatement, MessageRow) -> Bool
+    var isSound: @Sendable (SQLStatement, inout MessageRow) -> Bool
 
     var list: String { columns.joined(separator: ", ") }
     var order: String { columns.prefix(keyColumns).joined(separator: ", ") }

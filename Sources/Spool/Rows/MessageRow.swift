@@ -7,8 +7,8 @@ import NIOCore
 ///
 /// The layout is position, id, QoS, flags, expiry, four lengths, topic, payload, properties, and a tail: the receivers
 /// of a message, or the client and the delay of a will. The bytes are reused for the next row, so a row costs no
-/// allocation once they have grown.
-final class MessageRow {
+/// allocation once they have grown. It is never copied: that would cost more than the row.
+struct MessageRow: ~Copyable {
     private var bytes = ByteBuffer()
     private var topic = 0..<0
     private var payload = 0..<0
@@ -36,32 +36,38 @@ final class MessageRow {
     }
 
     /// Takes a message in. `deliveries` is empty and the position 0 for a retained message.
-    func encode(_ message: Message, position: UInt64, deliveries: [Delivery]) {
-        encode(message, position: position) { lists.write(deliveries, to: &$0) }
+    mutating func encode(_ message: Message, position: UInt64, deliveries: [Delivery]) {
+        begin(message, position: position)
+        lists.write(deliveries, to: &bytes)
+        end()
     }
 
     /// Takes a will in.
-    func encode(_ will: WillRecord) {
+    mutating func encode(_ will: WillRecord) {
+        begin(will.message, position: 0)
         delay = will.delay
-        encode(will.message, position: 0) { bytes in
-            bytes.writeInteger(will.delay)
-            bytes.writeString(will.clientID.string)
-        }
+        bytes.writeInteger(will.delay)
+        bytes.writeString(will.clientID.string)
+        end()
     }
 
-    private func encode(_ message: Message, position: UInt64, tail write: (inout ByteBuffer) -> Void) {
+    /// Everything before the tail.
+    private mutating func begin(_ message: Message, position: UInt64) {
         qos = message.qos.rawValue
         flags = message.isRetained ? Self.retained : 0
         expiry = message.expiry
         self.position = position
         begin(idHigh: message.id.high, idLow: message.id.low)
         bytes.writeString(message.topic.string)
-        topic = lengthsEnd..<bytes.writerIndex
+        topic = Self.headCount..<bytes.writerIndex
         bytes.writeImmutableBuffer(message.payload)
         payload = topic.upperBound..<bytes.writerIndex
         MessageProperties.write(message.properties, to: &bytes)
         properties = payload.upperBound..<bytes.writerIndex
-        write(&bytes)
+    }
+
+    /// The tail is written.
+    private mutating func end() {
         tail = properties.upperBound..<bytes.writerIndex
         writeLengths()
     }
@@ -110,7 +116,7 @@ final class MessageRow {
     }
 
     /// Takes the row that a select of all columns of `table` stands on. Nil when its form or checksum is wrong.
-    func decode(_ statement: SQLStatement, from table: Table) -> Message? {
+    mutating func decode(_ statement: SQLStatement, from table: Table) -> Message? {
         let idColumn: Int32 = 1
         let (topicColumn, payloadColumn, qosColumn): (Int32, Int32, Int32) =
             switch table {
@@ -153,38 +159,51 @@ final class MessageRow {
     }
 
     /// Takes the row that a select of all columns of the wills stands on. Nil when its form or checksum is wrong.
-    func decodeWill(_ statement: SQLStatement) -> WillRecord? {
+    mutating func decodeWill(_ statement: SQLStatement) -> WillRecord? {
         guard let message = decode(statement, from: .will) else { return nil }
         return WillRecord(clientID: MQTTString(statement.string(0)), message: message, delay: delay)
     }
 
     /// How the row that was decoded last goes to one receiver.
-    func delivery(to receiver: ReceiverID) -> Delivery? {
+    mutating func delivery(to receiver: ReceiverID) -> Delivery? {
         bytes.withUnsafeReadableBytes { all in
             finder.find(receiver, in: UnsafeRawBufferPointer(rebasing: all[tail]))
         }
     }
 
-    private var lengthsEnd: Int { 8 + 16 + 2 + 8 + 16 }
+    /// Where the four lengths stand in the head of the bytes, and where the topic begins.
+    private static let lengthsStart = 8 + 16 + 2 + 8
+    private static let headCount = lengthsStart + 16
 
-    private func begin(idHigh: UInt64, idLow: UInt64) {
+    /// Begins the bytes with their head, as yet without the lengths. One write each, since every write to a `ByteBuffer`
+    /// looks at its capacity and its ownership.
+    private mutating func begin(idHigh: UInt64, idLow: UInt64) {
         bytes.clear()
-        bytes.writeInteger(position)
-        bytes.writeInteger(idHigh)
-        bytes.writeInteger(idLow)
-        bytes.writeInteger(qos)
-        bytes.writeInteger(flags)
-        bytes.writeInteger(expiry?.microseconds ?? .max)
-        bytes.writeRepeatingByte(0, count: 16)
-    }
-
-    private func writeLengths() {
-        for (index, part) in [topic, payload, properties, tail].enumerated() {
-            bytes.setInteger(UInt32(truncatingIfNeeded: part.count), at: lengthsEnd - 16 + 4 * index)
+        bytes.writeWithUnsafeMutableBytes(minimumWritableBytes: Self.headCount) { head in
+            head.storeBytes(of: position.bigEndian, as: UInt64.self)
+            head.storeBytes(of: idHigh.bigEndian, toByteOffset: 8, as: UInt64.self)
+            head.storeBytes(of: idLow.bigEndian, toByteOffset: 16, as: UInt64.self)
+            head.storeBytes(of: qos, toByteOffset: 24, as: UInt8.self)
+            head.storeBytes(of: flags, toByteOffset: 25, as: UInt8.self)
+            head.storeBytes(of: (expiry?.microseconds ?? .max).bigEndian, toByteOffset: 26, as: UInt64.self)
+            return Self.headCount
         }
     }
 
-    private func appendTail(_ statement: SQLStatement, of table: Table) -> Range<Int> {
+    private mutating func writeLengths() {
+        bytes.withUnsafeMutableReadableBytes { all in
+            func store(_ part: Range<Int>, at index: Int) {
+                let count = UInt32(truncatingIfNeeded: part.count).bigEndian
+                all.storeBytes(of: count, toByteOffset: Self.lengthsStart + 4 * index, as: UInt32.self)
+            }
+            store(topic, at: 0)
+            store(payload, at: 1)
+            store(properties, at: 2)
+            store(tail, at: 3)
+        }
+    }
+
+    private mutating func appendTail(_ statement: SQLStatement, of table: Table) -> Range<Int> {
         switch table {
         case .message:
             return append(statement, 8)
@@ -198,7 +217,7 @@ final class MessageRow {
         }
     }
 
-    private func append(_ statement: SQLStatement, _ column: Int32) -> Range<Int> {
+    private mutating func append(_ statement: SQLStatement, _ column: Int32) -> Range<Int> {
         let start = bytes.writerIndex
         statement.bytes(column) { _ = bytes.writeBytes($0) }
         return start..<bytes.writerIndex

@@ -30,7 +30,7 @@ final class BatchStore {
     private let copyAside: SQLStatement
     private let freePages: SQLStatement
     private let allPages: SQLStatement
-    private let row = MessageRow()
+    private var row = MessageRow()
 
     private let mode: DurabilityMode
 
@@ -167,7 +167,7 @@ final class BatchStore {
         for at in parts.next(batch.gone.count) { try write(gone: batch.gone[at]) }
         for at in parts.next(batch.receivers.count) { try write(batch.receivers[at]) }
         for at in parts.next(batch.subscriptions.count) { try write(batch.subscriptions[at]) }
-        for at in parts.next(batch.rows.count) { try write(batch.rows[at], hooks) }
+        try write(batch.rows.span.extracting(parts.next(batch.rows.count)), hooks)
         for at in parts.next(batch.finished.count) {
             deleteMessage.bind(batch.finished[at], at: 1)
             try deleteMessage.run()
@@ -207,10 +207,13 @@ final class BatchStore {
         try statement.run()
     }
 
-    private func write(_ new: Batch.Row, _ hooks: SpoolHooks) throws(SpoolError) {
-        if let hook = hooks.willInsert { try hook(new.message) }
-        row.encode(new.message, position: new.position, deliveries: new.deliveries)
-        try row.insert(with: insertMessage, into: .message)
+    /// Borrows the rows: a copy of one takes a reference to its message and to its list of receivers.
+    private func write(_ rows: Span<Batch.Row>, _ hooks: SpoolHooks) throws(SpoolError) {
+        for at in rows.indices {
+            if let hook = hooks.willInsert { try hook(rows[at].message) }
+            row.encode(rows[at].message, position: rows[at].position, deliveries: rows[at].deliveries)
+            try row.insert(with: insertMessage, into: .message)
+        }
     }
 
     private func write(_ cursor: Batch.Cursor) throws(SpoolError) {

@@ -91,11 +91,13 @@ struct SQLStatement {
     }
 
     private func bind(blob bytes: UnsafeRawBufferPointer, at index: Int32, _ owner: sqlite3_destructor_type?) {
-        if let start = bytes.baseAddress, !bytes.isEmpty {
-            sqlite3_bind_blob(pointer, index, start, Int32(bytes.count), owner)
-        } else {
-            sqlite3_bind_zeroblob(pointer, index, 0)
+        // SQLite takes a blob without an address for NULL, so what is empty gets one that nobody follows. Zeros that
+        // SQLite makes itself (`sqlite3_bind_zeroblob`), and copies, it would allocate for each row.
+        guard let start = bytes.baseAddress, !bytes.isEmpty else {
+            sqlite3_bind_blob(pointer, index, UnsafeRawPointer(bitPattern: 1), 0, nil)
+            return
         }
+        sqlite3_bind_blob(pointer, index, start, Int32(bytes.count), owner)
     }
 
     func isNull(_ column: Int32) -> Bool { sqlite3_column_type(pointer, column) == SQLITE_NULL }
