@@ -59,7 +59,7 @@ extension Shard {
             // [5:MQTT-3.3.1-9] [5:MQTT-3.3.1-10] [5:MQTT-3.3.1-11] the index first, then the store.
             let replaysRetained =
                 switch options.retainHandling {
-                // [5:§4.8.2] a group gets no retained messages: nobody could say which member should have them.
+                // A group gets no retained messages (§4.8.2): nobody could say which member should have them.
                 case _ where entry.filter.isShared: false
                 case .sendOnSubscribe: true
                 case .sendOnNewSubscription: isNew

@@ -65,7 +65,7 @@ extension Shard {
 
     // MARK: - Leaving
 
-    /// What the member has over this connection it may finish [5:MQTT-3.10.4-2].
+    /// What the member has over this connection it may finish [5:MQTT-3.10.4-3].
     func leave(_ session: Session, _ filter: MQTTString, _ now: Now) {
         guard let receiver = groups[filter], let group = receiver.group else { return }
         group.remove(session.slot)

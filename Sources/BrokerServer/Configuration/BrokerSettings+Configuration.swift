@@ -30,6 +30,7 @@ extension BrokerSettings {
         }
         queueMessagesMax = configuration.queue.messagesMax
         queueBytesMax = configuration.queue.bytesMax
+        sharedOrder = configuration.sharing.order
         retainedMessagesMax = configuration.retained.messagesMax
         retainedPayloadMax = configuration.retained.payloadBytesMax
         links = configuration.links.compactMap(LinkSettings.init)

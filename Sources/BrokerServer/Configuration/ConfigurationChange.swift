@@ -34,6 +34,7 @@ package struct ConfigurationChange: Sendable, Equatable {
             ("[limits]", true, old.limits == limits),
             ("queue.on_full", false, old.queue.whenFull == new.queue.whenFull),
             ("[queue]", true, old.queue == queue),
+            ("[shared_subscriptions]", true, old.sharing == new.sharing),
             ("[retained]", true, old.retained == new.retained),
             ("[auth]", false, old.authentication == new.authentication),
             ("[acl]", true, old.access == new.access),
