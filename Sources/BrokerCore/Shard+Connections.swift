@@ -214,7 +214,7 @@ extension Shard {
             session = old
             session.expiryInterval = expiry
         } else {
-            if expiry > 0, receivers.count >= settings.sessionsMax { return refuse(connection, .quotaExceeded) }
+            if expiry > 0, receivers.count - durableGroups >= settings.sessionsMax { return refuse(connection, .quotaExceeded) }
             session = Session(
                 clientID: clientID,
                 slot: takeSlot(),

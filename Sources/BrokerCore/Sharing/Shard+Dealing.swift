@@ -62,7 +62,8 @@ extension Shard {
 
     /// Deals out what waits as far as members have room: what only memory has first, since it is older.
     func feedGroup(_ session: Session, _ now: Now) {
-        guard let group = session.group, !session.isEnded else { return }
+        // While the node says goodbye, what one member leaves must not go through the hands of all others.
+        guard let group = session.group, !session.isEnded, !isDraining else { return }
         if group.owesResend { resendKept(session, group, now) }
         guard feedFromMemory(session, group, now), session.receiver != nil, session.flow == .behind,
             !session.isLoading
