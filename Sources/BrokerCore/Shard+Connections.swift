@@ -217,7 +217,9 @@ extension Shard {
             session = old
             session.expiryInterval = expiry
         } else {
-            if expiry > 0, receivers.count >= settings.sessionsMax { return refuse(connection, .quotaExceeded) }
+            if expiry > 0, receivers.count - durableGroups >= settings.sessionsMax {
+                return refuse(connection, .quotaExceeded)
+            }
             // [5:MQTT-3.1.2-6]
             session = Session(
                 clientID: clientID,

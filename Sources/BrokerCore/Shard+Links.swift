@@ -81,7 +81,7 @@ extension Shard {
                 needsResend: true,
                 position: exchange.position
             )
-            if let source = exchange.source { restoreShared(&entry, of: source, session) }
+            if let source = exchange.source, !exchange.isReleased { restoreShared(&entry, of: source, session) }
             session.window.restore(entry)
         }
         session.told = lastPosition

@@ -14,6 +14,8 @@ extension Shard {
     ///   - redialing: names of links that changed in what only the dialler knows: addresses, TLS.
     package func reconfigure(_ new: BrokerSettings, redialing: Set<MQTTString> = [], now: Now) {
         guard !isDraining else { return }
+        // Audiences were made for the old order.
+        if settings.sharedOrder != new.sharedOrder { router.forgetRoutes() }
         settings = new
         setAccess(new.access, now: now)
         setLinks(new.links, redialing, now)

@@ -29,7 +29,7 @@ extension Shard {
             let isNew = session.subscriptions[filter] == nil
             if isNew,
                 session.subscriptions.count >= min(limits.subscriptionsMax ?? .max, settings.subscriptionsMax)
-                    || entry.filter.isShared && session.shares.count >= settings.sharesMax
+                    || hasNoPlace(in: entry.filter, for: session)
             {
                 reasons.append(connection.version == .v5 ? .quotaExceeded : .unspecifiedError)
                 continue

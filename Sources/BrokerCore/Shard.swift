@@ -42,6 +42,8 @@ package final class Shard {
     var receivers: [ReceiverID: Session] = [:]
     /// The receivers of share groups by the filter of their members.
     var groups: [MQTTString: Session] = [:]
+    /// How many of `receivers` are share groups.
+    var durableGroups = 0
     /// The time of the event that CONNACK may leave with.
     var latest: Now
     var timers = TimerQueue()

@@ -37,7 +37,7 @@ final class Route {
     struct PublisherKind: Hashable {
         var qos: QoS
         var isRetained: Bool
-        var publisher: UInt32
+        var publisher: UInt32?
     }
 }
 
