@@ -2,12 +2,12 @@
 # `make` alone lists them: a line is a target with a `##` comment.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format release bench interop sanitize chaos fuzz ledger simulate clean
+.PHONY: help run test lint format conformance release bench interop sanitize chaos fuzz ledger simulate clean
 
 SWIFT ?= swift
 
 help: ## List these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## Set up, build and start Drawbridge on its embedded default (ARGS="..." adds arguments)
 	@scripts/setup.sh run
@@ -22,6 +22,9 @@ lint: ## Check the format of all Swift code; changes nothing
 
 format: ## Format all Swift code in place
 	@$(SWIFT) format --in-place --recursive Sources Tests
+
+conformance: ## Write docs/conformance.md from the statement tags in sources and tests
+	@DRAWBRIDGE_WRITE_CONFORMANCE=1 $(SWIFT) test --filter 'ConformanceTests/document'
 
 release: ## Build the optimised binary and print its path
 	@scripts/setup.sh run

@@ -7,11 +7,29 @@ package struct BrokerSettings: Sendable {
     package var inflightMax = 32
     /// QoS 1 and 2 messages that a version 5 client may have unacknowledged: announced, enforced by 0x93.
     package var receiveMaximum: UInt16 = 256
+    /// Topic aliases that a version 5 client may use, announced; and that we use towards it, if it takes as many. Each
+    /// holds a topic in memory, of up to 65,535 bytes, for as long as the connection lasts.
+    package var topicAliasMax = 16
+    /// The highest QoS of a PUBLISH and a will; subscriptions may ask for more and get this.
+    package var maximumQoS = QoS.exactlyOnce
+    /// Whether clients may retain messages.
+    package var isRetainAvailable = true
+    /// Whether clients may subscribe with wildcards.
+    package var allowsWildcards = true
+    /// The longest keep-alive; version 5 clients that ask for more, or for none, are told (Server Keep Alive), others are
+    /// refused. Nil leaves it to the client.
+    package var keepAliveMax: UInt16?
+    /// Whether a payload that is said to be text has to be UTF-8: 0x99 if it is not.
+    package var checksPayloadFormat = false
     /// Announced to version 5 clients and enforced by the decoder; bytes.
     package var packetBytesMax = 1 << 20
     /// Size of a CONNECT, before we know who is there; bytes.
     package var connectBytesMax = 64 << 10
     package var topicLevelsMax = 128
+    /// Bytes of a topic name or filter.
+    package var topicBytesMax = 65_535
+    /// Filters of one SUBSCRIBE or UNSUBSCRIBE.
+    package var filtersPerPacketMax = 1_000
     /// Bytes to one connection that wait for its peer; above them QoS 0 is dropped and QoS 1 and 2 wait.
     package var writeBufferBytesMax = 1 << 20
     /// Unreleased QoS 2 messages of one session; a publisher beyond it is disconnected.
@@ -24,6 +42,10 @@ package struct BrokerSettings: Sendable {
     package var sessionsMax = 100_000
     package var clientIDBytesMax = 256
     package var subscriptionsMax = 1000
+    /// Share groups that one session may be a member of: each has a queue of its own.
+    package var sharesMax = 100
+    /// How the messages of a share group are dealt out.
+    package var sharedOrder = SharedOrder.any
     /// Upper bound of a version 5 session's expiry and the value for version 3 with Clean Session 0; seconds.
     package var sessionExpiryMax: UInt32 = 7 * 86_400
     /// From accept to a complete CONNECT.

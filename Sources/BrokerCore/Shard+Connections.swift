@@ -12,24 +12,27 @@ extension Shard {
     ///   - peer: where it comes from, for the log.
     ///   - address: the same as text without a port; nil when the transport has none.
     ///   - certificateName: the name in the client certificate that the TLS handshake has verified.
+    ///   - door: by which it came in; nil for one with the limits of the node.
     ///   - age: for how long it has been here, in TLS and HTTP: one deadline runs from accept to CONNECT.
     package func opened(
         peer: String,
         address: String? = nil,
         certificateName: String? = nil,
+        door: Door? = nil,
         age: Duration = .zero,
         now: Now
     ) -> Connection {
         let connection = Connection(
             state: .waitingForConnect,
             link: nil,
+            door: door ?? ownDoor,
             peer: peer,
             address: address,
             now: now.instant
         )
         connection.certificateName = certificateName
         connectionCount += 1
-        setTimer(of: connection, now.instant.advanced(by: max(.zero, settings.connectTimeout - age)))
+        setTimer(of: connection, now.instant.advanced(by: max(.zero, connection.door.limits.connectTimeout - age)))
         return connection
     }
 
@@ -46,6 +49,9 @@ extension Shard {
         case .open:
             guard let session = connection.session else { return }
             if !connection.stalled.isEmpty, case .publish(let publish) = packet {
+                guard let publish = withTopic(publish, on: connection) else {
+                    return fail(connection, .topicAliasInvalid, now)
+                }
                 return waitBehindStalled(publish, on: connection)
             }
             let before = backlog.bytes
@@ -78,18 +84,18 @@ extension Shard {
         )
         switch connection.state {
         case .waitingForConnect:
-            // A version 3 CONNECT that does not conform gets no CONNACK, save for a level that is not served
+            // [5:MQTT-3.1.4-1] A version 3 CONNECT that does not conform gets no CONNACK, save for a level that is not served
             // [311:MQTT-3.1.4-1] [311:MQTT-3.1.2-2].
             if connection.version == .v5 || error.reason == .unsupportedProtocolVersion
                 || error.reason == .clientIdentifierNotValid
             {
-                refuse(connection, error.reason)
+                refuse(connection, error.reason, because: error.explanation)
             } else {
                 close(connection, reason: nil)
             }
         default:
             // [5:MQTT-4.13.1-1] [311:MQTT-4.8.0-1]
-            fail(connection, error.reason, now)
+            fail(connection, error.reason, because: error.explanation, now)
         }
     }
 
@@ -135,21 +141,28 @@ extension Shard {
         let properties = connect.properties
         connection.packetBytesMax = properties.maximumPacketSize.map { Int($0) } ?? .max
         connection.inflightMax = min(settings.inflightMax, Int(properties.receiveMaximum ?? .max))
+        connection.wantsProblems = properties.requestProblemInformation ?? true
+        // [5:MQTT-3.1.2-27] without a maximum, or with 0, there is no table and so no alias.
+        if let max = properties.topicAliasMaximum, max > 0, settings.topicAliasMax > 0 {
+            connection.outboundAliases = OutboundAliases(max: min(Int(max), settings.topicAliasMax))
+        }
 
         // CONNACK knows no 0x8B [5:MQTT-3.2.2-8].
         if isDraining { return refuse(connection, .serverUnavailable) }
         // [5:MQTT-4.12.0-1] no authentication method is supported.
         if properties.authenticationMethod != nil { return refuse(connection, .badAuthenticationMethod) }
-        if connect.clientID.count > settings.clientIDBytesMax {
-            return refuse(connection, .clientIdentifierNotValid)
-        }
+        // [5:MQTT-3.1.3-8] [311:MQTT-3.1.3-9] Of up to 23 bytes all are let in [5:MQTT-3.1.3-5] [311:MQTT-3.1.3-5].
+        if let reason = excess(of: connect, over: connection.door.limits) { return refuse(connection, reason) }
         if connect.clientID.isEmpty, !connect.cleanStart, connect.version != .v5 {
             // [311:MQTT-3.1.3-8] an empty id goes with Clean Session only.
             return refuse(connection, .clientIdentifierNotValid)
         }
-        if let will = connect.will, will.topic.isReserved { return refuse(connection, .topicNameInvalid) }
-        if will(of: connect, isTooLargeToRetain: settings.retainedPayloadMax) {
-            return refuse(connection, .quotaExceeded)
+        if let max = settings.keepAliveMax, connect.version != .v5, connect.keepAlive == 0 || connect.keepAlive > max {
+            // Version 3 cannot be told another one.
+            return refuse(connection, .clientIdentifierNotValid, because: "the keep-alive is too long")
+        }
+        if let will = connect.will, let refusal = refusal(of: will) {
+            return refuse(connection, refusal)
         }
         switch settings.admission {
         case .believing: accept(connect, as: connect.username, on: connection, now)
@@ -174,7 +187,9 @@ extension Shard {
         // [5:MQTT-3.1.4-2] before anything is done for this client.
         guard mayLeave(connect.will, connection.principal, now) else { return refuse(connection, .notAuthorized) }
         let expiry = requestedExpiry(connect)
+        latest = now
 
+        // [5:MQTT-3.1.3-2] [311:MQTT-3.1.3-2]
         var old = directory[clientID]
         if let existing = old, let previous = existing.connection {
             takeOver(existing, from: previous, now)
@@ -189,7 +204,7 @@ extension Shard {
         // Of a session that a crash ended nothing but its will is left: its client has returned.
         if let existing = old, existing.receiver == nil { dropWill(of: existing) }
         if let existing = old, connect.cleanStart || existing.receiver == nil {
-            // [5:MQTT-3.1.2-4] [311:MQTT-3.1.2-6] what was there before is thrown away.
+            // [5:MQTT-3.1.2-4] [5:MQTT-3.1.4-4] [311:MQTT-3.1.2-6] [311:MQTT-3.1.4-3] what was there before is thrown away.
             deletesStored = existing.receiver != nil
             end(existing, now)
             old = nil
@@ -202,7 +217,10 @@ extension Shard {
             session = old
             session.expiryInterval = expiry
         } else {
-            if expiry > 0, receivers.count >= settings.sessionsMax { return refuse(connection, .quotaExceeded) }
+            if expiry > 0, receivers.count - durableGroups >= settings.sessionsMax {
+                return refuse(connection, .quotaExceeded)
+            }
+            // [5:MQTT-3.1.2-6]
             session = Session(
                 clientID: clientID,
                 slot: takeSlot(),
@@ -231,10 +249,11 @@ extension Shard {
         keepWill(connect.will?.owned, of: session, now)
         connection.session = session
         connection.state = .accepted
-        connection.keepAlive = .seconds(Int64(connect.keepAlive))
+        // [5:MQTT-3.2.2-22] the client's own value, unless it is told another.
+        connection.keepAlive = .seconds(Int64(serverKeepAlive(connect) ?? connect.keepAlive))
         timers.cancel(connection.timer)
         connection.timer = nil
-        if connect.keepAlive > 0 { armKeepAlive(connection) }
+        if connection.keepAlive > .zero { armKeepAlive(connection) }
 
         outbox.notices.append(
             Notice(
@@ -246,19 +265,31 @@ extension Shard {
         )
         // Another connection may have made the session a moment ago: its row is waited for all the same.
         answer(
-            .connAck(connAck(connect, session, isPresent: isPresent, assigned: assigned)),
+            .connAck(connAck(connect, session, on: connection, isPresent: isPresent, assigned: assigned)),
             on: connection,
             after: deletesStored ? ticket : session.created
         )
         if connection.state == .accepted { connection.isHeld = true }
     }
 
-    private func will(of connect: Connect, isTooLargeToRetain limit: Int) -> Bool {
-        guard let will = connect.will, will.isRetained else { return false }
-        return will.payload.readableBytes + will.properties.publishBytes > limit
+    /// Why a will is not taken, or nil.
+    private func refusal(of will: Connect.Will) -> ReasonCode? {
+        if will.topic.isReserved { return .topicNameInvalid }
+        if will.isRetained,
+            will.payload.readableBytes + will.properties.publishBytes > settings.retainedPayloadMax
+        {
+            return .quotaExceeded
+        }
+        return isMislabelled(will.payload, will.properties) ? .payloadFormatInvalid : nil
     }
 
-    /// Seconds that the session outlives its connection, within the limit of this node.
+    /// The keep-alive that a client has to take instead of its own; nil when its own will do.
+    private func serverKeepAlive(_ connect: Connect) -> UInt16? {
+        guard let max = settings.keepAliveMax, connect.version == .v5 else { return nil }
+        return connect.keepAlive == 0 || connect.keepAlive > max ? max : nil
+    }
+
+    /// Seconds that the session outlives its connection, within the limit of this node [5:§3.1.2.11.2].
     private func requestedExpiry(_ connect: Connect) -> UInt32 {
         switch connect.version {
         case .v5: min(connect.properties.sessionExpiryInterval ?? 0, settings.sessionExpiryMax)
@@ -266,24 +297,35 @@ extension Shard {
         }
     }
 
-    private func connAck(_ connect: Connect, _ session: Session, isPresent: Bool, assigned: MQTTString?) -> ConnAck {
-        // [5:MQTT-3.2.2-2] [5:MQTT-3.2.2-3]
+    private func connAck(
+        _ connect: Connect,
+        _ session: Session,
+        on connection: Connection,
+        isPresent: Bool,
+        assigned: MQTTString?
+    ) -> ConnAck {
+        // [5:MQTT-3.1.4-5] [311:MQTT-3.1.4-4] [5:MQTT-3.2.2-2] [5:MQTT-3.2.2-3] [311:MQTT-3.2.2-1] [311:MQTT-3.2.2-2]
+        // [311:MQTT-3.2.2-3] Response Information is told to nobody [5:MQTT-3.1.2-28], nor a method of authentication to
+        // those who named none [5:MQTT-4.12.0-6].
         var ack = ConnAck(reason: .success, isSessionPresent: isPresent)
         guard connect.version == .v5 else { return ack }
         var values = Properties.Values()
+        // [5:§3.2.2.3.2]
         if session.expiryInterval != connect.properties.sessionExpiryInterval ?? 0 {
             values.sessionExpiryInterval = session.expiryInterval
         }
-        values.receiveMaximum = settings.receiveMaximum
-        values.maximumPacketSize = UInt32(clamping: settings.packetBytesMax)
+        // [5:§3.2.2.3.3] [5:§3.2.2.3.6] [5:§3.2.2.3.8]
+        announce(connection.door.limits, in: &values)
+        values.topicAliasMaximum = settings.topicAliasMax > 0 ? UInt16(clamping: settings.topicAliasMax) : nil
+        values.serverKeepAlive = serverKeepAlive(connect)
         // [5:MQTT-3.2.2-16] [5:MQTT-3.1.3-7]
         values.assignedClientIdentifier = assigned
-        values.sharedSubscriptionAvailable = false
         ack.properties.values = values
         return ack
     }
 
-    /// CONNACK 0x00 is on its way: from here on the session may be delivered to.
+    /// CONNACK 0x00 is on its way, the only one [5:MQTT-3.2.0-2] and before all else [311:MQTT-3.2.0-1]: from here on the
+    /// session may be delivered to.
     func connAckSent(on connection: Connection) {
         guard connection.state == .accepted, let session = connection.session else { return }
         connection.state = .open
@@ -293,14 +335,23 @@ extension Shard {
 
     /// A CONNECT that cannot be accepted: CONNACK with the reason, then close [5:MQTT-3.2.2-7] [311:MQTT-3.2.2-5].
     ///
-    /// - Parameter isNoticed: false when somebody else writes the log of it.
-    func refuse(_ connection: Connection, _ reason: ReasonCode, isNoticed: Bool = true) {
+    /// - Parameters:
+    ///   - text: for the client, in words; nil for those that the reason has anyway.
+    ///   - isNoticed: false when somebody else writes the log of it.
+    func refuse(
+        _ connection: Connection,
+        _ reason: ReasonCode,
+        because text: String? = nil,
+        isNoticed: Bool = true
+    ) {
         if isNoticed {
             outbox.notices.append(Notice(.info, "connection refused", detail: "\(reason), from \(connection.peer)"))
         }
         // [5:MQTT-3.2.2-6] session present stays 0; [5:MQTT-3.2.2-8] not every reason is one of CONNACK.
-        let reason = reason.isAllowed(in: .connAck) ? reason : .unspecifiedError
-        send(.connAck(ConnAck(reason: reason)), on: connection)
+        let code = reason.isAllowed(in: .connAck) ? reason : .unspecifiedError
+        var ack = ConnAck(reason: code)
+        if connection.version == .v5 { ack.properties.reasonString = text.map { MQTTString($0) } ?? reason.text }
+        send(.connAck(ack), on: connection)
         connection.hasFarewell = true
         close(connection, reason: nil)
     }
@@ -315,24 +366,26 @@ extension Shard {
     }
 
     /// A broken rule: version 5 hears the reason, then the connection ends and counts as lost.
-    func fail(_ connection: Connection, _ reason: ReasonCode, _ now: Now) {
+    func fail(_ connection: Connection, _ reason: ReasonCode, because text: String? = nil, _ now: Now) {
         guard connection.state != .closing else { return }
-        close(connection, reason: reason)
+        close(connection, reason: reason, because: text)
         if let link = connection.link { return linkFailed(link, connection, now) }
         guard let session = connection.session, session.connection === connection else { return }
         detach(session, from: connection, publishesWill: true, now)
     }
 
     /// - Parameter reason: sent as DISCONNECT to a version 5 peer that got CONNACK [5:MQTT-3.14.0-1].
-    func close(_ connection: Connection, reason: ReasonCode?) {
+    func close(_ connection: Connection, reason: ReasonCode?, because text: String? = nil) {
         guard connection.state != .closing else { return }
         if let reason, connection.version == .v5, connection.isOpen {
             // [5:MQTT-3.14.2-1]
-            let reason = reason.isAllowed(in: .disconnect) ? reason : .unspecifiedError
-            send(.disconnect(Disconnect(reason: reason)), on: connection)
+            var disconnect = Disconnect(reason: reason.isAllowed(in: .disconnect) ? reason : .unspecifiedError)
+            disconnect.properties.reasonString = text.map { MQTTString($0) } ?? reason.text
+            send(.disconnect(disconnect), on: connection)
             connection.hasFarewell = true
         }
-        // [5:MQTT-3.14.4-1] nothing follows.
+        // [5:MQTT-3.14.4-1] nothing follows, and [5:MQTT-3.14.4-2] [5:MQTT-4.13.2-1] the connection is closed, whether or
+        // not a reason could be sent.
         connection.state = .closing
         connection.answers.removeAll()
         forgetStalled(of: connection)
@@ -345,7 +398,9 @@ extension Shard {
     func disconnectReceived(_ disconnect: Disconnect, _ session: Session, on connection: Connection, _ now: Now) {
         if let expiry = disconnect.properties.sessionExpiryInterval {
             // A session that was to end with its connection cannot be made to last afterwards [5:§3.14.2.2.2].
-            if session.expiryInterval == 0, expiry > 0 { return fail(connection, .protocolError, now) }
+            if session.expiryInterval == 0, expiry > 0 {
+                return fail(connection, .protocolError, because: "session expiry raised from 0", now)
+            }
             session.expiryInterval = min(expiry, settings.sessionExpiryMax)
         }
         outbox.notices.append(Notice(.info, "disconnected", clientID: session.clientID))
@@ -359,12 +414,16 @@ extension Shard {
         session.connection = nil
         session.epoch &+= 1
         connection.session = nil
+        let groups = takeBackShares(of: session)
+        defer { for group in groups { feedGroup(group, now) } }
         session.window.markAllForResend()
         session.flow = .behind
         session.page.removeAll()
         session.isLoading = false
         if !publishesWill { dropWill(of: session) }
 
+        // [5:MQTT-3.1.2-23] [5:MQTT-4.1.0-1] [311:MQTT-4.1.0-1] [311:MQTT-4.1.0-2] the session is kept while it has a
+        // connection, and for its expiry behind that.
         if session.expiryInterval == 0 {
             // [5:MQTT-4.1.0-2] [311:MQTT-3.1.2-6]
             end(session, now)
@@ -373,6 +432,7 @@ extension Shard {
         if let receiver = session.receiver {
             store(.receiver(ReceiverRecord(session, receiver, disconnectedAt: now.wall)))
         }
+        // [5:§3.1.3.2.2]
         if let will = session.will {
             let delay = min(will.will.properties.willDelayInterval ?? 0, session.expiryInterval)
             if delay == 0 {
@@ -414,6 +474,7 @@ extension Shard {
         session.timer = nil
         timers.cancel(session.replayTimer)
         session.replayTimer = nil
+        endShares(of: session, now)
         for filter in session.subscriptions.keys { router.tree.remove(filter, slot: session.slot) }
         session.subscriptions.removeAll()
         if settings.keepsLedger { for queued in session.queue { book(.discarded, session, queued.message) } }
@@ -500,16 +561,20 @@ extension Shard {
     private static let orphanedWillSeconds: UInt32 = 30
 
     private func publishWill(of session: Session, _ now: Now) {
+        // [311:MQTT-3.1.2-12] [311:MQTT-3.1.2-8]
         guard let pending = session.will else { return }
         // In the same transaction as what it becomes.
         dropWill(of: session)
         guard mayPublishWill(of: session, pending.will.topic, now) else { return }
         var properties = pending.will.properties
+        // All others go out with it, the expiry counted from now [5:§3.1.3.2.3] [5:§3.1.3.2.4] [5:§3.1.3.2.5]
+        // [5:§3.1.3.2.6] [5:§3.1.3.2.7].
         if properties.willDelayInterval != nil { properties.willDelayInterval = nil }
         var publication = Publication(
             topic: pending.will.topic,
             payload: pending.will.payload,
             qos: pending.will.qos,
+            // [5:MQTT-3.1.2-14] [5:MQTT-3.1.2-15] [311:MQTT-3.1.2-16] [311:MQTT-3.1.2-17]
             isRetained: pending.will.isRetained,
             properties: properties,
             publisher: session.slot,
@@ -544,10 +609,10 @@ extension Shard {
         case .accepted:
             armAgain(connection, now)
         case .open where !connection.stalled.isEmpty:
-            // There was no room for what it publishes.
+            // [311:MQTT-4.8.0-2] There was no room for what it publishes.
             outbox.notices.append(Notice(.warning, "no room in time", clientID: connection.session?.clientID))
             fail(connection, .quotaExceeded, now)
-        case .open where connection.isHeld || connection.wasHeld:
+        case .open where connection.isHeld || connection.isThrottled || connection.wasHeld:
             // We are the ones who did not read: its clock stood still.
             connection.wasHeld = false
             armAgain(connection, now)
@@ -570,9 +635,16 @@ extension ReceiverRecord {
     init(_ session: Session, _ receiver: ReceiverID, disconnectedAt: Timestamp?) {
         self.init(
             receiver: receiver,
-            kind: session.link.map { .link(name: $0.settings.name) } ?? .session(clientID: session.clientID),
+            kind: session.kind,
             expiryInterval: session.expiryInterval,
             disconnectedAt: disconnectedAt
         )
+    }
+}
+
+extension Session {
+    fileprivate var kind: ReceiverRecord.Kind {
+        if let link { return .link(name: link.settings.name) }
+        return group == nil ? .session(clientID: clientID) : .group(filter: clientID)
     }
 }

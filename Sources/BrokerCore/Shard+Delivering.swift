@@ -19,6 +19,7 @@ extension Shard {
         guard delivery.qos > .atMostOnce else {
             guard let connection = session.connection, connection.isOpen, connection.isWritable, !isFull(connection)
             else {
+                if session.group != nil { return shareOnce(message(), delivery, session, now) }
                 counters.qos0Dropped &+= 1
                 book(.dropped, session, message())
                 return
@@ -30,14 +31,8 @@ extension Shard {
             touch(connection)
             counters.sent &+= 1
             book(.delivered, session, message())
-            encoder.append(
-                to: &connection.out,
-                version: connection.version,
-                qos: .atMostOnce,
-                packetID: 0,
-                isRetained: delivery.isRetained,
-                subscriptionIdentifiers: delivery.subscriptionIdentifiers
-            )
+            // [5:MQTT-4.3.1-1] [311:MQTT-4.3.1-1]
+            write(&encoder, delivery, packetID: 0, on: connection)
             return
         }
         guard !session.isEnded else { return book(.discarded, session, message()) }
@@ -49,16 +44,10 @@ extension Shard {
             touch(connection)
             counters.sent &+= 1
             book(.delivered, session, message())
-            encoder.append(
-                to: &connection.out,
-                version: connection.version,
-                qos: delivery.qos,
-                packetID: id,
-                isRetained: delivery.isRetained,
-                subscriptionIdentifiers: delivery.subscriptionIdentifiers
-            )
+            write(&encoder, delivery, packetID: id, on: connection)
             return
         }
+        let waiting = session.queue.count
         enqueue(
             Session.Queued(
                 message: message(),
@@ -68,10 +57,43 @@ extension Shard {
             ),
             for: session
         )
+        // Where something waits nobody has room, unless what was in front had to go.
+        if session.group != nil, waiting == 0 || session.queue.count <= waiting { feedGroup(session, now) }
+    }
+
+    /// One receiver's copy of a message for many.
+    private func write(
+        _ encoder: inout PublishEncoder,
+        _ delivery: TransientDelivery,
+        packetID: UInt16,
+        on connection: Connection
+    ) {
+        if connection.outboundAliases != nil,
+            connection.writeAliased(
+                topic: encoder.topic,
+                payload: encoder.payload,
+                properties: encoder.properties,
+                qos: delivery.qos,
+                packetID: packetID,
+                isRetained: delivery.isRetained,
+                isDuplicate: false,
+                subscriptionIdentifiers: delivery.subscriptionIdentifiers
+            )
+        {
+            return
+        }
+        encoder.append(
+            to: &connection.out,
+            version: connection.version,
+            qos: delivery.qos,
+            packetID: packetID,
+            isRetained: delivery.isRetained,
+            subscriptionIdentifiers: delivery.subscriptionIdentifiers
+        )
     }
 
     /// Above this the channel stops being writable when the bytes of the turn reach it, and says so when they are out.
-    private func isFull(_ connection: Connection) -> Bool {
+    func isFull(_ connection: Connection) -> Bool {
         connection.out.readableBytes > settings.writeBufferBytesMax
     }
 
@@ -133,6 +155,7 @@ extension Shard {
         // A page may have brought it before its own commit was told.
         guard !session.isEnded, session.flow == .live, stored.position > session.cursor else { return }
         guard session.room > 0 else {
+            if session.group != nil { return share(stored, stored.audience.deliveries[index], session, now) }
             // The row is there: from here on pages are read by position.
             session.flow = .behind
             return
@@ -148,6 +171,7 @@ extension Shard {
         if let entry = session.window.resend(at: position) {
             return sendAgain(entry, message, delivery, session, on: connection, now)
         }
+        // Not asked of what is sent again: once a PUBLISH is out it does not expire [5:MQTT-4.3.3-7].
         if let expiry = message.expiry, expiry <= now.wall {
             // [5:MQTT-3.3.2-5]
             counters.expired &+= 1
@@ -157,6 +181,17 @@ extension Shard {
             counters.tooLarge &+= 1
             return acknowledge(session, position, as: .tooLarge, givenUp: .tooLarge)
         }
+        var delivery = delivery
+        if delivery.qos > connection.peerMaximumQoS {
+            // [5:MQTT-3.2.2-11] an upstream that is sent more closes the line, and would for ever.
+            delivery.qos = connection.peerMaximumQoS
+            if delivery.qos == .atMostOnce {
+                write(message, delivery, session, packetID: 0, isDuplicate: false, on: connection, now)
+                return acknowledge(session, position)
+            }
+        }
+        // [5:MQTT-4.3.2-1] [5:MQTT-4.3.3-1] an identifier of its own, [5:MQTT-4.3.2-2] [5:MQTT-4.3.3-2] and DUP 0 at
+        // first.
         // The upstream had nothing to settle until now.
         if let link = session.link, session.inflight == 0 { link.progressedAt = now.instant }
         let state: PacketWindow.State = delivery.qos == .exactlyOnce ? .uncommitted2 : .published1
@@ -169,8 +204,9 @@ extension Shard {
         }
     }
 
-    /// [5:MQTT-4.4.0-1] [311:MQTT-4.4.0-1] the same identifier, DUP set, in the order of the first sending.
-    private func sendAgain(
+    /// [5:MQTT-4.4.0-1] [311:MQTT-4.4.0-1] the same identifier, DUP set [5:MQTT-3.3.1-1] [311:MQTT-3.3.1-1], in the order
+    /// of the first sending.
+    func sendAgain(
         _ entry: PacketWindow.Entry,
         _ message: Message,
         _ delivery: Delivery,
@@ -178,6 +214,9 @@ extension Shard {
         on connection: Connection,
         _ now: Now
     ) {
+        var delivery = delivery
+        // It was sent as what its upstream takes.
+        if entry.state == .published1 { delivery.qos = min(delivery.qos, .atLeastOnce) }
         if let link = session.link, session.inflight == 0 { link.progressedAt = now.instant }
         var entry = entry
         entry.needsResend = false
@@ -218,7 +257,7 @@ extension Shard {
         write(message, delivery, session, packetID: packetID, isDuplicate: false, on: connection, now)
     }
 
-    private func write(
+    func write(
         _ message: Message,
         _ delivery: Delivery,
         _ session: Session,
@@ -229,15 +268,31 @@ extension Shard {
     ) {
         touch(connection)
         counters.sent &+= 1
+        let properties = properties(of: message, now)
+        if connection.outboundAliases != nil,
+            connection.writeAliased(
+                topic: message.topic,
+                payload: message.payload,
+                properties: properties,
+                qos: delivery.qos,
+                packetID: packetID,
+                isRetained: delivery.isRetained,
+                isDuplicate: isDuplicate,
+                subscriptionIdentifiers: delivery.subscriptionIdentifiers
+            )
+        {
+            return
+        }
         PublishEncoder.append(
             topic: name(of: message, for: session),
             payload: message.payload,
-            properties: properties(of: message, now),
+            properties: properties,
             to: &connection.out,
             version: connection.version,
             qos: delivery.qos,
             packetID: packetID,
-            isRetained: delivery.isRetained,
+            // [5:MQTT-3.2.2-14]
+            isRetained: delivery.isRetained && connection.peerTakesRetained,
             isDuplicate: isDuplicate,
             subscriptionIdentifiers: delivery.subscriptionIdentifiers
         )
@@ -249,7 +304,7 @@ extension Shard {
         return link.remoteTopic(message.topic) ?? message.topic
     }
 
-    private func packetFits(
+    func packetFits(
         _ message: Message,
         _ delivery: Delivery,
         _ session: Session,
@@ -297,8 +352,13 @@ extension Shard {
 
     /// A session has a connection again: what was in flight goes first, then what waits, in order.
     func resume(_ session: Session) {
+        resumeOwn(session)
+        resumeShares(of: session)
+    }
+
+    private func resumeOwn(_ session: Session) {
         guard let connection = session.connection else { return }
-        // [5:MQTT-4.4.0-1] PUBREL of exchanges whose PUBREC came; their messages are done.
+        // [5:MQTT-4.4.0-1] PUBREL of exchanges whose PUBREC came; their messages are done [5:MQTT-4.3.3-6].
         for var entry in session.window.all where entry.state == .released2 {
             entry.needsResend = false
             session.window.update(entry)
@@ -317,7 +377,7 @@ extension Shard {
         requestPage(session)
     }
 
-    private func requestPage(_ session: Session) {
+    func requestPage(_ session: Session) {
         guard let receiver = session.receiver, !session.isLoading else { return }
         session.isLoading = true
         outbox.loads.append(
@@ -341,16 +401,21 @@ extension Shard {
 
     /// Sends what waits as far as the window has room.
     func feed(_ session: Session, _ now: Now) {
-        guard let connection = session.connection, connection.isOpen else { return }
+        guard let connection = session.connection, connection.isOpen else {
+            if session.group != nil { feedGroup(session, now) }
+            return
+        }
         if session.receiver == nil {
             feedFromMemory(session, on: connection, now)
         } else if session.flow == .behind, !session.isLoading {
             feedFromPage(session, now)
         }
         if !session.replay.isEmpty { feedReplay(session, now) }
+        if !session.shares.isEmpty { feedShares(of: session, now) }
     }
 
     private func feedFromMemory(_ session: Session, on connection: Connection, _ now: Now) {
+        // In the order in which they came [5:MQTT-4.6.0-5] [5:MQTT-4.6.0-6] [311:MQTT-4.6.0-5] [311:MQTT-4.6.0-6].
         while session.room > 0, let next = session.queue.popFirst() {
             session.queueBytes -= next.bytes
             if let expiry = next.message.expiry, expiry <= now.wall {
@@ -400,7 +465,8 @@ extension Shard {
 
     /// Exchanges whose message is no longer in the spool (dropped by its queue) have nothing to be sent again.
     private func forgetVanished(_ session: Session) {
-        for entry in session.window.all where entry.needsResend && entry.position <= session.cursor {
+        for entry in session.window.all
+        where entry.needsResend && entry.share < 0 && entry.position <= session.cursor {
             giveUp(entry, of: session, .vanished)
         }
     }
@@ -416,8 +482,12 @@ extension Shard {
         entry.needsResend = false
         // Without a position: nobody says that it has the message.
         store(.outboundRelease(receiver, packetID: entry.packetID, .zero))
-        store(.givenUp(receiver, entry.position, reason))
-        book(.dropped, session, nil, at: entry.position)
+        if entry.share >= 0 {
+            settleShared(&entry, as: .dropped, givenUp: reason)
+        } else if entry.position > .zero {
+            store(.givenUp(receiver, entry.position, reason))
+            book(.dropped, session, nil, at: entry.position)
+        }
         entry.ticket = ticket
         session.window.update(entry)
         answer(.pubRel(PublishAck(packetID: entry.packetID)), on: connection, after: ticket)

@@ -8,22 +8,34 @@ extension Shard {
     func restore(_ contents: SpoolContents, _ now: Now) {
         for message in contents.retained { retained.set(message) }
         var linkReceivers: [MQTTString: SpoolContents.Receiver] = [:]
+        restoreGroups(contents)
         for receiver in contents.receivers {
             switch receiver.record.kind {
             case .session(let clientID): restore(receiver, clientID, contents.lastPosition, now)
             case .link(let name): linkReceivers[name] = receiver
+            case .group: break
             }
         }
+        closeRestoredGroups(contents)
         for linkSettings in settings.links {
             let known = linkReceivers.removeValue(forKey: linkSettings.name)
-            startLink(linkSettings, known, contents.lastPosition, now)
+            let link = makeLink(linkSettings, known, contents.lastPosition)
+            links.append(link)
+            subscribeOutgoing(link)
+            dial(link)
         }
         for record in contents.wills { restoreWill(record, now) }
         // A link that is no longer configured keeps its queue: it is the operator's to drop, and naming the link again
         // brings it back.
-        for name in linkReceivers.keys.sorted(by: { $0.string < $1.string }) {
+        for (name, known) in linkReceivers.sorted(by: { $0.key.string < $1.key.string }) {
+            sleepingLinks[name] = makeLink(LinkSettings(name: name, clientID: ""), known, contents.lastPosition)
             outbox.notices.append(
-                Notice(.warning, "the spool holds messages of a link that is not configured", link: name)
+                Notice(
+                    .warning,
+                    "the spool holds messages of a link that is not configured",
+                    link: name,
+                    detail: "\(known.depth) messages"
+                )
             )
         }
     }
@@ -63,24 +75,24 @@ extension Shard {
         receivers[stored.record.receiver] = session
         for id in stored.inbound { session.inbound[id] = Ticket.none }
         for exchange in stored.outbound {
-            session.window.restore(
-                PacketWindow.Entry(
-                    packetID: exchange.packetID,
-                    state: exchange.isReleased ? .released2 : .published2,
-                    needsResend: true,
-                    position: exchange.position
-                )
+            var entry = PacketWindow.Entry(
+                packetID: exchange.packetID,
+                state: exchange.isReleased ? .released2 : .published2,
+                needsResend: true,
+                position: exchange.position
             )
+            if let source = exchange.source, !exchange.isReleased { restoreShared(&entry, of: source, session) }
+            session.window.restore(entry)
         }
         session.told = lastPosition
     }
 
-    private func startLink(
+    /// - Parameter known: what the spool has of it; nil for a link that it never saw.
+    func makeLink(
         _ linkSettings: LinkSettings,
         _ known: SpoolContents.Receiver?,
-        _ lastPosition: Position,
-        _ now: Now
-    ) {
+        _ lastPosition: Position
+    ) -> Link {
         let receiver = known?.record.receiver ?? newReceiver()
         let link = Link(settings: linkSettings, receiver: receiver)
         let session = Session(
@@ -99,20 +111,31 @@ extension Shard {
         } else {
             store(.receiver(ReceiverRecord(session, receiver, disconnectedAt: nil)))
         }
-        for rule in linkSettings.outRules {
+        return link
+    }
+
+    /// What its rules send to the upstream is routed to the link from now on.
+    func subscribeOutgoing(_ link: Link) {
+        guard let session = link.session else { return }
+        for rule in link.settings.outRules {
             let options = SubscriptionOptions(
                 maximumQoS: rule.qosCap ?? .exactlyOnce,
                 retainAsPublished: rule.retain == .keep
             )
             subscribe(session, rule.filter.text, options, identifier: nil)
         }
-        links.append(link)
-        dial(link)
+    }
+
+    /// Nothing more is routed to the link; what it has stays.
+    func unsubscribeOutgoing(_ link: Link) {
+        guard let session = link.session else { return }
+        for filter in session.subscriptions.keys { router.tree.remove(filter, slot: session.slot) }
+        session.subscriptions.removeAll()
     }
 
     // MARK: - Connecting
 
-    private func dial(_ link: Link) {
+    func dial(_ link: Link) {
         guard !isDraining else { return }
         link.epoch &+= 1
         link.phase = .dialing
@@ -126,7 +149,13 @@ extension Shard {
     /// - Returns: the connection to run, or nil when it is to be closed at once.
     package func dialed(_ link: Link, epoch: UInt64, peer: String, now: Now) -> Connection? {
         guard link.epoch == epoch, link.phase == .dialing, !isDraining else { return nil }
-        let connection = Connection(state: .waitingForConnAck, link: link, peer: peer, now: now.instant)
+        let connection = Connection(
+            state: .waitingForConnAck,
+            link: link,
+            door: ownDoor,
+            peer: peer,
+            now: now.instant
+        )
         connection.version = link.settings.version
         link.connection = connection
         link.phase = .handshaking
@@ -175,6 +204,8 @@ extension Shard {
         connection.session = session
         connection.inflightMax = min(link.settings.inflightMax, Int(ack.properties.receiveMaximum ?? .max))
         connection.packetBytesMax = ack.properties.maximumPacketSize.map { Int($0) } ?? .max
+        connection.peerMaximumQoS = ack.properties.maximumQoS ?? .exactlyOnce
+        connection.peerTakesRetained = ack.properties.retainAvailable ?? true
         connection.keepAlive = ack.properties.serverKeepAlive.map { .seconds(Int64($0)) } ?? link.settings.keepAlive
         session.connection = connection
         session.epoch &+= 1
@@ -182,6 +213,7 @@ extension Shard {
         link.phase = .catchingUp
         link.progressedAt = now.instant
         outbox.notices.append(Notice(.info, "link connected", link: link.settings.name, detail: connection.peer))
+        unsubscribeUpstream(link, isSessionPresent: ack.isSessionPresent, on: connection)
         subscribeUpstream(link, on: connection)
         resume(session)
         setTimer(of: link, now.instant.advanced(by: heartbeatInterval(of: link, on: connection)))
@@ -198,6 +230,13 @@ extension Shard {
         }
         for id in session.inbound.keys.sorted() { store(.inboundRelease(receiver, packetID: id)) }
         session.inbound.removeAll()
+    }
+
+    /// The session there remembers what rules that are gone subscribed to, and would send it for as long as it lives.
+    private func unsubscribeUpstream(_ link: Link, isSessionPresent: Bool, on connection: Connection) {
+        if !isSessionPresent { link.staleFilters.removeAll() }
+        guard !link.staleFilters.isEmpty else { return }
+        send(.unsubscribe(Unsubscribe(packetID: link.unsubscribePacketID, filters: link.staleFilters)), on: connection)
     }
 
     private func subscribeUpstream(_ link: Link, on connection: Connection) {
@@ -249,11 +288,16 @@ extension Shard {
                 )
             }
             becameLive(link, now)
+        case .unsubAck(let ack):
+            guard ack.packetID == link.unsubscribePacketID, !link.staleFilters.isEmpty else {
+                return fail(connection, .protocolError, now)
+            }
+            link.staleFilters.removeAll()
         case .pingResp: link.pingSentAt = nil
         case .disconnect(let disconnect):
             close(connection, reason: nil)
             lost(link, "the upstream disconnected: \(disconnect.reason)", now)
-        case .connect, .connAck, .subscribe, .unsubscribe, .unsubAck, .pingReq, .auth:
+        case .connect, .connAck, .subscribe, .unsubscribe, .pingReq, .auth:
             fail(connection, .protocolError, now)
         }
     }
@@ -366,11 +410,12 @@ extension Shard {
         setTimer(of: link, now.instant.advanced(by: wait))
     }
 
-    /// The node shuts down.
+    /// The node shuts down, or the link is not what it was any more.
     func stop(_ link: Link, _ now: Now) {
         link.phase = .stopped
         link.epoch &+= 1
         timers.cancel(link.timer)
+        link.timer = nil
         guard let connection = link.connection else { return }
         // DISCONNECT without session expiry: the upstream keeps our session.
         if connection.isOpen { send(.disconnect(Disconnect(reason: .success)), on: connection) }

@@ -28,7 +28,7 @@ extension Shard {
         case .pubRel(let ack): pubRelReceived(ack, session, on: connection)
         case .pubComp(let ack): pubCompReceived(ack, session, now)
         case .subscribe(let subscribe): subscribeReceived(subscribe, session, on: connection, now)
-        case .unsubscribe(let unsubscribe): unsubscribeReceived(unsubscribe, session, on: connection)
+        case .unsubscribe(let unsubscribe): unsubscribeReceived(unsubscribe, session, on: connection, now)
         // [5:MQTT-3.12.4-1] [311:MQTT-3.12.4-1] PINGRESP does not queue behind answers that wait for the disk.
         case .pingReq: send(.pingResp, on: connection)
         case .disconnect(let disconnect): disconnectReceived(disconnect, session, on: connection, now)
@@ -41,17 +41,24 @@ extension Shard {
     // MARK: - Inbound
 
     func publishReceived(_ packet: Publish, _ session: Session, on connection: Connection, _ now: Now) {
-        // No topic alias was announced [5:MQTT-3.3.2-9].
-        if packet.properties.topicAlias != nil { return fail(connection, .topicAliasInvalid, now) }
+        if packet.properties.topicAlias != nil {
+            guard let packet = withTopic(packet, on: connection) else {
+                return fail(connection, .topicAliasInvalid, now)
+            }
+            return publishReceived(packet, session, on: connection, now)
+        }
+        if session.link == nil, let broken = brokenLimit(packet, connection.door.limits) {
+            return fail(connection, broken, now)
+        }
         if packet.qos == .exactlyOnce, let ticket = session.inbound[packet.packetID] {
             // [5:MQTT-4.3.3-10] [311:MQTT-4.3.3-2] a repeated PUBLISH is answered again and not delivered twice.
             return answer(.pubRec(PublishAck(packetID: packet.packetID)), on: connection, after: ticket)
         }
         if packet.qos > .atMostOnce {
             if connection.version == .v5, session.link == nil,
-                connection.unanswered >= Int(settings.receiveMaximum)
+                connection.unanswered >= Int(connection.door.limits.receiveMaximum)
             {
-                // [5:MQTT-3.3.4-7]
+                // [5:MQTT-3.3.4-7] [5:§3.3.4]
                 return fail(connection, .receiveMaximumExceeded, now)
             }
             if packet.qos == .exactlyOnce, session.inbound.count >= settings.awaitingReleaseMax {
@@ -65,6 +72,8 @@ extension Shard {
             payload: packet.payload,
             qos: packet.qos,
             isRetained: packet.isRetained,
+            // All that the message is comes along unchanged [5:MQTT-3.3.2-4] [5:MQTT-3.3.2-15] [5:MQTT-3.3.2-16]
+            // [5:MQTT-3.3.2-17] [5:MQTT-3.3.2-20]; DUP does not [5:MQTT-3.3.1-3] [311:MQTT-3.3.1-3].
             properties: packet.properties,
             publisher: session.slot
         )
@@ -77,6 +86,7 @@ extension Shard {
             } else {
                 refusal = .noMatchingSubscribers
             }
+            if !settings.isRetainAvailable { publication.isRetained = false }
             if refusal == .quotaExceeded {
                 // An upstream cannot be told; without the flag the message arrives at least.
                 publication.isRetained = false
@@ -85,6 +95,11 @@ extension Shard {
         } else {
             publication.subject = subject(of: session)
             refusal = denial(of: packet.topic, by: session, on: connection, now) ?? self.refusal(of: publication)
+            if refusal == nil, isMislabelled(packet.payload, packet.properties) { refusal = .payloadFormatInvalid }
+            // Nothing answers QoS 0, so that its connection is what is left to say it with [5:§3.3.2.3.2].
+            if refusal == .payloadFormatInvalid, packet.qos == .atMostOnce {
+                return fail(connection, .payloadFormatInvalid, now)
+            }
             // [311:MQTT-3.3.5-2] version 3 cannot be told: it is acknowledged below as its QoS asks, or closed here.
             if refusal == .notAuthorized, closesDenied(connection) { return fail(connection, .notAuthorized, now) }
         }
@@ -103,24 +118,24 @@ extension Shard {
                 return stall(packet, on: connection, now)
             }
         }
+        // [5:MQTT-3.3.4-1] [311:MQTT-3.3.4-1] nothing, PUBACK or PUBREC, each with the identifier of its PUBLISH
+        // [5:MQTT-2.2.1-5] [311:MQTT-2.3.1-6].
         switch packet.qos {
         case .atMostOnce:
             if refusal == nil { publish(publication, now) }
         case .atLeastOnce:
+            // [5:MQTT-4.3.2-4] [311:MQTT-4.3.2-2] the answer comes when the message is taken over; no identifier of
+            // QoS 1 is remembered, so that the next PUBLISH is a new one, whatever its DUP says [5:MQTT-4.3.2-5].
             let result = refusal == nil ? publish(publication, now) : nil
             answer(
-                .pubAck(PublishAck(packetID: packet.packetID, reason: reason(refusal, result, connection))),
+                .pubAck(connection.publishAck(packet.packetID, reason(refusal, result, connection))),
                 on: connection,
                 after: result?.waits == true ? ticket : .none
             )
         case .exactlyOnce:
             if let refusal, refusal.isFailure, connection.version == .v5, session.link == nil {
                 // [5:MQTT-4.3.3-9] a failing PUBREC frees the identifier at once.
-                return answer(
-                    .pubRec(PublishAck(packetID: packet.packetID, reason: refusal)),
-                    on: connection,
-                    after: .none
-                )
+                return answer(.pubRec(connection.publishAck(packet.packetID, refusal)), on: connection, after: .none)
             }
             var waits = false
             if let receiver = session.receiver {
@@ -130,13 +145,35 @@ extension Shard {
             }
             let result = refusal == nil ? publish(publication, now) : nil
             if result?.waits == true { waits = true }
+            // [5:MQTT-4.3.3-8]
             session.inbound[packet.packetID] = waits ? ticket : Ticket.none
             answer(
-                .pubRec(PublishAck(packetID: packet.packetID, reason: reason(refusal, result, connection))),
+                .pubRec(connection.publishAck(packet.packetID, reason(refusal, result, connection))),
                 on: connection,
                 after: waits ? ticket : .none
             )
         }
+    }
+
+    /// Puts the topic into a PUBLISH that has an alias; nil when the alias means nothing. Upstreams may use none: our
+    /// CONNECT announces none.
+    func withTopic(_ packet: Publish, on connection: Connection) -> Publish? {
+        guard let alias = packet.properties.topicAlias else { return packet }
+        var packet = packet
+        let max = connection.link == nil ? settings.topicAliasMax : 0
+        return connection.inboundAliases.resolve(&packet, alias: alias, max: max) ? packet : nil
+    }
+
+    /// What CONNACK said that clients must not do, and this one does [5:§3.2.2.3.4] [5:§3.2.2.3.5].
+    private func brokenLimit(_ packet: Publish, _ limits: ClientLimits) -> ReasonCode? {
+        if packet.qos > limits.maximumQoS { return .qosNotSupported }
+        return packet.isRetained && !limits.isRetainAvailable ? .retainNotSupported : nil
+    }
+
+    /// Whether a payload is said to be text and is not [5:§3.3.2.3.2].
+    func isMislabelled(_ payload: ByteBuffer, _ properties: Properties) -> Bool {
+        guard settings.checksPayloadFormat, properties.payloadFormatIndicator == 1 else { return false }
+        return String(validating: payload.readableBytesView, as: UTF8.self) == nil
     }
 
     /// Why a message is not accepted, or nil. Topics that begin with `$` belong to the server.
@@ -158,13 +195,16 @@ extension Shard {
 
     private func reason(_ refusal: ReasonCode?, _ result: PublishResult?, _ connection: Connection) -> ReasonCode {
         if connection.version != .v5 || connection.link != nil { return .success }
+        // [5:§3.4.2.1]
         return refusal ?? (result?.matched == 0 ? .noMatchingSubscribers : .success)
     }
 
     func pubRelReceived(_ ack: PublishAck, _ session: Session, on connection: Connection) {
         // [5:MQTT-4.3.3-11] [311:MQTT-4.3.3-2]
+        // The next PUBLISH with the identifier is a new message [5:MQTT-4.3.3-12]; nobody asks whether the message
+        // has expired meanwhile [5:MQTT-4.3.3-13].
         guard session.inbound.removeValue(forKey: ack.packetID) != nil else {
-            // It may have been released over an earlier connection: answered all the same, but not before that is on
+            // [5:§3.7.2.1] It may have been released over an earlier connection: answered all the same, but not before that is on
             // disk. A client that hears PUBCOMP takes the identifier for another message.
             let reason: ReasonCode = connection.version == .v5 ? .packetIdentifierNotFound : .success
             return answer(
@@ -198,6 +238,7 @@ extension Shard {
     func publish(_ publication: Publication, _ now: Now, id: MessageID? = nil) -> PublishResult {
         counters.received &+= 1
         var result = PublishResult(id: id)
+        // [5:§3.3.2.3.3] Without an interval it never expires.
         let expiry = publication.properties.messageExpiryInterval.map { now.wall.advanced(bySeconds: $0) }
         var kept: Message?
         func message() -> Message {
@@ -219,6 +260,7 @@ extension Shard {
             return message
         }
 
+        // [5:MQTT-3.3.1-8] [311:MQTT-3.3.1-12] without the flag what is retained stays as it is.
         if publication.isRetained {
             // The store first, then the routes: who subscribes in between gets the message one way or the other.
             if publication.payload.readableBytes == 0 {
@@ -227,7 +269,7 @@ extension Shard {
                 retained.remove(publication.topic)
                 store(.retainGone(topic: publication.topic))
             } else {
-                // [5:MQTT-3.3.1-5] [311:MQTT-3.3.1-5]
+                // [5:MQTT-3.3.1-5] [311:MQTT-3.3.1-5] Of QoS 0 too [311:MQTT-3.3.1-7].
                 retained.set(message(), publisher: publication.subject)
                 store(.retain(message()))
             }
@@ -258,10 +300,8 @@ extension Shard {
         if result.isStored {
             let mode = settings.durability(of: publication.topic)
             result.waits = mode != .off
-            if mode == .sync, settings.durability != .sync {
-                store(.demandsSync)
-                demandsSync = true
-            }
+            if result.waits { lastDemanded = ticket }
+            if mode == .sync, settings.durability != .sync { store(.demandsSync) }
         }
         return result
     }
@@ -316,6 +356,8 @@ extension Shard {
         guard TopicName.isValid(request.topic, maximumLevels: settings.topicLevelsMax) else {
             return .topicNameInvalid
         }
+        if request.topic.count > settings.topicBytesMax { return .topicNameInvalid }
+        if request.isRetained, !settings.isRetainAvailable { return .retainNotSupported }
         if let denial = denial(of: request, now) { return denial }
         // A program that posts can be told to come back, which a publisher of MQTT cannot: it is not read from.
         if backlog.isBehind, request.qos > .atMostOnce || request.isRetained { return .quotaExceeded }
@@ -334,20 +376,29 @@ extension Shard {
 
     // MARK: - Outbound acknowledgements
 
+    /// [5:MQTT-4.3.2-3] [311:MQTT-4.3.2-1] The message is open until this; its identifier is free then.
     func pubAckReceived(_ ack: PublishAck, _ session: Session, _ now: Now) {
         // What was not sent over this connection yet cannot be acknowledged over it: the page that brings it would make
         // a new message of it.
-        guard let entry = session.window[ack.packetID], entry.state == .published1, !entry.needsResend else { return }
+        guard var entry = session.window[ack.packetID], entry.state == .published1, !entry.needsResend else { return }
         if ack.reason == .quotaExceeded, let link = session.link { return upstreamHasNoRoom(link, entry, now) }
         // [5:MQTT-4.4.0-2] a failure settles the message as well. Nothing waits for what we received.
         session.window.remove(ack.packetID)
         progressed(session, now)
-        acknowledge(session, entry.position, givenUp: ack.reason.isFailure ? .rejected : nil)
+        let givenUp: GivenUpReason? = ack.reason.isFailure ? .rejected : nil
+        if entry.share >= 0 {
+            // [5:MQTT-4.8.2-6] a failure settles it for the whole group.
+            settleShared(&entry, givenUp: givenUp)
+        } else {
+            acknowledge(session, entry.position, givenUp: givenUp)
+        }
         feed(session, now)
     }
 
     func pubRecReceived(_ ack: PublishAck, _ session: Session, on connection: Connection, _ now: Now) {
         guard var entry = session.window[ack.packetID], entry.state != .published1 else {
+            // A refusal ended the exchange at the other end: there is nothing to release.
+            if ack.reason.isFailure { return }
             // [5:§3.6.2.1] an unknown identifier is released with 0x92, and version 3 simply released.
             let reason: ReasonCode = connection.version == .v5 ? .packetIdentifierNotFound : .success
             return answer(.pubRel(PublishAck(packetID: ack.packetID, reason: reason)), on: connection, after: .none)
@@ -366,14 +417,18 @@ extension Shard {
         if entry.state != .released2 {
             entry.state = .released2
             entry.needsResend = false
+            if entry.share >= 0 {
+                settleShared(&entry)
+            } else if session.receiver != nil, entry.position > .zero {
+                book(.delivered, session, nil, at: entry.position)
+            }
             if let receiver = session.receiver {
                 store(.outboundRelease(receiver, packetID: ack.packetID, entry.position))
-                book(.delivered, session, nil, at: entry.position)
                 entry.ticket = ticket
             }
             session.window.update(entry)
         }
-        // [5:MQTT-4.3.3-4] PUBREL waits for the commit of "PUBREC received".
+        // [5:MQTT-4.3.3-4] [5:MQTT-4.3.3-5] [311:MQTT-4.3.3-1] PUBREL waits for the commit of "PUBREC received".
         answer(.pubRel(PublishAck(packetID: ack.packetID)), on: connection, after: entry.ticket)
     }
 
@@ -392,6 +447,15 @@ extension Shard {
         givenUp: GivenUpReason? = nil
     ) {
         session.window.remove(entry.packetID)
+        if entry.share >= 0 {
+            // [5:MQTT-4.8.2-6]
+            var entry = entry
+            settleShared(&entry, as: outcome, givenUp: givenUp)
+            if entry.state != .published1, let receiver = session.receiver {
+                store(.outboundComplete(receiver, packetID: entry.packetID))
+            }
+            return
+        }
         guard let receiver = session.receiver else { return }
         if entry.state != .published1 { store(.outboundComplete(receiver, packetID: entry.packetID)) }
         if entry.state != .released2 { acknowledge(session, entry.position, as: outcome, givenUp: givenUp) }

@@ -77,7 +77,7 @@ extension Shard {
     }
 
     /// There may be room again.
-    private func retryStalled(_ now: Now) {
+    func retryStalled(_ now: Now) {
         let waiting = stalledConnections
         stalledConnections.removeAll()
         isRetrying = true

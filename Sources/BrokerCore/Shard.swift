@@ -10,7 +10,12 @@ package import NIOCore
 /// One turn, as the runner performs it: events ... -> `appended` (if there are records) -> send -> close. Everything
 /// that a turn stores carries the turn's `ticket`; `spoolReported(.committed(ticket))` releases what waits for it.
 package final class Shard {
-    package let settings: BrokerSettings
+    /// A running shard takes others by `reconfigure(_:redialing:now:)`.
+    package internal(set) var settings: BrokerSettings {
+        didSet { ownDoor = Door(settings.clientLimits) }
+    }
+    /// For connections whose door has no limits of its own.
+    private(set) var ownDoor: Door
     package var outbox = Outbox()
     /// What the records in the outbox will be appended under.
     package private(set) var ticket = Ticket(1)
@@ -35,11 +40,19 @@ package final class Shard {
     var directory: [MQTTString: Session] = [:]
     /// Durable sessions and links by the number under which the spool knows them.
     var receivers: [ReceiverID: Session] = [:]
+    /// The receivers of share groups by the filter of their members.
+    var groups: [MQTTString: Session] = [:]
+    /// How many of `receivers` are share groups.
+    var durableGroups = 0
+    /// The time of the event that CONNACK may leave with.
+    var latest: Now
     var timers = TimerQueue()
     var random: RandomSource
     var ids: MessageIDSource
     var nextReceiver: UInt64
     package internal(set) var links: [Link] = []
+    /// Links that are not configured any more, by name: their queues stay in the spool until they are named again.
+    var sleepingLinks: [MQTTString: Link] = [:]
     package internal(set) var connectionCount = 0
     package internal(set) var counters = Counters()
     /// Connections that are being asked about, by the token of the question; one for each, so bounded by them.
@@ -55,8 +68,8 @@ package final class Shard {
     /// Connections whose `stalled` message waits for room.
     var stalledConnections: [Connection] = []
     var isRetrying = false
-    /// True when this turn stores something that has to be synced although the node's mode is a weaker one.
-    var demandsSync = false
+    /// On a node whose mode is `off`: the last turn that stored something for which a rule demands more.
+    var lastDemanded = Ticket.none
     private var spares: [ByteBuffer] = []
     private static let sparesMax = 256
     private static let spareBytesMax = 128 << 10
@@ -66,11 +79,13 @@ package final class Shard {
     ///   - seed: for everything that looks random.
     package init(settings: BrokerSettings, contents: SpoolContents, seed: UInt64, now: Now) {
         self.settings = settings
+        self.ownDoor = Door(settings.clientLimits)
         self.access = settings.access
         self.backlog = SpoolBacklog(bytesMax: settings.spoolBacklogBytesMax)
         self.random = RandomSource(seed: seed)
         self.ids = MessageIDSource(node: contents.nodeNumber, mark: contents.wallMark)
         self.nextReceiver = contents.nextReceiver.number
+        self.latest = now
         router.mayReceive = { [unowned self] slot, topic in mayReceive(slot: slot, topic) }
         restore(contents, now)
     }
@@ -102,10 +117,10 @@ package final class Shard {
                 deliver(message, live: live, now)
             }
         }
-        // Without durability nothing waits for the disk; what demands it still does, and what follows queues behind.
-        if settings.durability == .off, !demandsSync { gate.commit(appendedTicket) }
-        demandsSync = false
-        if settings.durability == .off { releaseHeld(now) }
+        guard settings.durability == .off else { return }
+        // Without durability nothing waits for the disk; what a rule demands still does, and what follows queues behind.
+        if lastDemanded <= gate.committed { gate.commit(appendedTicket) }
+        releaseHeld(now)
     }
 
     /// Whether the outbox holds anything, without taking a copy of it.
@@ -223,16 +238,21 @@ package final class Shard {
     }
 
     /// Sends a packet that waits for nothing and queues behind nothing. A packet over the peer's Maximum Packet Size
-    /// is not sent [5:MQTT-3.1.2-24].
-    func send(_ packet: Packet, on connection: Connection) {
-        guard connection.state != .closing else { return }
+    /// loses its Reason String [5:MQTT-3.2.2-19] [5:MQTT-3.4.2-2] [5:MQTT-3.5.2-2] [5:MQTT-3.9.2-1] [5:MQTT-3.14.2-3];
+    /// if that is not enough it is not sent [5:MQTT-3.1.2-24].
+    ///
+    /// - Returns: whether it is on its way.
+    @discardableResult
+    func send(_ packet: Packet, on connection: Connection) -> Bool {
+        guard connection.state != .closing else { return false }
         if connection.packetBytesMax != .max,
             PacketEncoder.size(of: packet, version: connection.version) > connection.packetBytesMax
         {
-            return
+            guard let shorter = packet.withoutReasonString else { return false }
+            return send(shorter, on: connection)
         }
         touch(connection)
-        PacketEncoder.write(packet, version: connection.version, into: &connection.out)
+        return PacketEncoder.write(packet, version: connection.version, into: &connection.out)
     }
 
     /// Sends an answer when its ticket is on disk, never before an earlier answer of the same connection: PUBACK,
@@ -259,8 +279,10 @@ package final class Shard {
             connection.unanswered = max(0, connection.unanswered - 1)
         default: break
         }
-        send(packet, on: connection)
-        if case .connAck = packet { connAckSent(on: connection) }
+        let isSent = send(packet, on: connection)
+        guard case .connAck = packet else { return }
+        // Who takes not even CONNACK can be told nothing at all.
+        if isSent { connAckSent(on: connection) } else { close(connection, reason: nil) }
     }
 
     // MARK: - What the spool tells
@@ -304,6 +326,7 @@ package final class Shard {
     private static let dropNoticeInterval = Duration.seconds(60)
 
     private func releaseHeld(_ now: Now) {
+        latest = now
         while let held = gate.release() {
             switch held {
             case .answer(let connection):

@@ -6,7 +6,6 @@ import NIOCore
 import NIOPosix
 package import Spool
 import Synchronization
-import WebPages
 
 /// Why a node did not start. One line each: what is wrong and what to do.
 package enum StartError: Error, CustomStringConvertible {
@@ -39,42 +38,59 @@ package final class BrokerServer: Sendable {
         /// The address as bound; the port is the real one when 0 was asked for.
         package let host: String
         package let port: Int
+        /// Where the socket is in the file system; host and port say nothing then.
+        package let unixPath: String?
     }
 
+    struct OpenDoor: Sendable {
+        let door: ListenerDoor
+        let channel: any Channel
+    }
+
+    /// What a node is configured to be at the moment.
+    struct Running {
+        var configuration: Configuration
+        var tls: NodeTLS
+        var doors: [OpenDoor]
+    }
+
+    /// Those of the start.
     package let endpoints: [Endpoint]
     private let group: MultiThreadedEventLoopGroup
-    private let runner: NIOLoopBound<ShardRunner>
-    private let listeners: [any Channel]
+    let runner: NIOLoopBound<ShardRunner>
+    let nodeDoors: NodeDoors
     private let control: ControlSocket?
-    private let certificates: CertificateWatch
-    private let spool: Spool
+    let certificates: CertificateWatch
+    let spool: Spool
     private let authenticator: Authenticator?
-    /// What it runs with.
-    private let configuration: Mutex<Configuration>
-    private let logger: Logger
+    let running: Mutex<Running>
+    let logger: Logger
+    let logLevel: LogLevel?
 
     private init(
         endpoints: [Endpoint],
         group: MultiThreadedEventLoopGroup,
         runner: NIOLoopBound<ShardRunner>,
-        listeners: [any Channel],
+        nodeDoors: NodeDoors,
         control: ControlSocket?,
         certificates: CertificateWatch,
         spool: Spool,
         authenticator: Authenticator?,
-        configuration: Configuration,
-        logger: Logger
+        running: Running,
+        logger: Logger,
+        logLevel: LogLevel?
     ) {
         self.endpoints = endpoints
         self.group = group
         self.runner = runner
-        self.listeners = listeners
+        self.nodeDoors = nodeDoors
         self.control = control
         self.certificates = certificates
         self.spool = spool
         self.authenticator = authenticator
-        self.configuration = Mutex(configuration)
+        self.running = Mutex(running)
         self.logger = logger
+        self.logLevel = logLevel
     }
 
     // MARK: - Start
@@ -82,10 +98,16 @@ package final class BrokerServer: Sendable {
     /// Opens the spool, binds every listener, then lets links dial. When one step fails everything before it is undone
     /// and nothing stays half started.
     ///
+    /// - Parameter logLevel: that of the logger, for a configuration that changes it later.
     /// - Throws: what is wrong, in one line.
-    package static func start(_ configuration: Configuration, logger: Logger) async throws(StartError) -> BrokerServer {
+    package static func start(
+        _ configuration: Configuration,
+        logger: Logger,
+        logLevel: LogLevel? = nil
+    ) async throws(StartError) -> BrokerServer {
         let now = Self.wallClock()
         let tls = try NodeTLS(configuration, logger: logger)
+        let certificates = CertificateWatch(logger: logger)
         let spool: Spool
         let contents: SpoolContents
         do throws(SpoolError) {
@@ -106,7 +128,7 @@ package final class BrokerServer: Sendable {
             throw .users(error)
         }
         let settings = BrokerSettings(configuration)
-        var listeners: [any Channel] = []
+        var doors: [OpenDoor] = []
         do {
             let (runner, inbox) = try await loop.submit {
                 let shard = Shard(
@@ -125,55 +147,47 @@ package final class BrokerServer: Sendable {
                     spool: spool,
                     linkConnector: LinkConnector(configuration, tls: tls.links),
                     authenticator: authenticator,
+                    doors: ClientDoor.all(of: configuration),
                     logger: logger,
-                    denialLevel: Logger.Level(rawValue: configuration.log.denials.rawValue) ?? .info
+                    denialLevel: Logger.Level(configuration.log.denials)
                 )
                 return (NIOLoopBound(runner, eventLoop: loop), runner.connect())
             }.get()
             authenticator?.whenRevoked { inbox.post(.revoked($0)) }
-            var endpoints: [Endpoint] = []
-            for listener in configuration.listeners {
-                let door = tls.doors[listener.name]
-                for address in listener.addresses {
-                    let channel = try await bind(
-                        listener,
-                        address,
-                        configuration,
-                        group,
-                        runner,
-                        Gateway(inbox, tls.watch, authenticator),
-                        door,
-                        logger
-                    )
-                    listeners.append(channel)
-                    endpoints.append(
-                        Endpoint(
-                            name: listener.name,
-                            kind: listener.kind,
-                            isEncrypted: door != nil,
-                            host: address.host,
-                            port: channel.localAddress?.port ?? address.port
-                        )
-                    )
-                }
+            let nodeDoors = NodeDoors(
+                configuration: configuration,
+                group: group,
+                runner: runner,
+                gateway: Gateway(inbox, certificates, authenticator),
+                tls: tls.doors,
+                census: ConnectionCensus(
+                    totalMax: configuration.limits.connectionsMax,
+                    perAddressMax: configuration.limits.connectionsPerAddressMax
+                ),
+                logger: logger
+            )
+            for door in ListenerDoor.all(of: configuration.listeners) {
+                let channel = try await nodeDoors.open(door.listener, door.address)
+                doors.append(OpenDoor(door: door, channel: channel))
             }
             let control = await openControl(configuration, group, spool, inbox, logger)
             loop.execute { runner.value.turn() }
-            tls.watch.start()
+            certificates.watch(tls.all)
             return BrokerServer(
-                endpoints: endpoints,
+                endpoints: doors.map { Endpoint($0, isEncrypted: tls.doors[$0.door.listener.name] != nil) },
                 group: group,
                 runner: runner,
-                listeners: listeners,
+                nodeDoors: nodeDoors,
                 control: control,
-                certificates: tls.watch,
+                certificates: certificates,
                 spool: spool,
                 authenticator: authenticator,
-                configuration: configuration,
-                logger: logger
+                running: Running(configuration: configuration, tls: tls, doors: doors),
+                logger: logger,
+                logLevel: logLevel
             )
         } catch {
-            for listener in listeners { await Self.finish(listener.close()) }
+            for door in doors { await Self.close(door) }
             authenticator?.shutDown()
             await Self.end(group)
             spool.close()
@@ -182,73 +196,9 @@ package final class BrokerServer: Sendable {
         }
     }
 
-    private static func bind(
-        _ listener: ListenerConfiguration,
-        _ address: BindAddress,
-        _ configuration: Configuration,
-        _ group: MultiThreadedEventLoopGroup,
-        _ runner: NIOLoopBound<ShardRunner>,
-        _ gateway: Gateway,
-        _ door: TLSDoor?,
-        _ logger: Logger
-    ) async throws -> any Channel {
-        let connectionsMax = configuration.limits.connectionsMax
-        let framingLimit = configuration.limits.packetBytesMax
-        let writeBufferBytesMax = configuration.limits.writeBufferBytesMax
-        do {
-            switch listener.kind {
-            case .mqtt:
-                return try await TCPListener.bind(
-                    address,
-                    group: group,
-                    writeBufferBytesMax: writeBufferBytesMax,
-                    tls: door
-                ) { channel, arrival in
-                    try runner.value.admit(
-                        channel,
-                        framing: nil,
-                        arrival: arrival,
-                        connectionsMax: connectionsMax
-                    )
-                }.get()
-            case .web(let web):
-                var options = WebListenerOptions(host: address.host, port: address.port)
-                options.webSocketPaths = web.paths
-                options.subprotocols = web.subprotocols
-                options.requireSubprotocol = web.requiresSubprotocol
-                options.origins = web.origins
-                options.allowMissingOrigin = web.allowsMissingOrigin
-                options.servesPages = web.staticContent == .builtin
-                options.bodyBytesMax = web.bodyBytesMax
-                options.connectionsMax = connectionsMax
-                options.firstRequestTimeout = TimeAmount(configuration.limits.connectTimeout)
-                return try await WebListener.bind(
-                    options: options,
-                    group: group,
-                    gateway: gateway,
-                    pages: WebPages.all.map {
-                        StaticPage(path: $0.path, contentType: $0.contentType, body: $0.body, etag: $0.etag)
-                    },
-                    tls: door,
-                    logger: logger
-                ) { channel, arrival in
-                    channel.setOption(.writeBufferWaterMark, value: .mqtt(writeBufferBytesMax)).flatMapThrowing {
-                        try runner.value.admit(
-                            channel,
-                            framing: WebSocketFraming(limits: WebSocketLimits(frameBytesMax: framingLimit + 1024)),
-                            arrival: arrival,
-                            connectionsMax: connectionsMax
-                        )
-                    }
-                }.get()
-            }
-        } catch {
-            throw StartError.cannotListen(
-                name: listener.name,
-                address: address.description,
-                reason: (error as? IOError)?.errnoCode == EADDRINUSE ? "the port is in use" : "\(error)"
-            )
-        }
+    /// Opens one more door while the node runs.
+    func open(_ door: ListenerDoor, of configuration: Configuration, _ tls: NodeTLS) async throws -> OpenDoor {
+        OpenDoor(door: door, channel: try await nodeDoors.with(configuration, tls).open(door.listener, door.address))
     }
 
     /// A node that cannot be asked still serves its clients, so a socket that cannot be made is a warning.
@@ -305,42 +255,15 @@ package final class BrokerServer: Sendable {
         )
     }
 
-    // MARK: - While it runs
-
-    /// Takes another configuration: all that it changes, or nothing when a part of that needs a restart. Nobody is
-    /// disconnected. From any thread.
-    package func reload(_ new: Configuration) {
-        let change = configuration.withLock { current in
-            let change = ConfigurationChange(from: current, to: new)
-            if change.needingRestart.isEmpty { current = new }
-            return change
-        }
-        guard change.needingRestart.isEmpty else {
-            let detail = "a restart is needed for \(change.needingRestart.joined(separator: ", "))"
-            logger.error(
-                "configuration not taken, everything stays as it was",
-                metadata: ["detail": .string(detail)]
-            )
-            return
-        }
-        let detail = change.live.isEmpty ? "nothing changed" : "changed: \(change.live.joined(separator: ", "))"
-        let (runner, logger) = (runner, logger)
-        runner.eventLoop.execute {
-            runner.value.setAccess(new.access.compiled)
-            // Whoever reads this line finds the new rules at work.
-            logger.notice("configuration read again", metadata: ["detail": .string(detail)])
-        }
-    }
-
     // MARK: - Stop
 
     /// Stops accepting, tells clients (DISCONNECT 0x8B to version 5) and upstreams, commits what was accepted, closes.
     package func shutdown() async {
         certificates.stop()
         await control?.close()
-        for listener in listeners {
-            listener.pipeline.fireUserInboundEventTriggered(ChannelShouldQuiesceEvent())
-            await Self.finish(listener.close())
+        for door in running.withLock({ $0.doors }) {
+            door.channel.pipeline.fireUserInboundEventTriggered(ChannelShouldQuiesceEvent())
+            await Self.close(door)
         }
         let loop = runner.eventLoop
         let drained = loop.makePromise(of: Void.self)
@@ -355,8 +278,14 @@ package final class BrokerServer: Sendable {
         logger.info("stopped")
     }
 
+    /// Nobody comes in here any more; a socket of the file system goes too.
+    static func close(_ door: OpenDoor) async {
+        await finish(door.channel.close())
+        if let path = door.door.address.unixPath { UnixSocketFile.remove(path) }
+    }
+
     /// Waits for something whose failure changes nothing any more.
-    private static func finish(_ future: EventLoopFuture<Void>) async {
+    static func finish(_ future: EventLoopFuture<Void>) async {
         await withCheckedContinuation { continuation in
             future.whenComplete { _ in continuation.resume() }
         }
@@ -366,5 +295,18 @@ package final class BrokerServer: Sendable {
         await withCheckedContinuation { continuation in
             group.shutdownGracefully { _ in continuation.resume() }
         }
+    }
+}
+
+extension BrokerServer.Endpoint {
+    fileprivate init(_ open: BrokerServer.OpenDoor, isEncrypted: Bool) {
+        self.init(
+            name: open.door.listener.name,
+            kind: open.door.listener.kind,
+            isEncrypted: isEncrypted,
+            host: open.door.address.host,
+            port: open.channel.localAddress?.port ?? open.door.address.port,
+            unixPath: open.door.address.unixPath
+        )
     }
 }

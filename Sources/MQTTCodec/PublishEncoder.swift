@@ -21,9 +21,16 @@ package struct PublishEncoder: Sendable {
     /// The first receiver is written directly: most messages have no second one.
     private var hasWritten = false
 
-    /// - Parameter properties: as they shall be sent; a message expiry is counted down before. A topic alias or
+    /// - Parameters:
+    ///   - properties: as they shall be sent; a message expiry is counted down before. A topic alias or
     ///   subscription identifiers of the publisher's connection are dropped [5:MQTT-3.3.2-7].
-    package init(topic: MQTTString, payload: ByteBuffer, properties: Properties = Properties()) {
+    ///   - topicAlias: of the receiver's connection, for a message that is written to it alone.
+    package init(
+        topic: MQTTString,
+        payload: ByteBuffer,
+        properties: Properties = Properties(),
+        topicAlias: UInt16? = nil
+    ) {
         self.topic = topic
         self.payload = payload
         var properties = properties
@@ -35,8 +42,9 @@ package struct PublishEncoder: Sendable {
                 values.subscriptionIdentifiers = []
                 properties.values = values
             }
-            size.propertyFields(values, of: .publish)
         }
+        if topicAlias != nil { properties.topicAlias = topicAlias }
+        if !properties.isEmpty { size.propertyFields(properties.values, of: .publish) }
         self.properties = properties
         self.propertiesSize = size.count
         size.string(topic)
@@ -124,9 +132,29 @@ package struct PublishEncoder: Sendable {
                 packetID: qos == .atMostOnce ? nil : packetID
             )
         }
-        let message = PublishEncoder(topic: topic, payload: payload, properties: properties)
-        guard message.isRepresentable else { return false }
-        message.write(
+        return PublishEncoder(topic: topic, payload: payload, properties: properties).appendOnce(
+            to: &out,
+            version: version,
+            qos: qos,
+            packetID: packetID,
+            isRetained: isRetained,
+            isDuplicate: isDuplicate,
+            subscriptionIdentifiers: subscriptionIdentifiers
+        )
+    }
+
+    /// As `append`, without keeping a layout for receivers that follow.
+    package func appendOnce(
+        to out: inout ByteBuffer,
+        version: ProtocolVersion,
+        qos: QoS,
+        packetID: UInt16,
+        isRetained: Bool,
+        isDuplicate: Bool = false,
+        subscriptionIdentifiers: [UInt32] = []
+    ) -> Bool {
+        guard isRepresentable else { return false }
+        write(
             to: &out,
             version: version,
             firstByte: PublishFlags.firstByte(qos: qos, isRetained: isRetained, isDuplicate: isDuplicate),

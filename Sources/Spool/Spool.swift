@@ -1,4 +1,5 @@
 package import BrokerCore
+package import MQTTCodec
 import Synchronization
 
 /// The durable queue: SQLite behind records and tickets.
@@ -147,6 +148,12 @@ package final class Spool: Sendable {
         wall: Timestamp
     ) -> Position {
         intake.append(SpoolAppend(records: records, loads: loads, shard: shard, ticket: ticket), wall: wall)
+    }
+
+    /// Other bounds for the queues of sessions, and of links by their names, from the next batch on. What a smaller queue
+    /// has too much of gives way, as its policy says, with the next message for it. From any thread.
+    package func setBounds(session: QueueBounds, links: [MQTTString: QueueBounds]) {
+        intake.setBounds(session: session, links: links)
     }
 
     /// How many committed messages wait for a receiver.

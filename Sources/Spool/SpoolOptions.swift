@@ -13,10 +13,10 @@ package struct SpoolOptions: Sendable {
     package var bytesMax = 8 << 30
     /// Bytes that the file system must have left; below it new messages are refused.
     package var freeDiskMin = 0
-    /// How much may wait for one session.
+    /// How much may wait for one session, or for one share group.
     package var session: QueueBounds
     /// How much may wait for a link that `links` does not name.
-    package var link = QueueBounds(messagesMax: 5_000_000, bytesMax: 2 << 30, whenFull: .reject)
+    package var link = QueueBounds.ofLink
     /// How much may wait for a link, by its name.
     package var links: [MQTTString: QueueBounds] = [:]
     /// What tests put between the writer and its disk.
@@ -30,7 +30,7 @@ package struct SpoolOptions: Sendable {
     /// The bounds of the queue of a receiver.
     func bounds(of kind: ReceiverRecord.Kind) -> QueueBounds {
         switch kind {
-        case .session: session
+        case .session, .group: session
         case .link(let name): links[name] ?? link
         }
     }
@@ -43,6 +43,9 @@ package struct QueueBounds: Sendable, Hashable {
     /// Counted as `Message.bytes`.
     package var bytesMax: Int
     package var whenFull: FullQueuePolicy
+
+    /// Of a link that says nothing else.
+    package static let ofLink = QueueBounds(messagesMax: 5_000_000, bytesMax: 2 << 30, whenFull: .reject)
 
     package init(messagesMax: Int, bytesMax: Int, whenFull: FullQueuePolicy) {
         self.messagesMax = messagesMax

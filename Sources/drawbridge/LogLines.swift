@@ -1,15 +1,23 @@
+import BrokerServer
 import Foundation
 import Logging
 
 /// Log lines on standard error: text for people, or one JSON object a line.
 struct LogLines: LogHandler {
     var metadata: Logger.Metadata = [:]
-    var logLevel: Logger.Level
+    private let level: LogLevel
+    /// That of one logger, when somebody has set it.
+    private var ownLevel: Logger.Level?
     private let isJSON: Bool
 
-    init(level: Logger.Level, isJSON: Bool) {
-        self.logLevel = level
+    init(level: LogLevel, isJSON: Bool) {
+        self.level = level
         self.isJSON = isJSON
+    }
+
+    var logLevel: Logger.Level {
+        get { ownLevel ?? level.value }
+        set { ownLevel = newValue }
     }
 
     subscript(metadataKey key: String) -> Logger.Metadata.Value? {

@@ -13,8 +13,9 @@ struct RunCommand: AsyncParsableCommand {
             With no file it serves loopback only: MQTT on 127.0.0.1:1883; WebSocket, HTTP publish and the chat page on \
             127.0.0.1:8083; the spool in ./drawbridge-data.
 
-            SIGHUP makes it read its file again: access rules are taken without disconnecting anybody; when something \
-            else changed too, or the file has an error, everything stays as it was and the log says why.
+            SIGHUP makes it read its file again: rules, limits, links and listeners are taken, and whoever is not \
+            concerned stays connected; when something changed that only a start takes, or the file has an error, \
+            everything stays as it was and the log says why.
             """
     )
 
@@ -38,7 +39,7 @@ struct RunCommand: AsyncParsableCommand {
         }
         FileLimit.raise()
 
-        let level = Logger.Level(rawValue: settings.log.level.rawValue) ?? .info
+        let level = LogLevel(Logger.Level(settings.log.level))
         let format = settings.log.format
         LoggingSystem.bootstrap { _ in LogLines(level: level, isJSON: format == .json) }
         let logger = Logger(label: "drawbridge")
@@ -46,7 +47,7 @@ struct RunCommand: AsyncParsableCommand {
         let signals = Signals.of([SIGTERM, SIGINT, SIGHUP])
         let server: BrokerServer
         do throws(StartError) {
-            server = try await BrokerServer.start(settings, logger: logger)
+            server = try await BrokerServer.start(settings, logger: logger, logLevel: level)
         } catch {
             Console.error("drawbridge: \(error)")
             throw ExitCode(1)
@@ -54,7 +55,7 @@ struct RunCommand: AsyncParsableCommand {
         announce(server, settings)
         for await signal in signals {
             guard signal == SIGHUP else { break }
-            reload(server, logger)
+            await reload(server, logger)
         }
         await server.shutdown()
     }
@@ -70,13 +71,13 @@ struct RunCommand: AsyncParsableCommand {
         return (configuration, warnings)
     }
 
-    private func reload(_ server: BrokerServer, _ logger: Logger) {
+    private func reload(_ server: BrokerServer, _ logger: Logger) async {
         do throws(ConfigurationProblems) {
             let (configuration, warnings) = try loadConfiguration()
             for warning in warnings {
                 logger.warning("configuration", metadata: ["detail": .string(warning.description)])
             }
-            server.reload(configuration)
+            await server.reload(configuration)
         } catch {
             for problem in error.problems {
                 logger.error(
@@ -91,11 +92,17 @@ struct RunCommand: AsyncParsableCommand {
     private func announce(_ server: BrokerServer, _ settings: Configuration) {
         Console.say("\(Version.text), node \(settings.node.id)")
         for endpoint in server.endpoints {
+            if let path = endpoint.unixPath {
+                Console.say("  \(endpoint.name): unix:\(path)")
+                continue
+            }
             let host = endpoint.host.contains(":") ? "[\(endpoint.host)]" : endpoint.host
             let s = endpoint.isEncrypted ? "s" : ""
             switch endpoint.kind {
             case .mqtt:
                 Console.say("  \(endpoint.name): mqtt\(s)://\(host):\(endpoint.port)")
+            case .mux(let mux):
+                Console.say("  \(endpoint.name): \(host):\(endpoint.port) for \(mux.serves.joined(separator: ", "))")
             case .web(let web):
                 let path = web.paths.first ?? "/mqtt"
                 Console.say("  \(endpoint.name): http\(s)://\(host):\(endpoint.port)/")

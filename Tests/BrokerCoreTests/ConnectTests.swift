@@ -243,7 +243,7 @@ struct ConnectTests {
     @Test("bytes that are not MQTT end their own connection, with a reason that its answer may carry")
     func malformed() {
         for reason in ReasonCode.allCases where reason.isFailure {
-            let error = DecodeError(reason: reason, statement: "[5:§4.13]", explanation: "test", offset: 0)
+            let error = DecodeError(reason: reason, statement: "[5:§4.13.1]", explanation: "test", offset: 0)
             let broker = ShardHarness()
             let stranger = broker.opens()
             let client = broker.connects("a", will: Connect.Will(topic: "will", payload: ByteBuffer(string: "x")))

@@ -144,10 +144,15 @@ struct PublishTests {
         client.receives(.pubRec(id: 2, reason: reason))
     }
 
-    @Test("a topic alias was not announced [5:MQTT-3.3.2-9]")
-    func alias() {
-        let broker = ShardHarness()
-        let client = broker.connects("a")
+    @Test("where no topic alias is announced none is taken [5:MQTT-3.2.2-18]")
+    func alias() throws {
+        var settings = BrokerSettings()
+        settings.topicAliasMax = 0
+        let broker = ShardHarness(settings)
+        let client = broker.opens()
+        client.sends(.connect(clientID: "a"))
+        let ack = try #require(client.receivesConnAck())
+        #expect(ack.properties.topicAliasMaximum == nil)
         var publish = Publish(topic: "t", payload: ByteBuffer())
         publish.properties.topicAlias = 1
         client.sends(.publish(publish))

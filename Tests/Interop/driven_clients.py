@@ -77,12 +77,15 @@ class DrivenClient(Client):
 class NodeClient(DrivenClient):
     """Debian's node-mqtt."""
 
+    more = {}  # options of its own
+
     def command(self):
         options = {
             "url": self.url("mqtt", "ws"),
             "clientId": self.client_id,
             "clean": self.clean,
             "protocolVersion": self.version,
+            **self.more,
         }
         if self.version == 5 and not self.clean:
             options["properties"] = {"sessionExpiryInterval": 3600}

@@ -77,34 +77,63 @@ extension PacketCases {
         }
     }
 
-    /// Table 2-4, written down a second time: a slip in one of the two shows.
+    /// Table 2-4, written down a second time: a slip in one of the two shows. The sections are those that say what happens
+    /// when the property comes twice.
     static let table24: [Row] = [
+        // [5:§3.3.2.3.2] [5:§3.1.3.2.3]
         Row(bytes: "01 01", places: "PW"),
+        // [5:§3.3.2.3.3] [5:§3.1.3.2.4]
         Row(bytes: "02 00000001", places: "PW"),
+        // [5:§3.3.2.3.9] [5:§3.1.3.2.5]
         Row(bytes: "03 <t>", places: "PW"),
+        // [5:§3.3.2.3.5] [5:§3.1.3.2.6]
         Row(bytes: "08 <t>", places: "PW"),
+        // [5:§3.3.2.3.6] [5:§3.1.3.2.7]
         Row(bytes: "09 <t>", places: "PW"),
+        // [5:§3.8.2.1.2]
         Row(bytes: "0B 01", places: "PS"),
+        // [5:§3.1.2.11.2] [5:§3.2.2.3.2] [5:§3.14.2.2.2]
         Row(bytes: "11 00000001", places: "CcD"),
+        // [5:§3.2.2.3.7]
         Row(bytes: "12 <t>", places: "c"),
+        // [5:§3.2.2.3.14]
         Row(bytes: "13 0001", places: "c"),
+        // [5:§3.1.2.11.9] [5:§3.2.2.3.17] [5:§3.15.2.2.2]
         Row(bytes: "15 <t>", places: "CcX"),
+        // [5:§3.1.2.11.10] [5:§3.2.2.3.18] [5:§3.15.2.2.3]
         Row(bytes: "16 <t>", places: "CcX"),
+        // [5:§3.1.2.11.7]
         Row(bytes: "17 01", places: "C"),
+        // [5:§3.1.3.2.2]
         Row(bytes: "18 00000001", places: "W"),
+        // [5:§3.1.2.11.6]
         Row(bytes: "19 01", places: "C"),
+        // [5:§3.2.2.3.15]
         Row(bytes: "1A <t>", places: "c"),
+        // [5:§3.2.2.3.16] [5:§3.14.2.2.5]
         Row(bytes: "1C <t>", places: "cD"),
+        // [5:§3.2.2.3.9] [5:§3.4.2.2.2] [5:§3.5.2.2.2] [5:§3.6.2.2.2] [5:§3.7.2.2.2] [5:§3.9.2.1.2] [5:§3.11.2.1.2]
+        // [5:§3.14.2.2.3] [5:§3.15.2.2.4]
         Row(bytes: "1F <t>", places: "cAsuDX"),
+        // [5:§3.1.2.11.3] [5:§3.2.2.3.3]
         Row(bytes: "21 0001", places: "Cc"),
+        // [5:§3.1.2.11.5] [5:§3.2.2.3.8]
         Row(bytes: "22 0001", places: "Cc"),
+        // [5:§3.3.2.3.4]
         Row(bytes: "23 0001", places: "P"),
+        // [5:§3.2.2.3.4]
         Row(bytes: "24 01", places: "c"),
+        // [5:§3.2.2.3.5]
         Row(bytes: "25 01", places: "c"),
+        // [5:§3.1.2.11.8]
         Row(bytes: "26 <k> <v>", places: "CWcPASsUuDX"),
+        // [5:§3.1.2.11.4] [5:§3.2.2.3.6]
         Row(bytes: "27 00000001", places: "Cc"),
+        // [5:§3.2.2.3.11]
         Row(bytes: "28 01", places: "c"),
+        // [5:§3.2.2.3.12]
         Row(bytes: "29 01", places: "c"),
+        // [5:§3.2.2.3.13]
         Row(bytes: "2A 01", places: "c"),
     ]
 }

@@ -78,11 +78,11 @@ extension PacketCases {
         table.invalid("bytes behind CONNACK", five, 0x20, "00 00 [] 00", .malformedPacket, "[5:§4.13.1]")
         table.invalid("receive maximum 0", five, 0x20, "00 00 [21 0000]", .protocolError, "[5:§3.1.2.11.3]")
         table.invalid("maximum packet size 0", five, 0x20, "00 00 [27 00000000]", .protocolError, "[5:§3.1.2.11.4]")
-        for (id, section) in [
-            ("24", "4"), ("25", "5"), ("28", "11"), ("29", "12"), ("2A", "13"),
+        for (id, statement) in [
+            ("24", "[5:§3.2.2.3.4]"), ("25", "[5:§3.2.2.3.5]"), ("28", "[5:§3.2.2.3.11]"), ("29", "[5:§3.2.2.3.12]"),
+            ("2A", "[5:§3.2.2.3.13]"),
         ] {
-            table.invalid(
-                "\(id) of 2", five, 0x20, "00 00 [\(id) 02]", .protocolError, "[5:§3.2.2.3.\(section)]")
+            table.invalid("\(id) of 2", five, 0x20, "00 00 [\(id) 02]", .protocolError, statement)
         }
     }
 

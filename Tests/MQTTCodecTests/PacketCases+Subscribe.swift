@@ -65,8 +65,11 @@ extension PacketCases {
                         $0.subscriptionIdentifiers = [268_435_455]
                         $0.userProperties = [.init("k", "v")]
                     })))
-        for code in ["03", "07", "30", "40", "80", "C0", "FF"] {
+        for code in ["40", "43", "70", "80", "C0", "FF"] {
             table.invalid("options \(code)", five, 0x82, "0001 [] <a> \(code)", .malformedPacket, "[5:MQTT-3.8.3-5]")
+        }
+        for code in ["03", "07", "0B", "30", "31", "33", "3F"] {
+            table.invalid("options \(code)", five, 0x82, "0001 [] <a> \(code)", .protocolError, "[5:§3.8.3.1]")
         }
         for code in ["03", "04", "08", "10", "80"] {
             table.invalid(

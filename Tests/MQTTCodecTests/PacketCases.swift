@@ -1,5 +1,6 @@
 import MQTTCodec
 import NIOCore
+import TestSupport
 import Testing
 
 /// Bytes and what the decoder has to say about them. The table is spread over the files `PacketCases+….swift`.

@@ -11,17 +11,24 @@ package final class ScriptedPeer {
     /// Set when the shard wrote something that is not MQTT for this side.
     package private(set) var failure: DecodeError?
 
+    /// Every byte that arrived.
+    package private(set) var rawBytes: [UInt8] = []
+
     private let harness: ShardHarness
     private var decoder: PacketDecoder
     private var bytes = ByteBuffer()
     private var arrivedPackets: [Packet] = []
     /// Sent while the shard did not want to read.
     private var unread: [Packet] = []
+    private var unreadBytes = ByteBuffer()
+    /// The server's decoder of what this peer sends as bytes.
+    package private(set) var reader: PacketDecoder
 
     init(_ harness: ShardHarness, _ connection: Connection, _ version: ProtocolVersion, role: PacketDecoder.Role) {
         self.harness = harness
         self.connection = connection
         self.version = version
+        reader = PacketDecoder(role: role == .client ? .server : .client)
         // An upstream learns the version from CONNECT.
         decoder = PacketDecoder(role: role, version: role == .client ? version : nil)
     }
@@ -30,6 +37,16 @@ package final class ScriptedPeer {
         unread += packets
         harness.feeds(self)
     }
+
+    /// Bytes as they come off the network, read by a decoder like that of the server: what is wrong ends the connection
+    /// as it would there.
+    package func sends(bytes: [UInt8]) {
+        unreadBytes.writeBytes(bytes)
+        harness.feeds(self)
+    }
+
+    /// The bytes that follow are those of a client whose CONNECT was sent as a packet.
+    package func startsBehindConnect() { reader = PacketDecoder(role: .server, version: version) }
 
     /// The network connection is cut, without DISCONNECT.
     package func vanishes() { harness.cuts(self) }
@@ -49,9 +66,13 @@ package final class ScriptedPeer {
         harness.perform { shard, now in shard.writabilityChanged(connection, isWritable: isWritable, now: now) }
     }
 
-    func takeUnread() -> Packet? { unread.isEmpty ? nil : unread.removeFirst() }
+    func takeUnread() throws(DecodeError) -> Packet? {
+        if !unread.isEmpty { return unread.removeFirst() }
+        return unreadBytes.readableBytes == 0 ? nil : try reader.next(from: &unreadBytes)
+    }
 
     func arrived(_ new: ByteBuffer) {
+        rawBytes += new.readableBytesView
         bytes.writeImmutableBuffer(new)
         do throws(DecodeError) {
             while let packet = try decoder.next(from: &bytes) { arrivedPackets.append(packet) }

@@ -9,12 +9,15 @@ import NIOCore
 package final class ShardHarness {
     package private(set) var shard: Shard
     package let spool = SimulatedSpool()
-    package let settings: BrokerSettings
+    package private(set) var settings: BrokerSettings
     package private(set) var now: Now
     /// Commits after every turn, for chapters that are not about the disk.
     package var commitsAtOnce: Bool
     package var notices: [Notice] = []
     package var receipts: [Outbox.Receipt] = []
+    /// What the shard booked, when it was asked to.
+    package private(set) var ledger: [LedgerLine] = []
+    package var books: LedgerBalance { LedgerBalance(ledger) }
     package var dials: [Outbox.Dial] = []
     /// Logins that nobody has decided yet.
     package var questions: [AuthenticationRequest] = []
@@ -46,6 +49,11 @@ package final class ShardHarness {
     /// A client's network connection, without CONNECT.
     package func opens(_ version: ProtocolVersion = .v5) -> ScriptedPeer {
         opens(version, address: nil, certificateName: nil)
+    }
+
+    /// The same by a door of its own.
+    package func opens(_ version: ProtocolVersion, door: Door) -> ScriptedPeer {
+        adopt(shard.opened(peer: "test", door: door, now: now), version, role: .client)
     }
 
     package func opens(_ version: ProtocolVersion, address: String?, certificateName: String? = nil) -> ScriptedPeer {
@@ -84,10 +92,19 @@ package final class ShardHarness {
 
     func feeds(_ peer: ScriptedPeer) {
         guard !hasCrashed else { return }
-        while !peer.isClosed, !peer.connection.isHeld, let packet = peer.takeUnread() {
+        while readsPacket(of: peer) { turn() }
+    }
+
+    /// One packet of what a peer sent enters the shard, or what is wrong with it.
+    private func readsPacket(of peer: ScriptedPeer) -> Bool {
+        guard !peer.isClosed, !peer.connection.isHeld, peer.connection.state != .closing else { return false }
+        do throws(DecodeError) {
+            guard let packet = try peer.takeUnread() else { return false }
             shard.received(packet, on: peer.connection, now: now)
-            turn()
+        } catch {
+            shard.decodeFailed(error, version: peer.reader.version, on: peer.connection, now: now)
         }
+        return true
     }
 
     func cuts(_ peer: ScriptedPeer) {
@@ -103,6 +120,12 @@ package final class ShardHarness {
         guard !hasCrashed else { return }
         event(shard, now)
         turn()
+    }
+
+    /// Other settings, which a restart keeps.
+    package func reconfigures(redialing: Set<MQTTString> = [], _ change: (inout BrokerSettings) -> Void) {
+        change(&settings)
+        perform { shard, now in shard.reconfigure(settings, redialing: redialing, now: now) }
     }
 
     /// Time passes on both clocks; timers fire when they are due, one instant after the other.
@@ -204,6 +227,8 @@ package final class ShardHarness {
         shard.outbox.resumed.removeAll(keepingCapacity: true)
         notices += shard.outbox.notices
         shard.outbox.notices.removeAll(keepingCapacity: true)
+        ledger += shard.outbox.ledger
+        shard.outbox.ledger.removeAll(keepingCapacity: true)
         receipts += shard.outbox.receipts
         shard.outbox.receipts.removeAll(keepingCapacity: true)
         dials += shard.outbox.dials
@@ -219,9 +244,7 @@ package final class ShardHarness {
         }
         for connection in resumed {
             guard let peer = peers[ObjectIdentifier(connection)] else { continue }
-            while !peer.isClosed, !connection.isHeld, let packet = peer.takeUnread() {
-                shard.received(packet, on: connection, now: now)
-            }
+            while readsPacket(of: peer) {}
         }
     }
 }

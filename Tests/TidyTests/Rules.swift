@@ -148,12 +148,15 @@ enum Rules {
         }
     }
 
+    /// Statements and sections that a file names.
     static func tags(in file: SourceFile) -> Set<String> {
-        var tags: Set<String> = []
-        for line in file.lines where line.contains(":MQTT-") {
-            for match in line.matches(of: /\[(?:5|311):MQTT-[0-9.]+-[0-9]+/) { tags.insert(match.0 + "]") }
-        }
-        return tags
+        file.lines.reduce(into: Set()) { $0.formUnion(tags(inLine: $1)) }
+    }
+
+    /// `[5:MQTT-3.3.4-9]`, `[5:§3.3.2.3.4]`, without the remark that may follow the number.
+    static func tags(inLine line: String) -> [String] {
+        guard line.utf8.contains(UInt8(ascii: "[")), line.contains(":MQTT-") || line.contains(":§") else { return [] }
+        return line.matches(of: /\[(5|311):(MQTT-[0-9.]+-[0-9]+|§[0-9.]+)/).map { "[\($0.1):\($0.2)]" }
     }
 
     // MARK: - Looking

@@ -117,6 +117,7 @@ struct RulesTests {
     func goodTags() {
         let text = "// [5:MQTT-3.3.4-9] [311:MQTT-4.6.0-6]\n\"[5:MQTT-3.15.2-1, table 3-10]\" [5:§2.4]"
         #expect(Rules.malformedTags(in: file(text)).isEmpty)
-        #expect(Rules.tags(in: file(text)) == ["[5:MQTT-3.3.4-9]", "[311:MQTT-4.6.0-6]", "[5:MQTT-3.15.2-1]"])
+        #expect(
+            Rules.tags(in: file(text)) == ["[5:MQTT-3.3.4-9]", "[311:MQTT-4.6.0-6]", "[5:MQTT-3.15.2-1]", "[5:§2.4]"])
     }
 }

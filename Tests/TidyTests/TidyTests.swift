@@ -65,19 +65,4 @@ struct TidyTests {
         expectNone(
             (Self.sources + Self.tests).filter { !$0.path.hasPrefix("Tests/TidyTests/") }.flatMap(Rules.malformedTags))
     }
-
-    /// A count for now: that each statement has a test becomes a rule when most of them do.
-    @Test("how many statements with code have a test")
-    func coverage() {
-        let code = (files(of: "BrokerCore") + files(of: "MQTTCodec")).reduce(into: Set()) {
-            $0.formUnion(Rules.tags(in: $1))
-        }
-        let proven = Self.tests.filter { !$0.path.hasPrefix("Tests/TidyTests/") }
-            .reduce(into: Set()) { $0.formUnion(Rules.tags(in: $1)) }
-        let covered = code.intersection(proven).count
-        print(
-            "statements of the standard in the code: \(code.count), with a test: \(covered), without: \(code.count - covered)"
-        )
-        #expect(!code.isEmpty)
-    }
 }

@@ -23,6 +23,8 @@ package final class Connection {
     package internal(set) var version = ProtocolVersion.v3_1_1
     package internal(set) var session: Session?
     let link: Link?
+    /// By which door a client came in.
+    let door: Door
     /// Where it comes from, for the log.
     package let peer: String
     /// Who it is; set when CONNECT is accepted.
@@ -44,11 +46,18 @@ package final class Connection {
     /// While true nothing is to be read from the channel: the client is being asked about, or CONNACK, or too many
     /// answers, wait for the disk.
     package internal(set) var isHeld = false
+    /// While true the channel is not read from, since its peer sends faster than it may.
+    package var isThrottled = false {
+        didSet { if !isThrottled { wasHeld = true } }
+    }
     /// Set when reading goes on: the silence until now was ours.
     var wasHeld = false
 
     /// Messages that may be in flight towards this peer.
     var inflightMax = 0
+    /// What an upstream's CONNACK says that it takes; clients take everything.
+    var peerMaximumQoS = QoS.exactlyOnce
+    var peerTakesRetained = true
     /// The peer's Maximum Packet Size; bytes.
     var packetBytesMax = Int.max
     /// QoS 1 and 2 messages of a version 5 peer that were not answered: its send quota (§4.9).
@@ -58,6 +67,13 @@ package final class Connection {
     /// acknowledgements are heard meanwhile, since they are what may make room.
     package internal(set) var stalled: [Publish] = []
     var stalledBytes = 0
+
+    /// Topics by the aliases that this client gave them.
+    var inboundAliases = InboundAliases()
+    /// Nil for clients that take no topic aliases.
+    var outboundAliases: OutboundAliases?
+    /// Request Problem Information: whether acknowledgements may say in words what was wrong [5:MQTT-3.1.2-29].
+    var wantsProblems = true
 
     /// Zero switches keep-alive off.
     var keepAlive: Duration = .zero
@@ -71,8 +87,9 @@ package final class Connection {
     /// The ticket of the last of them: an answer that waits for nothing waits behind it.
     var lastTicket = Ticket.none
 
-    init(state: State, link: Link?, peer: String, address: String? = nil, now: Instant) {
+    init(state: State, link: Link?, door: Door, peer: String, address: String? = nil, now: Instant) {
         self.state = state
+        self.door = door
         self.link = link
         self.peer = peer
         self.principal = Principal(username: nil, clientID: "", address: address)

@@ -19,7 +19,7 @@ package final class Link {
         case stopped
     }
 
-    package let settings: LinkSettings
+    package internal(set) var settings: LinkSettings
     package let receiver: ReceiverID
     package internal(set) var session: Session?
     package internal(set) var lastError: String?
@@ -34,6 +34,9 @@ package final class Link {
     /// Tells dials of one connection from those of the next.
     package internal(set) var epoch: UInt64 = 0
     var subscribePacketID: UInt16 = 1
+    /// What the upstream's session of ours is still subscribed to and no rule wants any more.
+    var staleFilters: [TopicFilter] = []
+    var unsubscribePacketID: UInt16 = 2
     /// The one thing that the link waits for: CONNACK, its next heartbeat, or the end of a back-off.
     var timer: TimerQueue.Token?
 

@@ -8,7 +8,8 @@ struct RouteTarget {
     /// Only when every subscription that matches says so.
     var noLocal: Bool
     var retainAsPublished: Bool
-    /// Of all of them [5:MQTT-3.3.4-4].
+    /// Of all of them [5:MQTT-3.3.4-3] [5:MQTT-3.3.4-4]; there is one copy, so none has an identifier of its own
+    /// [5:MQTT-3.3.4-5].
     var subscriptionIdentifiers: [UInt32]
 }
 
@@ -19,6 +20,9 @@ final class Route {
     let localOnes: Set<Int32>
     /// The audiences that all publishers have in common.
     var audiences: [Kind: Audience] = [:]
+    /// The same where a share group keeps the messages of a publisher together.
+    var audiencesByPublisher: [PublisherKind: Audience] = [:]
+    var isByPublisher = false
 
     init(targets: [RouteTarget]) {
         self.targets = targets
@@ -28,6 +32,12 @@ final class Route {
     struct Kind: Hashable {
         var qos: QoS
         var isRetained: Bool
+    }
+
+    struct PublisherKind: Hashable {
+        var qos: QoS
+        var isRetained: Bool
+        var publisher: UInt32?
     }
 }
 

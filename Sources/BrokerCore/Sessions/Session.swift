@@ -5,7 +5,8 @@ import NIOCore
 /// What the broker remembers of a client id (§4.1), or of a link's upstream: subscriptions, unfinished exchanges and
 /// what waits. Lives on one shard, together with its connection.
 package final class Session {
-    package let clientID: MQTTString
+    /// Only that of a link ever changes.
+    package internal(set) var clientID: MQTTString
     /// Place in the shard's table; what the subscription tree stores.
     let slot: Int32
     /// Set when the session outlives its connection: its queue is in the spool, under this number.
@@ -24,6 +25,10 @@ package final class Session {
     package internal(set) var connection: Connection?
     /// The upstream that this session belongs to; nil for a client.
     let link: Link?
+    /// Set when this is the receiver of a share group: its messages go to the members.
+    let group: ShareGroup?
+    /// The receivers of the share groups that this session is a member of, in the order in which it joined.
+    var shares: [Session] = []
     /// Counts comings and goings, so that a page or a commit knows whether it still means this connection.
     var epoch: UInt64 = 0
     /// When the expiry of this absence ends; nil while connected or when it never does.
@@ -80,7 +85,8 @@ package final class Session {
         receiver: ReceiverID?,
         expiryInterval: UInt32,
         firstPacketID: UInt16,
-        link: Link? = nil
+        link: Link? = nil,
+        group: ShareGroup? = nil
     ) {
         self.clientID = clientID
         self.principal = Principal(username: nil, clientID: clientID, address: nil)
@@ -89,6 +95,7 @@ package final class Session {
         self.expiryInterval = expiryInterval
         self.window = PacketWindow(firstID: firstPacketID)
         self.link = link
+        self.group = group
     }
 
     package enum Flow: Sendable {
@@ -156,7 +163,8 @@ package final class Session {
 
     /// Entries that count against the peer's Receive Maximum.
     var inflight: Int { window.count - window.resendCount }
-    /// How many more QoS 1 or 2 messages may be sent now [5:MQTT-3.3.4-9] [5:MQTT-4.9.0-2].
+    /// How many more QoS 1 or 2 messages may be sent now [5:MQTT-3.3.4-9] [5:MQTT-4.9.0-1] [5:MQTT-4.9.0-2]. Nothing else
+    /// asks for it [5:MQTT-3.3.4-10] [5:MQTT-4.9.0-3].
     var room: Int {
         guard let connection, connection.isOpen, connection.isWritable else { return 0 }
         return max(0, connection.inflightMax - inflight)

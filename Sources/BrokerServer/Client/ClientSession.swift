@@ -207,7 +207,7 @@ package struct ClientSession: Sendable {
             // [5:MQTT-4.3.3-4] an answer all the same, or the broker asks for ever.
             return [.send(.pubRel(PublishAck(packetID: ack.packetID, reason: .packetIdentifierNotFound)))]
         }
-        // A refusal is the end of it; no PUBREL follows [5:§4.3.3].
+        // A refusal is the end of it; no PUBREL follows (§4.3.3).
         guard !ack.reason.isFailure else { return acknowledged(ack, .exactlyOnce) }
         flights[index].isReleased = true
         return [.send(.pubRel(PublishAck(packetID: ack.packetID)))]

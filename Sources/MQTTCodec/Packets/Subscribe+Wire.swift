@@ -14,15 +14,8 @@ extension PacketReader {
             let filter = try topicFilter()
             let start = offset
             let raw = try byte()
-            // Version 3 has the QoS only; the other bits are reserved and 0 [311:MQTT-3.8.3-4].
             guard version == .v5 || raw & 0xFC == 0, let options = SubscriptionOptions(rawValue: raw) else {
-                // [5:MQTT-3.8.3-5]
-                throw DecodeError(
-                    reason: .malformedPacket,
-                    statement: statement("[5:MQTT-3.8.3-5]", "[311:MQTT-3.8.3-4]"),
-                    explanation: "impossible subscription options",
-                    offset: start
-                )
+                throw impossible(raw, at: start)
             }
             // [5:MQTT-3.8.3-4]
             if options.noLocal && filter.isShared {
@@ -31,6 +24,25 @@ extension PacketReader {
             entries.append(Subscribe.Entry(filter: filter, options: options))
         }
         return Subscribe(packetID: packetID, subscriptions: entries, properties: properties)
+    }
+
+    /// What is wrong with an options byte.
+    private func impossible(_ options: UInt8, at offset: Int) -> DecodeError {
+        if version == .v5, options & 0xC0 == 0 {
+            return DecodeError(
+                reason: .protocolError,
+                statement: "[5:§3.8.3.1]",
+                explanation: options & 3 == 3 ? "maximum QoS 3" : "retain handling 3",
+                offset: offset
+            )
+        }
+        // [5:MQTT-3.8.3-5] Version 3 has the QoS only; the other bits are reserved and 0 [311:MQTT-3.8.3-4].
+        return DecodeError(
+            reason: .malformedPacket,
+            statement: statement("[5:MQTT-3.8.3-5]", "[311:MQTT-3.8.3-4]"),
+            explanation: "impossible subscription options",
+            offset: offset
+        )
     }
 }
 

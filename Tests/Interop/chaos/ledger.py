@@ -15,6 +15,7 @@ import argparse
 import json
 import pathlib
 import random
+import re
 import select
 import signal
 import socket
@@ -241,10 +242,10 @@ class Reader:
         tail = b""
         try:
             while data := before.socket.recv(65536):
-                tail = (tail + data)[-4:]
+                tail = (tail + data)[-256:]
         except OSError as error:
             raise Finding(f"{self.name}: the connection that was taken over does not end: {error}") from None
-        if self.version == 5 and not tail.endswith(b"\xe0\x01\x8e") and not tail.endswith(b"\xe0\x02\x8e\0"):
+        if self.version == 5 and not re.search(rb"\xe0[\x01-\x7f]\x8e", tail):
             raise Finding(f"{self.name}: no DISCONNECT 0x8E for the connection that was taken over: {tail.hex()}")
         before.close()
 

@@ -1,4 +1,4 @@
-import MQTTCodec
+package import MQTTCodec
 
 /// Bytes as people read them:
 ///
@@ -8,19 +8,19 @@ import MQTTCodec
 ///     [ ... ]      what stands inside, behind its length as a Variable Byte Integer: a property section
 ///     ~            an empty property section in version 5, nothing in version 3
 ///     x*N          N bytes 'x' (0x78)
-enum WireNotation {
-    static func bytes(_ text: String, version: ProtocolVersion) -> [UInt8] {
+package enum WireNotation {
+    package static func bytes(_ text: String, version: ProtocolVersion) -> [UInt8] {
         var characters = Array(text)[...]
         return sequence(&characters, version: version)
     }
 
     /// A packet: first byte, remaining length, body.
-    static func packet(first: UInt8, body: String, version: ProtocolVersion) -> [UInt8] {
+    package static func packet(first: UInt8, body: String, version: ProtocolVersion) -> [UInt8] {
         let body = bytes(body, version: version)
         return [first] + variableByteInteger(body.count) + body
     }
 
-    static func variableByteInteger(_ value: Int) -> [UInt8] {
+    package static func variableByteInteger(_ value: Int) -> [UInt8] {
         var rest = value
         var bytes: [UInt8] = []
         repeat {

@@ -1,0 +1,45 @@
+import BrokerCore
+import Logging
+import MQTTCodec
+import Spool
+
+extension ShardRunner {
+    /// What another configuration means to a shard and its runner.
+    struct Reconfiguration: Sendable {
+        var settings: BrokerSettings
+        /// Whether the rules are others: compiled ones cannot be compared.
+        var changesAccess: Bool
+        /// Links that changed, also in what only the dialler knows.
+        var redialing: Set<MQTTString>
+        var linkConnector: LinkConnector
+        var denialLevel: Logger.Level
+        /// By the listener's name.
+        var doors: [String: ClientDoor]
+    }
+
+    func reconfigure(_ new: Reconfiguration) {
+        var settings = new.settings
+        if !new.changesAccess { settings.access = shard.access }
+        denialLevel = new.denialLevel
+        // Who is still in a handshake of a listener that is closed comes in as it was.
+        doors.merge(new.doors) { _, new in new }
+        linkConnector = new.linkConnector
+        let before = shard.links
+        shard.reconfigure(settings, redialing: new.redialing, now: now)
+        for link in before where !shard.links.contains(where: { $0 === link }) { logRemoved(link) }
+        turn()
+    }
+
+    /// Nothing is lost in silence: what the link had stays, and is told of as a start without the link tells of it.
+    private func logRemoved(_ link: Link) {
+        let waiting = spool.depth(of: link.receiver)
+        logger.log(
+            level: waiting > 0 ? .warning : .notice,
+            "link removed",
+            metadata: [
+                "link": .string(LogText.escaped(link.settings.name.string)),
+                "detail": "\(waiting) messages stay in the spool until the link is configured again",
+            ]
+        )
+    }
+}
