@@ -21,9 +21,6 @@ extension Shard {
         setLinks(new.links, redialing, now)
     }
 
-    /// Links of former configurations whose queues are in the spool.
-    package var namesOfSleepingLinks: Set<MQTTString> { Set(sleepingLinks.keys) }
-
     private func setLinks(_ wanted: [LinkSettings], _ redialing: Set<MQTTString>, _ now: Now) {
         let names = Set(wanted.map(\.name))
         var running: [MQTTString: Link] = [:]

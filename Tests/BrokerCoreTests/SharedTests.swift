@@ -134,7 +134,7 @@ struct SharedTests {
         #expect(messages.map { $0.map(\.isRetained) } == [[false], [true]])
     }
 
-    @Test("retained messages are not replayed to a group (§4.8.2)")
+    @Test("retained messages are not replayed to a group [5:§4.8.2]")
     func retained() {
         let broker = ShardHarness()
         broker.connects("p").sends(.publish(topic: "t", payload: "old", qos: .atLeastOnce, id: 1, isRetained: true))
