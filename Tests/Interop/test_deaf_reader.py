@@ -107,7 +107,7 @@ def test_memory_stays_bounded_and_nobody_else_waits(brokers, qos, clean, version
         latencies, most = run("flood")
         added = late(latencies) - late(usual)
         measured = (
-            f"memory {before >> 20} MiB, most {most >> 20} MiB, without the deaf {usual_memory >> 20} MiB; "
+            f"memory {before >> 20} MiB, most {most >> 20} MiB, without it {usual_memory >> 20} MiB; "
             f"99% {late(usual):.4f} s, with it {late(latencies):.4f} s; {len(latencies)} tweets"
         )
         print(measured)
