@@ -114,7 +114,8 @@ class MosquittoClient(Client):
 
     def subscribe(self, filter, qos):
         command = ["stdbuf", "-oL", program("mosquitto_sub"), "-d", "-F", "%j", "-V", self.version]
-        command += ["-p", str(self.port), "-i", self.client_id, "-t", filter, "-q", str(qos), *self.broker.keys.mosquitto]
+        command += ["-p", str(self.port), "-i", self.client_id, *self.broker.keys.mosquitto]
+        command += ["-t", filter, "-q", str(qos)]
         if not self.clean:
             command.append("-c")
         if self.will:

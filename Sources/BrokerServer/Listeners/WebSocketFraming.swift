@@ -150,9 +150,9 @@ package struct WebSocketFraming: Sendable {
         writeHeader(opcode: .binary, payloadBytes: payloadBytes, isCompressed: true, into: &buffer)
     }
 
-    /// What a server sends for several packets at once: a frame for each. Receivers are told to ignore how packets and
-    /// frames align [5:MQTT-6.0.0-2], and yet Paho in C looks at no second packet in a frame until more bytes come: its
-    /// PUBACK would lie behind the message that was delivered with it.
+    /// What a server sends for several packets at once: a frame for each. MQTT has receivers ignore how packets and
+    /// frames align, and yet Paho in C looks at no second packet in a frame until more bytes come: its PUBACK would lie
+    /// behind the message that was delivered with it.
     ///
     /// - Complexity: O(bytes), one copy.
     package static func frames(ofPackets packets: ByteBuffer) -> ByteBuffer {

@@ -2,10 +2,10 @@
 
     campaign.py --minutes 10 --seed 7
 
-A round is a script that its number and the seed decide: several connections, over TCP, WebSocket and HTTP, each with a
-version, that send valid packets, mutated ones, and packets cut and joined at will, interleaved, with client ids, topics
-and retained messages in common. After each round canaries talk, which have been connected since the beginning. What one
-round leaves behind, the next ones meet, so a finding is repeated with `--seed S --rounds N`, and mostly with
+A round is a script that its number and the seed decide: several connections, over TCP, WebSocket and HTTP, at listeners
+of each kind, that send valid packets, mutated ones, and packets cut and joined at will, interleaved, with client ids,
+topics and retained messages in common. After each round canaries talk, which have been connected since the beginning.
+What one round leaves behind, the next ones meet, so a finding is repeated with `--seed S --rounds N`, and mostly with
 `--first N --rounds 1` as well.
 
 At the end the node stops in order, starts again with what it had stored, and the canaries talk once more.
@@ -21,10 +21,10 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
 
-from brokers import Drawbridge  # noqa: E402
+from brokers import Drawbridge, free_port  # noqa: E402
 from fuzz.mutations import mutate_bytes, mutate_packet  # noqa: E402
 from fuzz.packets import Packets  # noqa: E402
-from fuzz.peers import UPGRADE, Canaries, Stranger, frame  # noqa: E402
+from fuzz.peers import PROXY_HEADER, UPGRADE, UPGRADE_TO_DEFLATE, Canaries, Stranger, compressed, frame  # noqa: E402
 from wire import CONNACK, PUBLISH, Gone  # noqa: E402
 
 # Everything that strangers can fill has a bound here, so that memory must have one.
@@ -42,6 +42,39 @@ max_messages = 500
 [log]
 level = "warning"
 """
+# Beside the two that every node of these tests has.
+LISTENERS = """
+[[listener]]
+name = "mux"
+type = "mux"
+bind = ["127.0.0.1:{mux}"]
+serve = ["mqtt", "web"]
+[[listener]]
+name = "packed"
+type = "web"
+bind = ["127.0.0.1:{packed}"]
+deflate = {{ enabled = true, max_inflated = "64KiB" }}
+[[listener]]
+name = "proxied"
+type = "mqtt"
+bind = ["127.0.0.1:{proxied}"]
+proxy_protocol = "any"
+"""
+# How strangers come in: how often, and at which listener.
+DOORS = {
+    "tcp": (8, "mqtt"),
+    "web": (4, "web"),
+    "http": (1, "web"),
+    "noise": (1, "web"),
+    "packed": (3, "packed"),
+    "proxied": (1, "proxied"),
+    "mux, tcp": (1, "mux"),
+    "mux, web": (1, "mux"),
+    "mux, noise": (1, "mux"),
+}
+# Mostly a binary frame; then parts of one, text, close, ping, pong, and one that says it is compressed.
+FRAME_STARTS = [0x82] * 30 + [0x02, 0x80, 0x81, 0x88, 0x89, 0x8A, 0xC2]
+WEB_DOORS = ("web", "packed", "mux, web")
 MEMORY_MAX = 500_000_000
 REQUEST = b"POST /v1/publish/a/b?qos=1&retain=true HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 5\r\n\r\nhello"
 
@@ -63,21 +96,22 @@ def script(seed, number):
 
 def connection(dice):
     """What one connection does. Some send wild things, some few, some none."""
-    door = dice.choices(["tcp", "web", "http", "noise"], [10, 6, 1, 1])[0]
-    yield door, b""
+    door = dice.choices(list(DOORS), [weight for weight, _ in DOORS.values()])[0]
+    yield "come", door.encode()
     if door == "http":
         request = mutate_bytes(dice, REQUEST) if dice.random() < 0.8 else REQUEST
         for _ in range(dice.randint(1, 3)):
             yield from pieces(dice, request)
         yield ending(dice), b""
         return
-    if door == "noise":
+    if door.endswith("noise"):
         yield from pieces(dice, dice.randbytes(dice.choice([1, 10, 1000])))
         yield ending(dice), b""
         return
-    is_web = door == "web"
-    if is_web:
-        yield "say", UPGRADE if dice.random() < 0.9 else mutate_bytes(dice, UPGRADE)
+    is_web = door in WEB_DOORS
+    opening = {"packed": UPGRADE_TO_DEFLATE, "proxied": PROXY_HEADER}.get(door, UPGRADE if is_web else b"")
+    if opening:
+        yield from pieces(dice, opening if dice.random() < 0.9 else mutate_bytes(dice, opening))
     wildness = dice.choice([0, 0.05, 0.3, 0.9])
     packets = Packets(dice, dice.choice([3, 4, 4, 5, 5, 5]))
     said = [packets.connect() if dice.random() < 0.97 else packets.one()]
@@ -85,10 +119,15 @@ def connection(dice):
     for index, packet in enumerate(said):
         if dice.random() < (wildness if index else wildness / 3):
             packet = mutate_packet(dice, packet, dice.choice(said))
-        if is_web:
-            packet = frame(packet, dice.randbytes(4), dice.choice([0x82] * 30 + [0x02, 0x80, 0x81, 0x88, 0x89, 0x8A, 0xC2]))
-            if dice.random() < wildness / 10:
-                packet = mutate_bytes(dice, packet)
+        if door == "packed" and dice.random() < 0.7:
+            small = compressed(packet)
+            if dice.random() < wildness / 3:
+                small = mutate_bytes(dice, small)
+            packet = frame(small, dice.randbytes(4), 0xC2)
+        elif is_web:
+            packet = frame(packet, dice.randbytes(4), dice.choice(FRAME_STARTS))
+        if is_web and dice.random() < wildness / 10:
+            packet = mutate_bytes(dice, packet)
         yield from pieces(dice, packet)
         if dice.random() < 0.3:
             yield "listen", b""
@@ -110,7 +149,9 @@ def ending(dice):
 class Campaign:
     def __init__(self, folder, seed, say=print):
         self.seed, self.say = seed, say
-        self.node = Drawbridge(folder, "node", more=BOUNDS)
+        self.ports = {name: free_port() for name in ("mux", "packed", "proxied")}
+        self.node = Drawbridge(folder, "node", more=BOUNDS, links=LISTENERS.format(**self.ports))
+        self.ports |= {"mqtt": self.node.port, "web": self.node.web_port}
         self.most_memory = 0
         self.heard = collections.Counter()
 
@@ -131,7 +172,7 @@ class Campaign:
                         stranger.leave()
                 if time.monotonic() - told > 30:
                     told = time.monotonic()
-                    self.say(f"fuzz: {number} rounds, {self.memory() >> 20} MiB, slowest canary {canaries.slowest:.3f} s")
+                    self.say(f"fuzz: {number} rounds, {self.memory() >> 20} MiB, canaries {canaries.slowest:.3f} s")
                 number += 1
             for stranger in sum(lingering, []):
                 stranger.leave()
@@ -143,16 +184,17 @@ class Campaign:
         if not self.heard[CONNACK] or not self.heard[PUBLISH]:
             raise Finding(f"the strangers heard no CONNACK or no PUBLISH: {self.heard}")
         self.say(
-            f"fuzz: {number - first} rounds clean; strangers heard {self.heard[CONNACK]} CONNACK, {self.heard[PUBLISH]} PUBLISH; "
-            f"most memory {self.most_memory >> 20} MiB, slowest canary {canaries.slowest:.3f} s"
+            f"fuzz: {number - first} rounds clean; strangers heard {self.heard[CONNACK]} CONNACK, "
+            f"{self.heard[PUBLISH]} PUBLISH; most memory {self.most_memory >> 20} MiB, slowest canary {canaries.slowest:.3f} s"
         )
         return number - first
 
     def play(self, steps):
         strangers = {}
         for index, what, data in steps:
-            if what in ("tcp", "web", "http", "noise"):
-                strangers[index] = Stranger(self.node.port if what == "tcp" else self.node.web_port, what == "web")
+            if what == "come":
+                door = data.decode()
+                strangers[index] = Stranger(self.ports[DOORS[door][1]], door in WEB_DOORS)
                 continue
             stranger = strangers[index]
             {
@@ -182,7 +224,8 @@ class Campaign:
                 time.sleep(0.5)  # a process that is dying has sockets that end before it does
             status = self.node.process.poll()
             story = self.node.folder.parent / f"round-{number}.txt"
-            story.write_text("".join(f"{index} {what} {data.hex()}\n" for index, what, data in script(self.seed, number)))
+            steps = script(self.seed, number)
+            story.write_text("".join(f"{index} {what} {data.hex()}\n" for index, what, data in steps))
             state = "lives" if status is None else f"ended with {status}"
             raise Finding(
                 f"seed {self.seed}, round {number}: {error}; the node {state}\n{story.read_text()}"

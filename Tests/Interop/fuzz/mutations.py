@@ -2,7 +2,9 @@
 
 from wire import variable_length
 
-INTERESTING = [b"\0", b"\xff", b"\x7f", b"\x80", b"\0\0", b"\xff\xff", b"\xff\xff\xff\xff", b"\xc0\x80", b"\xed\xa0\x80", b"#", b"+", b"$"]
+# Bounds of numbers, text that is no UTF-8, and what means something in a filter.
+INTERESTING = [b"\0", b"\xff", b"\x7f", b"\x80", b"\0\0", b"\xff\xff", b"\xff\xff\xff\xff"]
+INTERESTING += [b"\xc0\x80", b"\xed\xa0\x80", b"#", b"+", b"$"]
 
 
 def split(packet):

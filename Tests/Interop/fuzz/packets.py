@@ -1,4 +1,4 @@
-"""Packets as clients send them, of all kinds and versions, drawn from small pools so that connections meet each other."""
+"""Packets as clients send them, of all kinds and versions, from small pools so that connections meet each other."""
 
 import struct
 
@@ -67,7 +67,8 @@ class Packets:
         if self.version == 5 and random.random() < 0.05:
             topic = ""  # an alias says it, perhaps
         identifier = self.packet_id() if qos else b""
-        return self.packet(3, flags if qos else flags & 7, text(topic) + identifier + self.properties(more) + self.payload())
+        body = text(topic) + identifier + self.properties(more) + self.payload()
+        return self.packet(3, flags if qos else flags & 7, body)
 
     def subscribe(self):
         random = self.random
@@ -95,11 +96,13 @@ class Packets:
         return self.packet(14, 0, self.reason([0, 4, 0x80, 0x81, 0x93], [self.integer(0x11, 4, [0, 1, 3600])]))
 
     def authentication(self):
-        return self.packet(15, 0, self.reason([0, 0x18, 0x19], [b"\x15" + text("SCRAM-SHA-256"), b"\x16" + text("x")]))
+        method, data = b"\x15" + text("SCRAM-SHA-256"), b"\x16" + text("x")
+        return self.packet(15, 0, self.reason([0, 0x18, 0x19], [method, data]))
 
     def of_a_server(self):
         """What only a server may say."""
-        return self.packet(self.random.choice([0, 2, 9, 11, 13]), 0, self.random.choice([b"", b"\0\0", b"\0\1\0", b"\0\0\0"]))
+        body = self.random.choice([b"", b"\0\0", b"\0\1\0", b"\0\0\0"])
+        return self.packet(self.random.choice([0, 2, 9, 11, 13]), 0, body)
 
     # Parts
 

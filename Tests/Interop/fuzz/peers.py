@@ -1,4 +1,4 @@
-"""The two sides of a round: a stranger that says what the round's script tells it, and canaries that must not notice."""
+"""The two sides of a round: strangers that say what its script tells them, and canaries that must not notice."""
 
 import collections
 import errno
@@ -7,6 +7,7 @@ import select
 import socket
 import struct
 import time
+import zlib
 
 from fuzz.mutations import split
 from wire import PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL, Wire, packet_id_of
@@ -15,6 +16,14 @@ UPGRADE = (
     b"GET /mqtt HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: mqtt\r\n\r\n"
 )
+UPGRADE_TO_DEFLATE = UPGRADE[:-2] + b"Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n\r\n"
+PROXY_HEADER = b"PROXY TCP4 203.0.113.7 192.0.2.1 5544 1883\r\n"
+
+
+def compressed(data):
+    """The payload of a message of permessage-deflate."""
+    packer = zlib.compressobj(wbits=-15)
+    return (packer.compress(data) + packer.flush(zlib.Z_SYNC_FLUSH))[:-4]
 
 
 def frame(data, mask=b"\x12\x34\x56\x78", first=0x82):
@@ -143,7 +152,8 @@ class Canaries:
 
     def __init__(self, port):
         self.pairs = [
-            (Wire(port, f"canary-{version}-out", version, clean=True), self._reader(port, version)) for version in (4, 5)
+            (Wire(port, f"canary-{version}-out", version, clean=True), self._reader(port, version))
+            for version in (4, 5)
         ]
         self.numbers = itertools.count(1)
         self.slowest = 0.0
@@ -180,7 +190,7 @@ class Canaries:
 
     def _expect(self, wire, kind, packet_id):
         packet = wire.read(self.patience)
-        assert packet.kind == kind and packet_id_of(packet) == packet_id, f"{kind} of {packet_id} expected, got {packet}"
+        assert packet.kind == kind and packet_id_of(packet) == packet_id, f"{kind}, {packet_id} expected, got {packet}"
         # A version 5 reason: 0x10 means that nobody subscribes, which is a lost subscription.
         assert len(packet.body) == 2 or packet.body[2] == 0, f"refused: {packet}"
 
