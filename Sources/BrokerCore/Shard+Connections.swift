@@ -12,26 +12,27 @@ extension Shard {
     ///   - peer: where it comes from, for the log.
     ///   - address: the same as text without a port; nil when the transport has none.
     ///   - certificateName: the name in the client certificate that the TLS handshake has verified.
+    ///   - door: by which it came in; nil for one with the limits of the node.
     ///   - age: for how long it has been here, in TLS and HTTP: one deadline runs from accept to CONNECT.
     package func opened(
         peer: String,
         address: String? = nil,
         certificateName: String? = nil,
+        door: Door? = nil,
         age: Duration = .zero,
         now: Now
     ) -> Connection {
         let connection = Connection(
             state: .waitingForConnect,
             link: nil,
+            door: door ?? ownDoor,
             peer: peer,
             address: address,
             now: now.instant
         )
         connection.certificateName = certificateName
-        connection.receiveMaximum = settings.receiveMaximum
-        connection.readPacketBytesMax = settings.packetBytesMax
         connectionCount += 1
-        setTimer(of: connection, now.instant.advanced(by: max(.zero, settings.connectTimeout - age)))
+        setTimer(of: connection, now.instant.advanced(by: max(.zero, connection.door.limits.connectTimeout - age)))
         return connection
     }
 
@@ -151,9 +152,7 @@ extension Shard {
         // [5:MQTT-4.12.0-1] no authentication method is supported.
         if properties.authenticationMethod != nil { return refuse(connection, .badAuthenticationMethod) }
         // [5:MQTT-3.1.3-8] [311:MQTT-3.1.3-9] Of up to 23 bytes all are let in [5:MQTT-3.1.3-5] [311:MQTT-3.1.3-5].
-        if connect.clientID.count > settings.clientIDBytesMax {
-            return refuse(connection, .clientIdentifierNotValid)
-        }
+        if let reason = excess(of: connect, over: connection.door.limits) { return refuse(connection, reason) }
         if connect.clientID.isEmpty, !connect.cleanStart, connect.version != .v5 {
             // [311:MQTT-3.1.3-8] an empty id goes with Clean Session only.
             return refuse(connection, .clientIdentifierNotValid)
@@ -218,7 +217,9 @@ extension Shard {
             session = old
             session.expiryInterval = expiry
         } else {
-            if expiry > 0, receivers.count >= settings.sessionsMax { return refuse(connection, .quotaExceeded) }
+            if expiry > 0, receivers.count - durableGroups >= settings.sessionsMax {
+                return refuse(connection, .quotaExceeded)
+            }
             // [5:MQTT-3.1.2-6]
             session = Session(
                 clientID: clientID,
@@ -274,10 +275,6 @@ extension Shard {
     /// Why a will is not taken, or nil.
     private func refusal(of will: Connect.Will) -> ReasonCode? {
         if will.topic.isReserved { return .topicNameInvalid }
-        // [5:MQTT-3.2.2-12]
-        if will.qos > settings.maximumQoS { return .qosNotSupported }
-        // [5:MQTT-3.2.2-13]
-        if will.isRetained, !settings.isRetainAvailable { return .retainNotSupported }
         if will.isRetained,
             will.payload.readableBytes + will.properties.publishBytes > settings.retainedPayloadMax
         {
@@ -318,13 +315,8 @@ extension Shard {
             values.sessionExpiryInterval = session.expiryInterval
         }
         // [5:§3.2.2.3.3] [5:§3.2.2.3.6] [5:§3.2.2.3.8]
-        values.receiveMaximum = connection.receiveMaximum
-        values.maximumPacketSize = UInt32(clamping: connection.readPacketBytesMax)
+        announce(connection.door.limits, in: &values)
         values.topicAliasMaximum = settings.topicAliasMax > 0 ? UInt16(clamping: settings.topicAliasMax) : nil
-        // [5:MQTT-3.2.2-9] What is not limited is not mentioned.
-        values.maximumQoS = settings.maximumQoS < .exactlyOnce ? settings.maximumQoS : nil
-        values.retainAvailable = settings.isRetainAvailable ? nil : false
-        values.wildcardSubscriptionAvailable = settings.allowsWildcards ? nil : false
         values.serverKeepAlive = serverKeepAlive(connect)
         // [5:MQTT-3.2.2-16] [5:MQTT-3.1.3-7]
         values.assignedClientIdentifier = assigned
@@ -620,7 +612,7 @@ extension Shard {
             // [311:MQTT-4.8.0-2] There was no room for what it publishes.
             outbox.notices.append(Notice(.warning, "no room in time", clientID: connection.session?.clientID))
             fail(connection, .quotaExceeded, now)
-        case .open where connection.isHeld || connection.wasHeld:
+        case .open where connection.isHeld || connection.isThrottled || connection.wasHeld:
             // We are the ones who did not read: its clock stood still.
             connection.wasHeld = false
             armAgain(connection, now)

@@ -47,6 +47,7 @@ extension Shard {
             write(&encoder, delivery, packetID: id, on: connection)
             return
         }
+        let waiting = session.queue.count
         enqueue(
             Session.Queued(
                 message: message(),
@@ -56,7 +57,8 @@ extension Shard {
             ),
             for: session
         )
-        if session.group != nil { feedGroup(session, now) }
+        // Where something waits nobody has room, unless what was in front had to go.
+        if session.group != nil, waiting == 0 || session.queue.count <= waiting { feedGroup(session, now) }
     }
 
     /// One receiver's copy of a message for many.

@@ -47,7 +47,7 @@ extension Shard {
             }
             return publishReceived(packet, session, on: connection, now)
         }
-        if session.link == nil, let broken = brokenLimit(packet) {
+        if session.link == nil, let broken = brokenLimit(packet, connection.door.limits) {
             return fail(connection, broken, now)
         }
         if packet.qos == .exactlyOnce, let ticket = session.inbound[packet.packetID] {
@@ -56,7 +56,7 @@ extension Shard {
         }
         if packet.qos > .atMostOnce {
             if connection.version == .v5, session.link == nil,
-                connection.unanswered >= Int(connection.receiveMaximum)
+                connection.unanswered >= Int(connection.door.limits.receiveMaximum)
             {
                 // [5:MQTT-3.3.4-7] [5:§3.3.4]
                 return fail(connection, .receiveMaximumExceeded, now)
@@ -86,6 +86,7 @@ extension Shard {
             } else {
                 refusal = .noMatchingSubscribers
             }
+            if !settings.isRetainAvailable { publication.isRetained = false }
             if refusal == .quotaExceeded {
                 // An upstream cannot be told; without the flag the message arrives at least.
                 publication.isRetained = false
@@ -164,9 +165,9 @@ extension Shard {
     }
 
     /// What CONNACK said that clients must not do, and this one does [5:§3.2.2.3.4] [5:§3.2.2.3.5].
-    private func brokenLimit(_ packet: Publish) -> ReasonCode? {
-        if packet.qos > settings.maximumQoS { return .qosNotSupported }
-        return packet.isRetained && !settings.isRetainAvailable ? .retainNotSupported : nil
+    private func brokenLimit(_ packet: Publish, _ limits: ClientLimits) -> ReasonCode? {
+        if packet.qos > limits.maximumQoS { return .qosNotSupported }
+        return packet.isRetained && !limits.isRetainAvailable ? .retainNotSupported : nil
     }
 
     /// Whether a payload is said to be text and is not [5:§3.3.2.3.2].
@@ -299,10 +300,8 @@ extension Shard {
         if result.isStored {
             let mode = settings.durability(of: publication.topic)
             result.waits = mode != .off
-            if mode == .sync, settings.durability != .sync {
-                store(.demandsSync)
-                demandsSync = true
-            }
+            if result.waits { lastDemanded = ticket }
+            if mode == .sync, settings.durability != .sync { store(.demandsSync) }
         }
         return result
     }
@@ -357,6 +356,8 @@ extension Shard {
         guard TopicName.isValid(request.topic, maximumLevels: settings.topicLevelsMax) else {
             return .topicNameInvalid
         }
+        if request.topic.count > settings.topicBytesMax { return .topicNameInvalid }
+        if request.isRetained, !settings.isRetainAvailable { return .retainNotSupported }
         if let denial = denial(of: request, now) { return denial }
         // A program that posts can be told to come back, which a publisher of MQTT cannot: it is not read from.
         if backlog.isBehind, request.qos > .atMostOnce || request.isRetained { return .quotaExceeded }

@@ -3,7 +3,8 @@ import MQTTCodec
 /// SUBSCRIBE, UNSUBSCRIBE and the replay of retained messages: §3.8 to §3.11.
 extension Shard {
     func subscribeReceived(_ packet: Subscribe, _ session: Session, on connection: Connection, _ now: Now) {
-        if !settings.allowsWildcards, connection.version == .v5,
+        let limits = connection.door.limits
+        if !limits.allowsWildcards, connection.version == .v5,
             packet.subscriptions.contains(where: \.filter.hasWildcard)
         {
             // [5:§3.2.2.3.11] CONNACK said so; version 3 could not be told and is refused filter by filter.
@@ -19,7 +20,7 @@ extension Shard {
                 reasons.append(connection.version == .v5 ? .notAuthorized : .unspecifiedError)
                 continue
             }
-            if entry.filter.hasWildcard, !settings.allowsWildcards {
+            if entry.filter.hasWildcard, !limits.allowsWildcards {
                 // [311:MQTT-3.8.3-2]
                 reasons.append(.unspecifiedError)
                 continue
@@ -27,8 +28,8 @@ extension Shard {
             let filter = entry.filter.text
             let isNew = session.subscriptions[filter] == nil
             if isNew,
-                session.subscriptions.count >= settings.subscriptionsMax
-                    || entry.filter.isShared && session.shares.count >= settings.sharesMax
+                session.subscriptions.count >= min(limits.subscriptionsMax ?? .max, settings.subscriptionsMax)
+                    || hasNoPlace(in: entry.filter, for: session)
             {
                 reasons.append(connection.version == .v5 ? .quotaExceeded : .unspecifiedError)
                 continue
@@ -38,7 +39,7 @@ extension Shard {
             // one that is still on its way here.
             var options = entry.options
             // [5:MQTT-3.2.2-10] whatever is asked for is accepted, and no more than there is granted.
-            options.maximumQoS = min(options.maximumQoS, settings.maximumQoS)
+            options.maximumQoS = min(options.maximumQoS, limits.maximumQoS)
             if session.isBridge {
                 // Members of a group have no say in whose messages they get.
                 options.noLocal = !entry.filter.isShared

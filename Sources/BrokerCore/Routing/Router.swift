@@ -66,7 +66,7 @@ final class Route {
     struct PublisherKind: Hashable {
         var qos: QoS
         var isRetained: Bool
-        var publisher: UInt32
+        var publisher: UInt32?
     }
 }
 

@@ -13,12 +13,16 @@ extension ShardRunner {
         var redialing: Set<MQTTString>
         var linkConnector: LinkConnector
         var denialLevel: Logger.Level
+        /// By the listener's name.
+        var doors: [String: ClientDoor]
     }
 
     func reconfigure(_ new: Reconfiguration) {
         var settings = new.settings
         if !new.changesAccess { settings.access = shard.access }
         denialLevel = new.denialLevel
+        // Who is still in a handshake of a listener that is closed comes in as it was.
+        doors.merge(new.doors) { _, new in new }
         linkConnector = new.linkConnector
         let before = shard.links
         shard.reconfigure(settings, redialing: new.redialing, now: now)
