@@ -42,6 +42,10 @@ package struct BrokerSettings: Sendable {
     package var sessionsMax = 100_000
     package var clientIDBytesMax = 256
     package var subscriptionsMax = 1000
+    /// Share groups that one session may be a member of: each has a queue of its own.
+    package var sharesMax = 100
+    /// How the messages of a share group are dealt out.
+    package var sharedOrder = SharedOrder.any
     /// Upper bound of a version 5 session's expiry and the value for version 3 with Clean Session 0; seconds.
     package var sessionExpiryMax: UInt32 = 7 * 86_400
     /// From accept to a complete CONNECT.

@@ -184,6 +184,7 @@ extension Shard {
         // [5:MQTT-3.1.4-2] before anything is done for this client.
         guard mayLeave(connect.will, connection.principal, now) else { return refuse(connection, .notAuthorized) }
         let expiry = requestedExpiry(connect)
+        latest = now
 
         var old = directory[clientID]
         if let existing = old, let previous = existing.connection {
@@ -308,7 +309,6 @@ extension Shard {
         values.serverKeepAlive = serverKeepAlive(connect)
         // [5:MQTT-3.2.2-16] [5:MQTT-3.1.3-7]
         values.assignedClientIdentifier = assigned
-        values.sharedSubscriptionAvailable = false
         ack.properties.values = values
         return ack
     }
@@ -401,6 +401,8 @@ extension Shard {
         session.connection = nil
         session.epoch &+= 1
         connection.session = nil
+        let groups = takeBackShares(of: session)
+        defer { for group in groups { feedGroup(group, now) } }
         session.window.markAllForResend()
         session.flow = .behind
         session.page.removeAll()
@@ -456,6 +458,7 @@ extension Shard {
         session.timer = nil
         timers.cancel(session.replayTimer)
         session.replayTimer = nil
+        endShares(of: session, now)
         for filter in session.subscriptions.keys { router.tree.remove(filter, slot: session.slot) }
         session.subscriptions.removeAll()
         if settings.keepsLedger { for queued in session.queue { book(.discarded, session, queued.message) } }
@@ -612,9 +615,16 @@ extension ReceiverRecord {
     init(_ session: Session, _ receiver: ReceiverID, disconnectedAt: Timestamp?) {
         self.init(
             receiver: receiver,
-            kind: session.link.map { .link(name: $0.settings.name) } ?? .session(clientID: session.clientID),
+            kind: session.kind,
             expiryInterval: session.expiryInterval,
             disconnectedAt: disconnectedAt
         )
+    }
+}
+
+extension Session {
+    fileprivate var kind: ReceiverRecord.Kind {
+        if let link { return .link(name: link.settings.name) }
+        return group == nil ? .session(clientID: clientID) : .group(filter: clientID)
     }
 }

@@ -19,6 +19,7 @@ extension Shard {
         guard delivery.qos > .atMostOnce else {
             guard let connection = session.connection, connection.isOpen, connection.isWritable, !isFull(connection)
             else {
+                if session.group != nil { return shareOnce(message(), delivery, session, now) }
                 counters.qos0Dropped &+= 1
                 book(.dropped, session, message())
                 return
@@ -54,6 +55,7 @@ extension Shard {
             ),
             for: session
         )
+        if session.group != nil { feedGroup(session, now) }
     }
 
     /// One receiver's copy of a message for many.
@@ -88,7 +90,7 @@ extension Shard {
     }
 
     /// Above this the channel stops being writable when the bytes of the turn reach it, and says so when they are out.
-    private func isFull(_ connection: Connection) -> Bool {
+    func isFull(_ connection: Connection) -> Bool {
         connection.out.readableBytes > settings.writeBufferBytesMax
     }
 
@@ -150,6 +152,7 @@ extension Shard {
         // A page may have brought it before its own commit was told.
         guard !session.isEnded, session.flow == .live, stored.position > session.cursor else { return }
         guard session.room > 0 else {
+            if session.group != nil { return share(stored, stored.audience.deliveries[index], session, now) }
             // The row is there: from here on pages are read by position.
             session.flow = .behind
             return
@@ -187,7 +190,7 @@ extension Shard {
     }
 
     /// [5:MQTT-4.4.0-1] [311:MQTT-4.4.0-1] the same identifier, DUP set, in the order of the first sending.
-    private func sendAgain(
+    func sendAgain(
         _ entry: PacketWindow.Entry,
         _ message: Message,
         _ delivery: Delivery,
@@ -235,7 +238,7 @@ extension Shard {
         write(message, delivery, session, packetID: packetID, isDuplicate: false, on: connection, now)
     }
 
-    private func write(
+    func write(
         _ message: Message,
         _ delivery: Delivery,
         _ session: Session,
@@ -281,7 +284,7 @@ extension Shard {
         return link.remoteTopic(message.topic) ?? message.topic
     }
 
-    private func packetFits(
+    func packetFits(
         _ message: Message,
         _ delivery: Delivery,
         _ session: Session,
@@ -329,6 +332,11 @@ extension Shard {
 
     /// A session has a connection again: what was in flight goes first, then what waits, in order.
     func resume(_ session: Session) {
+        resumeOwn(session)
+        resumeShares(of: session)
+    }
+
+    private func resumeOwn(_ session: Session) {
         guard let connection = session.connection else { return }
         // [5:MQTT-4.4.0-1] PUBREL of exchanges whose PUBREC came; their messages are done.
         for var entry in session.window.all where entry.state == .released2 {
@@ -349,7 +357,7 @@ extension Shard {
         requestPage(session)
     }
 
-    private func requestPage(_ session: Session) {
+    func requestPage(_ session: Session) {
         guard let receiver = session.receiver, !session.isLoading else { return }
         session.isLoading = true
         outbox.loads.append(
@@ -373,13 +381,17 @@ extension Shard {
 
     /// Sends what waits as far as the window has room.
     func feed(_ session: Session, _ now: Now) {
-        guard let connection = session.connection, connection.isOpen else { return }
+        guard let connection = session.connection, connection.isOpen else {
+            if session.group != nil { feedGroup(session, now) }
+            return
+        }
         if session.receiver == nil {
             feedFromMemory(session, on: connection, now)
         } else if session.flow == .behind, !session.isLoading {
             feedFromPage(session, now)
         }
         if !session.replay.isEmpty { feedReplay(session, now) }
+        if !session.shares.isEmpty { feedShares(of: session, now) }
     }
 
     private func feedFromMemory(_ session: Session, on connection: Connection, _ now: Now) {
@@ -432,7 +444,8 @@ extension Shard {
 
     /// Exchanges whose message is no longer in the spool (dropped by its queue) have nothing to be sent again.
     private func forgetVanished(_ session: Session) {
-        for entry in session.window.all where entry.needsResend && entry.position <= session.cursor {
+        for entry in session.window.all
+        where entry.needsResend && entry.share < 0 && entry.position <= session.cursor {
             giveUp(entry, of: session, .vanished)
         }
     }
@@ -448,8 +461,12 @@ extension Shard {
         entry.needsResend = false
         // Without a position: nobody says that it has the message.
         store(.outboundRelease(receiver, packetID: entry.packetID, .zero))
-        store(.givenUp(receiver, entry.position, reason))
-        book(.dropped, session, nil, at: entry.position)
+        if entry.share >= 0 {
+            settleShared(&entry, as: .dropped, givenUp: reason)
+        } else if entry.position > .zero {
+            store(.givenUp(receiver, entry.position, reason))
+            book(.dropped, session, nil, at: entry.position)
+        }
         entry.ticket = ticket
         session.window.update(entry)
         answer(.pubRel(PublishAck(packetID: entry.packetID)), on: connection, after: ticket)

@@ -8,12 +8,15 @@ extension Shard {
     func restore(_ contents: SpoolContents, _ now: Now) {
         for message in contents.retained { retained.set(message) }
         var linkReceivers: [MQTTString: SpoolContents.Receiver] = [:]
+        restoreGroups(contents)
         for receiver in contents.receivers {
             switch receiver.record.kind {
             case .session(let clientID): restore(receiver, clientID, contents.lastPosition, now)
             case .link(let name): linkReceivers[name] = receiver
+            case .group: break
             }
         }
+        closeRestoredGroups(contents)
         for linkSettings in settings.links {
             let known = linkReceivers.removeValue(forKey: linkSettings.name)
             let link = makeLink(linkSettings, known, contents.lastPosition)
@@ -72,14 +75,14 @@ extension Shard {
         receivers[stored.record.receiver] = session
         for id in stored.inbound { session.inbound[id] = Ticket.none }
         for exchange in stored.outbound {
-            session.window.restore(
-                PacketWindow.Entry(
-                    packetID: exchange.packetID,
-                    state: exchange.isReleased ? .released2 : .published2,
-                    needsResend: true,
-                    position: exchange.position
-                )
+            var entry = PacketWindow.Entry(
+                packetID: exchange.packetID,
+                state: exchange.isReleased ? .released2 : .published2,
+                needsResend: true,
+                position: exchange.position
             )
+            if let source = exchange.source { restoreShared(&entry, of: source, session) }
+            session.window.restore(entry)
         }
         session.told = lastPosition
     }

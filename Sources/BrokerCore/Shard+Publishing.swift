@@ -28,7 +28,7 @@ extension Shard {
         case .pubRel(let ack): pubRelReceived(ack, session, on: connection)
         case .pubComp(let ack): pubCompReceived(ack, session, now)
         case .subscribe(let subscribe): subscribeReceived(subscribe, session, on: connection, now)
-        case .unsubscribe(let unsubscribe): unsubscribeReceived(unsubscribe, session, on: connection)
+        case .unsubscribe(let unsubscribe): unsubscribeReceived(unsubscribe, session, on: connection, now)
         // [5:MQTT-3.12.4-1] [311:MQTT-3.12.4-1] PINGRESP does not queue behind answers that wait for the disk.
         case .pingReq: send(.pingResp, on: connection)
         case .disconnect(let disconnect): disconnectReceived(disconnect, session, on: connection, now)
@@ -369,12 +369,18 @@ extension Shard {
     func pubAckReceived(_ ack: PublishAck, _ session: Session, _ now: Now) {
         // What was not sent over this connection yet cannot be acknowledged over it: the page that brings it would make
         // a new message of it.
-        guard let entry = session.window[ack.packetID], entry.state == .published1, !entry.needsResend else { return }
+        guard var entry = session.window[ack.packetID], entry.state == .published1, !entry.needsResend else { return }
         if ack.reason == .quotaExceeded, let link = session.link { return upstreamHasNoRoom(link, entry, now) }
         // [5:MQTT-4.4.0-2] a failure settles the message as well. Nothing waits for what we received.
         session.window.remove(ack.packetID)
         progressed(session, now)
-        acknowledge(session, entry.position, givenUp: ack.reason.isFailure ? .rejected : nil)
+        let givenUp: GivenUpReason? = ack.reason.isFailure ? .rejected : nil
+        if entry.share >= 0 {
+            // [5:MQTT-4.8.2-6] a failure settles it for the whole group.
+            settleShared(&entry, givenUp: givenUp)
+        } else {
+            acknowledge(session, entry.position, givenUp: givenUp)
+        }
         feed(session, now)
     }
 
@@ -400,9 +406,13 @@ extension Shard {
         if entry.state != .released2 {
             entry.state = .released2
             entry.needsResend = false
+            if entry.share >= 0 {
+                settleShared(&entry)
+            } else if session.receiver != nil, entry.position > .zero {
+                book(.delivered, session, nil, at: entry.position)
+            }
             if let receiver = session.receiver {
                 store(.outboundRelease(receiver, packetID: ack.packetID, entry.position))
-                book(.delivered, session, nil, at: entry.position)
                 entry.ticket = ticket
             }
             session.window.update(entry)
@@ -426,6 +436,15 @@ extension Shard {
         givenUp: GivenUpReason? = nil
     ) {
         session.window.remove(entry.packetID)
+        if entry.share >= 0 {
+            // [5:MQTT-4.8.2-6]
+            var entry = entry
+            settleShared(&entry, as: outcome, givenUp: givenUp)
+            if entry.state != .published1, let receiver = session.receiver {
+                store(.outboundComplete(receiver, packetID: entry.packetID))
+            }
+            return
+        }
         guard let receiver = session.receiver else { return }
         if entry.state != .published1 { store(.outboundComplete(receiver, packetID: entry.packetID)) }
         if entry.state != .released2 { acknowledge(session, entry.position, as: outcome, givenUp: givenUp) }

@@ -25,13 +25,12 @@ extension Shard {
                 reasons.append(.unspecifiedError)
                 continue
             }
-            if entry.filter.isShared {
-                reasons.append(connection.version == .v5 ? .sharedSubscriptionsNotSupported : .unspecifiedError)
-                continue
-            }
             let filter = entry.filter.text
             let isNew = session.subscriptions[filter] == nil
-            if isNew, session.subscriptions.count >= min(limits.subscriptionsMax ?? .max, settings.subscriptionsMax) {
+            if isNew,
+                session.subscriptions.count >= min(limits.subscriptionsMax ?? .max, settings.subscriptionsMax)
+                    || entry.filter.isShared && session.shares.count >= settings.sharesMax
+            {
                 reasons.append(connection.version == .v5 ? .quotaExceeded : .unspecifiedError)
                 continue
             }
@@ -42,7 +41,8 @@ extension Shard {
             // [5:MQTT-3.2.2-10] whatever is asked for is accepted, and no more than there is granted.
             options.maximumQoS = min(options.maximumQoS, limits.maximumQoS)
             if session.isBridge {
-                options.noLocal = true
+                // Members of a group have no say in whose messages they get.
+                options.noLocal = !entry.filter.isShared
                 options.retainAsPublished = true
                 options.retainHandling = .sendOnNewSubscription
             }
@@ -60,6 +60,8 @@ extension Shard {
             // [5:MQTT-3.3.1-9] [5:MQTT-3.3.1-10] [5:MQTT-3.3.1-11] the index first, then the store.
             let replaysRetained =
                 switch options.retainHandling {
+                // A group gets no retained messages (§4.8.2): nobody could say which member should have them.
+                case _ where entry.filter.isShared: false
                 case .sendOnSubscribe: true
                 case .sendOnNewSubscription: isNew
                 case .doNotSend: false
@@ -83,13 +85,14 @@ extension Shard {
         // A replay that was begun goes on, unless it is started anew.
         let replay = session.subscriptions[filter]?.replay ?? 0
         session.subscriptions[filter] = Session.Subscription(options: options, identifier: identifier, replay: replay)
+        if filter.isShared { return join(session, filter, options, identifier: identifier) }
         router.tree.insert(
             filter,
             SubscriptionTree.Subscriber(slot: session.slot, options: options, identifier: identifier)
         )
     }
 
-    func unsubscribeReceived(_ packet: Unsubscribe, _ session: Session, on connection: Connection) {
+    func unsubscribeReceived(_ packet: Unsubscribe, _ session: Session, on connection: Connection, _ now: Now) {
         var reasons: [ReasonCode] = []
         var isStored = false
         for filter in packet.filters {
@@ -98,7 +101,11 @@ extension Shard {
                 reasons.append(.noSubscriptionExisted)
                 continue
             }
-            router.tree.remove(filter.text, slot: session.slot)
+            if filter.isShared {
+                leave(session, filter.text, now)
+            } else {
+                router.tree.remove(filter.text, slot: session.slot)
+            }
             if let receiver = session.receiver {
                 store(.unsubscribe(receiver, filter: filter.text))
                 isStored = true

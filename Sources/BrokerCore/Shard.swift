@@ -40,6 +40,10 @@ package final class Shard {
     var directory: [MQTTString: Session] = [:]
     /// Durable sessions and links by the number under which the spool knows them.
     var receivers: [ReceiverID: Session] = [:]
+    /// The receivers of share groups by the filter of their members.
+    var groups: [MQTTString: Session] = [:]
+    /// The time of the event that CONNACK may leave with.
+    var latest: Now
     var timers = TimerQueue()
     var random: RandomSource
     var ids: MessageIDSource
@@ -79,6 +83,7 @@ package final class Shard {
         self.random = RandomSource(seed: seed)
         self.ids = MessageIDSource(node: contents.nodeNumber, mark: contents.wallMark)
         self.nextReceiver = contents.nextReceiver.number
+        self.latest = now
         router.mayReceive = { [unowned self] slot, topic in mayReceive(slot: slot, topic) }
         restore(contents, now)
     }
@@ -319,6 +324,7 @@ package final class Shard {
     private static let dropNoticeInterval = Duration.seconds(60)
 
     private func releaseHeld(_ now: Now) {
+        latest = now
         while let held = gate.release() {
             switch held {
             case .answer(let connection):

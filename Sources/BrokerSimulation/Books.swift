@@ -176,6 +176,7 @@ extension ReceiverRecord {
         switch kind {
         case .session(let clientID): clientID
         case .link: MQTTString("link-\(node)")
+        case .group(let filter): filter
         }
     }
 }

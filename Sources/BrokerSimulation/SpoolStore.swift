@@ -54,6 +54,13 @@ struct SpoolStore {
             queues[receiver.number]?.outbound.append(
                 SpoolContents.Outbound(packetID: packetID, position: position, isReleased: false)
             )
+        case .outboundShared(let receiver, let packetID, let position, let source):
+            if let known = queues[receiver.number]?.outbound.first(where: { $0.packetID == packetID }) {
+                return "identifier \(packetID) of receiver \(receiver.number) given twice, first for \(known.position)"
+            }
+            queues[receiver.number]?.outbound.append(
+                SpoolContents.Outbound(packetID: packetID, position: position, isReleased: false, source: source)
+            )
         case .outboundRelease(let receiver, let packetID, let position):
             guard queues[receiver.number] != nil else { return nil }
             queues[receiver.number]?.remove(position)

@@ -82,10 +82,10 @@ struct SpoolLoader {
             guard let exceptions = PositionList.read(rows.buffer(6), above: lowWater) else {
                 throw .corrupt(detail: "receiver \(receiver.number) has an unreadable list of positions")
             }
-            let isSession = rows.integer(1) == 0
+            let kind = ReceiverKind(rawValue: rows.integer(1)) ?? .link
             let record = ReceiverRecord(
                 receiver: receiver,
-                kind: isSession ? .session(clientID: name) : .link(name: name),
+                kind: kind.named(name),
                 expiryInterval: UInt32(truncatingIfNeeded: rows.integer(3)),
                 disconnectedAt: rows.timestamp(4)
             )
@@ -126,14 +126,15 @@ struct SpoolLoader {
         }
         inbound.reset()
 
-        let outbound = try connection.prepare("SELECT receiver, packet_id, position, is_released FROM outbound")
+        let outbound = try connection.prepare("SELECT receiver, packet_id, position, is_released, source FROM outbound")
         while try outbound.step() {
             let receiver = ReceiverID(outbound.number(0))
             guard let place = places[receiver] else { continue }
             let exchange = SpoolContents.Outbound(
                 packetID: UInt16(truncatingIfNeeded: outbound.integer(1)),
                 position: Position(outbound.number(2)),
-                isReleased: outbound.integer(3) != 0
+                isReleased: outbound.integer(3) != 0,
+                source: outbound.isNull(4) ? nil : ReceiverID(outbound.number(4))
             )
             contents.receivers[place].outbound.append(exchange)
             queues[receiver]?.outbound[exchange.packetID] = exchange

@@ -13,7 +13,7 @@ package struct SpoolOptions: Sendable {
     package var bytesMax = 8 << 30
     /// Bytes that the file system must have left; below it new messages are refused.
     package var freeDiskMin = 0
-    /// How much may wait for one session.
+    /// How much may wait for one session, or for one share group.
     package var session: QueueBounds
     /// How much may wait for a link that `links` does not name.
     package var link = QueueBounds(messagesMax: 5_000_000, bytesMax: 2 << 30, whenFull: .reject)
@@ -33,7 +33,7 @@ package struct SpoolOptions: Sendable {
     func bounds(of kind: ReceiverRecord.Kind) -> QueueBounds {
         let (session, links) = newBounds.read() ?? (session, links)
         return switch kind {
-        case .session: session
+        case .session, .group: session
         case .link(let name): links[name] ?? link
         }
     }

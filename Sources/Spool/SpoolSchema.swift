@@ -103,6 +103,10 @@ enum SpoolSchema {
             payload BLOB
         );
         """,
+        """
+        -- The share group whose queue the message of an exchange stands in; NULL for the receiver's own.
+        ALTER TABLE outbound ADD COLUMN source INTEGER;
+        """,
     ]
 
     /// Looks whether the file is a spool that this program knows, without changing it.

@@ -89,15 +89,6 @@ struct SubscribeTests {
         back.receives(.publish(topic: "u", payload: "y"))
     }
 
-    @Test("shared subscriptions are refused", arguments: bothVersions)
-    func shared(_ version: ProtocolVersion) {
-        let broker = ShardHarness()
-        let client = broker.connects("a", version)
-        client.sends(.subscribe(id: 1, filters: "$share/group/t", "t"))
-        let reason: ReasonCode = version == .v5 ? .sharedSubscriptionsNotSupported : .unspecifiedError
-        client.receives(.subAck(id: 1, reasons: reason, .success))
-    }
-
     @Test("subscriptions of a session are bounded", arguments: bothVersions)
     func bounded(_ version: ProtocolVersion) {
         var settings = BrokerSettings()

@@ -41,6 +41,9 @@ struct NaiveSpool {
         case .outboundPublish(let receiver, let packetID, let position):
             receivers[receiver]?.outbound[packetID] =
                 .init(packetID: packetID, position: position, isReleased: false)
+        case .outboundShared(let receiver, let packetID, let position, let source):
+            receivers[receiver]?.outbound[packetID] =
+                .init(packetID: packetID, position: position, isReleased: false, source: source)
         case .outboundRelease(let receiver, let packetID, let position):
             receivers[receiver]?.outbound[packetID] = .init(packetID: packetID, position: position, isReleased: true)
             receivers[receiver]?.queue.removeAll { $0.position == position }

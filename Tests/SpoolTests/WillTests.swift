@@ -58,9 +58,13 @@ struct WillTests {
         let filter = SubscriptionRecord(filter: "a/+", options: SubscriptionOptions(), identifier: 4)
         try fixture.commit(.session(alice), .subscribe(alice, filter), .message("kept", to: alice), .retain(.sample()))
         fixture.spool.close()
-        _ = try fixture.sql("DROP TABLE will; DROP TABLE aside; PRAGMA user_version = 1")
+        _ = try fixture.sql(
+            """
+            DROP TABLE will; DROP TABLE aside; ALTER TABLE outbound DROP COLUMN source; PRAGMA user_version = 1
+            """
+        )
         try fixture.reopen()
-        #expect(try fixture.sql("PRAGMA user_version") == "2")
+        #expect(try fixture.sql("PRAGMA user_version") == "3")
         #expect(fixture.contents.receivers.map(\.subscriptions) == [[filter]])
         #expect(fixture.contents.retained.count == 1)
         #expect(try fixture.page(alice).entries.map { String(buffer: $0.message.payload) } == ["kept"])

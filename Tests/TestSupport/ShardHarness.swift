@@ -15,6 +15,9 @@ package final class ShardHarness {
     package var commitsAtOnce: Bool
     package var notices: [Notice] = []
     package var receipts: [Outbox.Receipt] = []
+    /// What the shard booked, when it was asked to.
+    package private(set) var ledger: [LedgerLine] = []
+    package var books: LedgerBalance { LedgerBalance(ledger) }
     package var dials: [Outbox.Dial] = []
     /// Logins that nobody has decided yet.
     package var questions: [AuthenticationRequest] = []
@@ -224,6 +227,8 @@ package final class ShardHarness {
         shard.outbox.resumed.removeAll(keepingCapacity: true)
         notices += shard.outbox.notices
         shard.outbox.notices.removeAll(keepingCapacity: true)
+        ledger += shard.outbox.ledger
+        shard.outbox.ledger.removeAll(keepingCapacity: true)
         receipts += shard.outbox.receipts
         shard.outbox.receipts.removeAll(keepingCapacity: true)
         dials += shard.outbox.dials

@@ -132,6 +132,10 @@ package final class SimulatedSpool {
         case .givenUp(let receiver, let position, let reason):
             givenUp.append(reason)
             settle(receiver, position)
+        case .outboundShared(let receiver, let packetID, let position, let source):
+            disk.receivers[receiver]?.outbound.append(
+                SpoolContents.Outbound(packetID: packetID, position: position, isReleased: false, source: source)
+            )
         case .outboundPublish(let receiver, let packetID, let position):
             disk.receivers[receiver]?.outbound.append(
                 SpoolContents.Outbound(packetID: packetID, position: position, isReleased: false)

@@ -17,6 +17,7 @@ extension Shard {
         router.forgetRoutes()
         var suspended = 0
         for case let session? in sessions where session.isIdentified { suspended += reviewSubscriptions(of: session) }
+        for case let session? in sessions where session.group != nil { feedGroup(session, now) }
         outbox.notices.append(
             Notice(
                 .info,
@@ -54,7 +55,13 @@ extension Shard {
             if subscription.isSuspended {
                 // A replay that was begun ends.
                 subscription.replay = 0
-                router.tree.remove(filter, slot: session.slot)
+                if filter.isShared {
+                    suspend(session, filter, true)
+                } else {
+                    router.tree.remove(filter, slot: session.slot)
+                }
+            } else if filter.isShared {
+                suspend(session, filter, false)
             } else {
                 router.tree.insert(
                     filter,

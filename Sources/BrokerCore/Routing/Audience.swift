@@ -44,13 +44,38 @@ extension Shard {
         let isCommon =
             publication.origin == nil && (publication.publisher.map { !route.localOnes.contains($0) } ?? true)
         let kind = Route.Kind(qos: publication.qos, isRetained: publication.isRetained)
-        if isCommon, let known = route.audiences[kind] { return known }
+        if isCommon, !route.isByPublisher, let known = route.audiences[kind] { return known }
+        if settings.sharedOrder == .publisher, hasGroup(route) { return audience(of: publication, route, isCommon) }
         let audience = makeAudience(of: publication, route.targets)
         if isCommon { route.audiences[kind] = audience }
         return audience
     }
 
-    private func makeAudience(of publication: Publication, _ targets: [RouteTarget]) -> Audience {
+    /// A share group that keeps publishers apart has to know whose message it is.
+    private func audience(of publication: Publication, _ route: Route, _ isCommon: Bool) -> Audience {
+        let publisher = publisherKey(of: publication)
+        let kind = Route.PublisherKind(qos: publication.qos, isRetained: publication.isRetained, publisher: publisher)
+        if isCommon, let known = route.audiencesByPublisher[kind] { return known }
+        let audience = makeAudience(of: publication, route.targets, publisher: publisher)
+        guard isCommon else { return audience }
+        route.isByPublisher = true
+        if route.audiencesByPublisher.count >= Self.audiencesMax { route.audiencesByPublisher.removeAll() }
+        route.audiencesByPublisher[kind] = audience
+        return audience
+    }
+
+    /// Of one topic, for different publishers.
+    private static let audiencesMax = 256
+
+    private func hasGroup(_ route: Route) -> Bool {
+        route.isByPublisher || route.targets.contains { sessions[Int($0.slot)]?.group != nil }
+    }
+
+    private func makeAudience(
+        of publication: Publication,
+        _ targets: [RouteTarget],
+        publisher: UInt32? = nil
+    ) -> Audience {
         var durable: [Session] = []
         var deliveries: [Delivery] = []
         var transient: [(session: Session, delivery: TransientDelivery)] = []
@@ -69,11 +94,16 @@ extension Shard {
                 qos = min(publication.qos, rule.qosCap ?? .exactlyOnce)
                 isRetained = rule.retains(publication.isRetained)
             }
+            var identifiers = target.subscriptionIdentifiers
+            if session.group != nil {
+                // The identifiers that its members see are their own; in their place travels whose message it is.
+                identifiers = publisher.map { [$0] } ?? []
+            }
             guard let receiver = session.receiver, qos > .atMostOnce else {
                 let delivery = TransientDelivery(
                     qos: qos,
                     isRetained: isRetained,
-                    subscriptionIdentifiers: target.subscriptionIdentifiers
+                    subscriptionIdentifiers: identifiers
                 )
                 transient.append((session, delivery))
                 continue
@@ -84,7 +114,7 @@ extension Shard {
                     receiver: receiver,
                     qos: qos,
                     isRetained: isRetained,
-                    subscriptionIdentifiers: target.subscriptionIdentifiers
+                    subscriptionIdentifiers: identifiers
                 )
             )
             if let link = session.link { links.append(link.settings.name) }

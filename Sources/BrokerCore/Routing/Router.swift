@@ -19,6 +19,9 @@ final class Route {
     let localOnes: Set<Int32>
     /// The audiences that all publishers have in common.
     var audiences: [Kind: Audience] = [:]
+    /// The same where a share group keeps the messages of a publisher together.
+    var audiencesByPublisher: [PublisherKind: Audience] = [:]
+    var isByPublisher = false
 
     init(targets: [RouteTarget]) {
         self.targets = targets
@@ -28,6 +31,12 @@ final class Route {
     struct Kind: Hashable {
         var qos: QoS
         var isRetained: Bool
+    }
+
+    struct PublisherKind: Hashable {
+        var qos: QoS
+        var isRetained: Bool
+        var publisher: UInt32
     }
 }
 

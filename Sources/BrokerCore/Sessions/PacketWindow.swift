@@ -19,6 +19,8 @@ package struct PacketWindow {
         package var state: State = .published1
         /// The connection over which this was sent is gone; it has to be sent again.
         package var needsResend = false
+        /// Slot of the share group in whose queue the message stands; -1 for the receiver's own.
+        package var share: Int32 = -1
         /// Zero for a receiver that is not durable.
         package var position: Position = .zero
         /// What the PUBLISH of `uncommitted2` and the PUBREL of `released2` wait for.
@@ -28,12 +30,14 @@ package struct PacketWindow {
             packetID: UInt16 = 0,
             state: State = .published1,
             needsResend: Bool = false,
+            share: Int32 = -1,
             position: Position = .zero,
             ticket: Ticket = .none
         ) {
             self.packetID = packetID
             self.state = state
             self.needsResend = needsResend
+            self.share = share
             self.position = position
             self.ticket = ticket
         }
@@ -53,14 +57,19 @@ package struct PacketWindow {
     ///
     /// - Returns: nil when all 65,535 are in use.
     /// - Complexity: O(1) amortised.
-    package mutating func add(_ state: State, position: Position, ticket: Ticket = .none) -> UInt16? {
+    package mutating func add(
+        _ state: State,
+        position: Position,
+        ticket: Ticket = .none,
+        share: Int32 = -1
+    ) -> UInt16? {
         guard count < 65_535 else { return nil }
         if count >= places.count { grow() }
         while true {
             let id = nextID
             nextID = id == .max ? 1 : id + 1
             if places[Int(id) & (places.count - 1)].packetID == 0 {
-                let entry = Entry(packetID: id, state: state, position: position, ticket: ticket)
+                let entry = Entry(packetID: id, state: state, share: share, position: position, ticket: ticket)
                 places[Int(id) & (places.count - 1)] = entry
                 count += 1
                 return id
@@ -104,7 +113,7 @@ package struct PacketWindow {
     /// The entry that waits to be sent again for this position. O(n): only asked while a session resumes.
     package func resend(at position: Position) -> Entry? {
         resendCount == 0
-            ? nil : places.first { $0.packetID != 0 && $0.needsResend && $0.position == position }
+            ? nil : places.first { $0.packetID != 0 && $0.needsResend && $0.share < 0 && $0.position == position }
     }
 
     /// All entries, in the order in which their identifiers were given as far as positions tell; released ones first
@@ -113,6 +122,11 @@ package struct PacketWindow {
         places.filter { $0.packetID != 0 }.sorted {
             $0.position == $1.position ? $0.packetID < $1.packetID : $0.position < $1.position
         }
+    }
+
+    /// What is held for share groups, in the order of positions. O(n): for comings and goings only.
+    var shared: [Entry] {
+        places.filter { $0.packetID != 0 && $0.share >= 0 }.sorted { $0.position < $1.position }
     }
 
     /// Messages that are, or are about to be, on their way over this connection and whose PUBLISH was not answered.

@@ -25,6 +25,10 @@ package final class Session {
     package internal(set) var connection: Connection?
     /// The upstream that this session belongs to; nil for a client.
     let link: Link?
+    /// Set when this is the receiver of a share group: its messages go to the members.
+    let group: ShareGroup?
+    /// The receivers of the share groups that this session is a member of, in the order in which it joined.
+    var shares: [Session] = []
     /// Counts comings and goings, so that a page or a commit knows whether it still means this connection.
     var epoch: UInt64 = 0
     /// When the expiry of this absence ends; nil while connected or when it never does.
@@ -81,7 +85,8 @@ package final class Session {
         receiver: ReceiverID?,
         expiryInterval: UInt32,
         firstPacketID: UInt16,
-        link: Link? = nil
+        link: Link? = nil,
+        group: ShareGroup? = nil
     ) {
         self.clientID = clientID
         self.principal = Principal(username: nil, clientID: clientID, address: nil)
@@ -90,6 +95,7 @@ package final class Session {
         self.expiryInterval = expiryInterval
         self.window = PacketWindow(firstID: firstPacketID)
         self.link = link
+        self.group = group
     }
 
     package enum Flow: Sendable {

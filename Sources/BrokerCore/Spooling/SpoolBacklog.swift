@@ -47,9 +47,8 @@ extension SpoolRecord {
         case .retainGone(let topic): 256 + topic.count
         case .will(let record): 256 + record.message.bytes
         case .willGone(let clientID): 256 + clientID.count
-        case .acknowledged, .givenUp, .outboundPublish, .outboundRelease, .outboundComplete, .inboundPublish,
-            .inboundRelease,
-            .receiver, .receiverGone, .demandsSync:
+        case .acknowledged, .givenUp, .outboundPublish, .outboundShared, .outboundRelease, .outboundComplete,
+            .inboundPublish, .inboundRelease, .receiver, .receiverGone, .demandsSync:
             256
         }
     }

@@ -22,7 +22,7 @@ package struct Ticket: Sendable, Hashable, Comparable {
     package static func < (a: Ticket, b: Ticket) -> Bool { a.number < b.number }
 }
 
-/// The number of a durable receiver: a session that outlives its connection, or a link. Never reused.
+/// The number of a durable receiver: a session that outlives its connection, a share group or a link. Never reused.
 package struct ReceiverID: Sendable, Hashable, Comparable {
     package let number: UInt64
 
@@ -56,6 +56,8 @@ package struct ReceiverRecord: Sendable, Hashable {
         case session(clientID: MQTTString)
         /// A link, by its name in the configuration.
         case link(name: MQTTString)
+        /// A share group, by the filter of its members: `$share/NAME/FILTER` (§4.8.2).
+        case group(filter: MQTTString)
     }
 
     package var receiver: ReceiverID
@@ -98,6 +100,8 @@ package enum SpoolRecord: Sendable {
 
     /// An outbound QoS 2 packet identifier, before its PUBLISH is sent.
     case outboundPublish(ReceiverID, packetID: UInt16, Position)
+    /// The same for a message that stands in the queue of a share group, of which the receiver is a member.
+    case outboundShared(ReceiverID, packetID: UInt16, Position, of: ReceiverID)
     /// PUBREC came: the message is done for this receiver (as `acknowledged`), the identifier is not.
     case outboundRelease(ReceiverID, packetID: UInt16, Position)
     /// PUBCOMP came, or the exchange was given up: the identifier is free.
@@ -141,6 +145,8 @@ package enum GivenUpReason: Sendable, Hashable {
     case denied
     /// The spool has it no longer: its queue gave it up, or its row was damaged.
     case vanished
+    /// The member of a share group that it was sent to with QoS 2 is gone with its session [5:MQTT-4.8.2-5].
+    case ended
 }
 
 /// A will message that survives the process.
@@ -253,11 +259,14 @@ package struct SpoolContents: Sendable {
         package var position: Position
         /// True after PUBREC: only PUBREL and PUBCOMP are missing.
         package var isReleased: Bool
+        /// The share group whose queue the message stands in; nil for the receiver's own.
+        package var source: ReceiverID?
 
-        package init(packetID: UInt16, position: Position, isReleased: Bool) {
+        package init(packetID: UInt16, position: Position, isReleased: Bool, source: ReceiverID? = nil) {
             self.packetID = packetID
             self.position = position
             self.isReleased = isReleased
+            self.source = source
         }
     }
 

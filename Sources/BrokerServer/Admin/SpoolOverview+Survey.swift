@@ -54,8 +54,9 @@ extension SpoolOverview {
             bytes: survey.bytes,
             oldestSeconds: age(survey.oldest),
             waiting: survey.total.waiting,
-            sessions: survey.receivers.count { $0.isSession },
-            links: survey.receivers.count { !$0.isSession },
+            sessions: survey.receivers.count { $0.kind == .session },
+            groups: survey.receivers.count { $0.kind == .group },
+            links: survey.receivers.count { $0.kind == .link },
             retained: survey.retained
         )
         let counted = spool.statistics
@@ -76,7 +77,7 @@ extension SpoolOverview {
         receivers = survey.receivers.prefix(limit ?? survey.receivers.count).map { receiver in
             Receiver(
                 name: receiver.name,
-                kind: receiver.isSession ? "session" : "link",
+                kind: receiver.kind.word,
                 connected: present[receiver.receiver]?.isConnected ?? false,
                 state: present[receiver.receiver]?.state,
                 depth: receiver.tally.waiting,

@@ -5,9 +5,9 @@ package import Foundation
 /// Its names are those of the JSON document, in snake case there. Ages are whole seconds.
 package struct SpoolOverview: Codable, Sendable, Equatable {
     package struct Receiver: Codable, Sendable, Equatable {
-        /// The client id of a session, the name of a link.
+        /// The client id of a session, the name of a link, the filter of a share group.
         package var name: String
-        /// "session" or "link".
+        /// "session", "link" or "group".
         package var kind: String
         package var connected: Bool
         /// What a link is doing, in the words of `/healthz`.
@@ -79,6 +79,7 @@ package struct SpoolOverview: Codable, Sendable, Equatable {
         /// Sum of the depths of all receivers.
         package var waiting: Int
         package var sessions: Int
+        package var groups: Int
         package var links: Int
         package var retained: Int
     }

@@ -4,8 +4,8 @@ import BrokerCore
 struct ReceiverRoll {
     struct Entry {
         let receiver: ReceiverID
-        let isSession: Bool
-        /// The client id of a session, the name of a link.
+        let kind: ReceiverKind
+        /// The client id of a session, the name of a link, the filter of a share group.
         let name: String
         let lowWater: UInt64
         let exceptions: Set<UInt64>
@@ -33,7 +33,7 @@ struct ReceiverRoll {
             entries.append(
                 Entry(
                     receiver: receiver,
-                    isSession: rows.integer(1) == 0,
+                    kind: ReceiverKind(rawValue: rows.integer(1)) ?? .link,
                     name: rows.string(2),
                     lowWater: lowWater,
                     exceptions: Set(exceptions ?? [])

@@ -83,8 +83,9 @@ extension SpoolFile {
 
     private static func checkMessages(_ connection: SQLConnection, _ check: inout SpoolCheck) throws(SpoolError) {
         let roll = try ReceiverRoll(connection)
-        check.counts.append(("sessions", roll.entries.count { $0.isSession }))
-        check.counts.append(("links", roll.entries.count { !$0.isSession }))
+        check.counts.append(("sessions", roll.entries.count { $0.kind == .session }))
+        check.counts.append(("share groups", roll.entries.count { $0.kind == .group }))
+        check.counts.append(("links", roll.entries.count { $0.kind == .link }))
         for number in roll.unreadable {
             check.damage.append("receiver \(number): its list of positions cannot be read")
         }

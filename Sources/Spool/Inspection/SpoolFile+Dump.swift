@@ -6,7 +6,7 @@ import NIOCore
 package struct DumpedMessage: Sendable {
     package struct Receiver: Sendable {
         package var name: String
-        package var isSession: Bool
+        package var kind: ReceiverKind
         /// At which this receiver gets it.
         package var qos: Int
     }
@@ -60,7 +60,7 @@ extension SpoolFile {
                         let delivery = found.deliveries.first { $0.receiver == entry.receiver }
                         return .init(
                             name: entry.name,
-                            isSession: entry.isSession,
+                            kind: entry.kind,
                             qos: Int(delivery?.qos.rawValue ?? 0)
                         )
                     }

@@ -7,8 +7,8 @@ package import BrokerCore
 package struct SpoolSurvey: Sendable {
     package struct Receiver: Sendable {
         package var receiver: ReceiverID
-        package var isSession: Bool
-        /// The client id of a session, the name of a link.
+        package var kind: ReceiverKind
+        /// The client id of a session, the name of a link, the filter of a share group.
         package var name: String
         /// What became of its messages.
         package var tally: ReceiverTally
@@ -57,7 +57,7 @@ package struct SpoolSurvey: Sendable {
             receivers.append(
                 Receiver(
                     receiver: receiver,
-                    isSession: rows.integer(1) == 0,
+                    kind: ReceiverKind(rawValue: rows.integer(1)) ?? .link,
                     name: rows.string(2),
                     tally: books.receivers[receiver] ?? ReceiverTally()
                 )

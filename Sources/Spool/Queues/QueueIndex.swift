@@ -142,6 +142,10 @@ struct QueueIndex {
         case .outboundPublish(let receiver, let packetID, let position):
             let outbound = SpoolContents.Outbound(packetID: packetID, position: position, isReleased: false)
             setOutbound(outbound, packetID, of: receiver, &changes)
+        case .outboundShared(let receiver, let packetID, let position, let source):
+            let outbound = SpoolContents.Outbound(
+                packetID: packetID, position: position, isReleased: false, source: source)
+            setOutbound(outbound, packetID, of: receiver, &changes)
         case .outboundRelease(let receiver, let packetID, let position):
             let outbound = SpoolContents.Outbound(packetID: packetID, position: position, isReleased: true)
             setOutbound(outbound, packetID, of: receiver, &changes)
@@ -470,6 +474,7 @@ extension DropReason {
             case .rejected: .rejected
             case .denied: .denied
             case .vanished: .damaged
+            case .ended: .ended
             }
     }
 }

@@ -31,8 +31,11 @@ struct Salvage: ~Copyable {
         defer { source.close() }
         try target.run("BEGIN", while: "salvaging")
         let hasNode = try copyNode(from: source)
+        let knowsGroups =
+            sound({ () throws(SpoolError) in try source.prepare("SELECT source FROM outbound").reset() }) != nil
         for table in [
-            SalvageTable.receiver, .subscription, .inbound, .outbound, .retained, .will, .message,
+            SalvageTable.receiver, .subscription, .inbound, knowsGroups ? .outbound : .outboundBeforeGroups,
+            .retained, .will, .message,
         ] {
             try copy(table, from: source)
         }

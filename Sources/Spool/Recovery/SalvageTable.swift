@@ -33,9 +33,16 @@ struct SalvageTable: Sendable {
 
     static let outbound = SalvageTable(
         name: "outbound",
-        columns: ["receiver", "packet_id", "position", "is_released"],
+        columns: ["receiver", "packet_id", "position", "is_released", "source"],
         keyColumns: 2
     ) { row, _ in (1...65_535).contains(row.integer(1)) }
+
+    /// As it was before schema 3.
+    static var outboundBeforeGroups: SalvageTable {
+        var table = outbound
+        table.columns.removeLast()
+        return table
+    }
 
     static let retained = SalvageTable(
         name: "retained",

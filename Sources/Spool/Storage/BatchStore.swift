@@ -81,7 +81,7 @@ final class BatchStore {
         deleteSubscription = try connection.prepare("DELETE FROM subscription WHERE receiver = ? AND filter = ?")
         insertInbound = try connection.prepare("INSERT OR REPLACE INTO inbound VALUES (?, ?)")
         deleteInbound = try connection.prepare("DELETE FROM inbound WHERE receiver = ? AND packet_id = ?")
-        replaceOutbound = try connection.prepare("INSERT OR REPLACE INTO outbound VALUES (?, ?, ?, ?)")
+        replaceOutbound = try connection.prepare("INSERT OR REPLACE INTO outbound VALUES (?, ?, ?, ?, ?)")
         deleteOutbound = try connection.prepare("DELETE FROM outbound WHERE receiver = ? AND packet_id = ?")
         replaceRetained = try connection.prepare("INSERT OR REPLACE INTO retained VALUES (?, ?, ?, ?, ?, ?, ?, ?)")
         deleteRetained = try connection.prepare("DELETE FROM retained WHERE topic = ?")
@@ -188,14 +188,8 @@ final class BatchStore {
 
     private func write(_ new: Batch.NewReceiver) throws(SpoolError) {
         upsertReceiver.bind(new.record.receiver, at: 1)
-        switch new.record.kind {
-        case .session(let clientID):
-            upsertReceiver.bind(Int64(0), at: 2)
-            upsertReceiver.bind(clientID, at: 3)
-        case .link(let name):
-            upsertReceiver.bind(Int64(1), at: 2)
-            upsertReceiver.bind(name, at: 3)
-        }
+        upsertReceiver.bind(new.record.kind.inTable.rawValue, at: 2)
+        upsertReceiver.bind(new.record.kind.name, at: 3)
         upsertReceiver.bind(Int64(new.record.expiryInterval), at: 4)
         upsertReceiver.bind(new.record.disconnectedAt, at: 5)
         upsertReceiver.bind(new.lowWater, at: 6)
@@ -243,6 +237,7 @@ final class BatchStore {
         if let outbound = exchange.outbound {
             statement.bind(outbound.position, at: 3)
             statement.bind(Int64(outbound.isReleased ? 1 : 0), at: 4)
+            statement.bind(outbound.source, at: 5)
         }
         try statement.run()
     }

@@ -48,6 +48,10 @@ struct SQLStatement {
 
     func bind(_ receiver: ReceiverID, at index: Int32) { bind(receiver.number, at: index) }
 
+    func bind(_ receiver: ReceiverID?, at index: Int32) {
+        if let receiver { bind(receiver.number, at: index) } else { sqlite3_bind_null(pointer, index) }
+    }
+
     func bind(_ time: Timestamp?, at index: Int32) {
         if let time { bind(time.microseconds, at: index) } else { sqlite3_bind_null(pointer, index) }
     }

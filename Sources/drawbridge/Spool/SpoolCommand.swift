@@ -126,7 +126,7 @@ enum DumpLine {
                 for receiver in message.receivers {
                     json.object { json in
                         json.member("name", receiver.name)
-                        json.member("kind", receiver.isSession ? "session" : "link")
+                        json.member("kind", receiver.kind.word)
                         json.member("qos", receiver.qos)
                     }
                 }

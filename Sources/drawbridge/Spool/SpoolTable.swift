@@ -22,8 +22,9 @@ enum SpoolTable {
                 + (totals.oldestSeconds.map { ", oldest \(Plain.age($0))" } ?? "")
         )
         lines.append(
-            "waiting     \(totals.waiting) for \(Plain.count(totals.sessions, "session")) and \(Plain.count(totals.links, "link")); "
-                + "retained \(totals.retained)"
+            "waiting     \(totals.waiting) for \(Plain.count(totals.sessions, "session"))"
+                + (totals.groups > 0 ? ", \(Plain.count(totals.groups, "share group"))" : "")
+                + " and \(Plain.count(totals.links, "link")); retained \(totals.retained)"
         )
         let counted = spool.sinceStart
         lines.append(
@@ -57,7 +58,7 @@ enum SpoolTable {
             ]
         }
         lines += columns([headings] + rows, rightAligned: [3, 4, 5, 6, 7])
-        let more = totals.sessions + totals.links - spool.receivers.count
+        let more = totals.sessions + totals.groups + totals.links - spool.receivers.count
         if more > 0 { lines.append("... and \(more) more; --limit shows more of them") }
         return lines.joined(separator: "\n")
     }
