@@ -84,7 +84,7 @@ extension Shard {
         )
         switch connection.state {
         case .waitingForConnect:
-            // A version 3 CONNECT that does not conform gets no CONNACK, save for a level that is not served
+            // [5:MQTT-3.1.4-1] A version 3 CONNECT that does not conform gets no CONNACK, save for a level that is not served
             // [311:MQTT-3.1.4-1] [311:MQTT-3.1.2-2].
             if connection.version == .v5 || error.reason == .unsupportedProtocolVersion
                 || error.reason == .clientIdentifierNotValid
@@ -151,6 +151,7 @@ extension Shard {
         if isDraining { return refuse(connection, .serverUnavailable) }
         // [5:MQTT-4.12.0-1] no authentication method is supported.
         if properties.authenticationMethod != nil { return refuse(connection, .badAuthenticationMethod) }
+        // [5:MQTT-3.1.3-8] [311:MQTT-3.1.3-9] Of up to 23 bytes all are let in [5:MQTT-3.1.3-5] [311:MQTT-3.1.3-5].
         if let reason = excess(of: connect, over: connection.door.limits) { return refuse(connection, reason) }
         if connect.clientID.isEmpty, !connect.cleanStart, connect.version != .v5 {
             // [311:MQTT-3.1.3-8] an empty id goes with Clean Session only.
@@ -160,7 +161,9 @@ extension Shard {
             // Version 3 cannot be told another one.
             return refuse(connection, .clientIdentifierNotValid, because: "the keep-alive is too long")
         }
-        if let will = connect.will, let refusal = refusal(of: will) { return refuse(connection, refusal) }
+        if let will = connect.will, let refusal = refusal(of: will) {
+            return refuse(connection, refusal)
+        }
         switch settings.admission {
         case .believing: accept(connect, as: connect.username, on: connection, now)
         case .anonymous: accept(connect, as: nil, on: connection, now)
@@ -186,6 +189,7 @@ extension Shard {
         let expiry = requestedExpiry(connect)
         latest = now
 
+        // [5:MQTT-3.1.3-2] [311:MQTT-3.1.3-2]
         var old = directory[clientID]
         if let existing = old, let previous = existing.connection {
             takeOver(existing, from: previous, now)
@@ -200,7 +204,7 @@ extension Shard {
         // Of a session that a crash ended nothing but its will is left: its client has returned.
         if let existing = old, existing.receiver == nil { dropWill(of: existing) }
         if let existing = old, connect.cleanStart || existing.receiver == nil {
-            // [5:MQTT-3.1.2-4] [311:MQTT-3.1.2-6] what was there before is thrown away.
+            // [5:MQTT-3.1.2-4] [5:MQTT-3.1.4-4] [311:MQTT-3.1.2-6] [311:MQTT-3.1.4-3] what was there before is thrown away.
             deletesStored = existing.receiver != nil
             end(existing, now)
             old = nil
@@ -213,7 +217,10 @@ extension Shard {
             session = old
             session.expiryInterval = expiry
         } else {
-            if expiry > 0, receivers.count >= settings.sessionsMax { return refuse(connection, .quotaExceeded) }
+            if expiry > 0, receivers.count - durableGroups >= settings.sessionsMax {
+                return refuse(connection, .quotaExceeded)
+            }
+            // [5:MQTT-3.1.2-6]
             session = Session(
                 clientID: clientID,
                 slot: takeSlot(),
@@ -282,7 +289,7 @@ extension Shard {
         return connect.keepAlive == 0 || connect.keepAlive > max ? max : nil
     }
 
-    /// Seconds that the session outlives its connection, within the limit of this node.
+    /// Seconds that the session outlives its connection, within the limit of this node [5:§3.1.2.11.2].
     private func requestedExpiry(_ connect: Connect) -> UInt32 {
         switch connect.version {
         case .v5: min(connect.properties.sessionExpiryInterval ?? 0, settings.sessionExpiryMax)
@@ -297,13 +304,17 @@ extension Shard {
         isPresent: Bool,
         assigned: MQTTString?
     ) -> ConnAck {
-        // [5:MQTT-3.2.2-2] [5:MQTT-3.2.2-3]
+        // [5:MQTT-3.1.4-5] [311:MQTT-3.1.4-4] [5:MQTT-3.2.2-2] [5:MQTT-3.2.2-3] [311:MQTT-3.2.2-1] [311:MQTT-3.2.2-2]
+        // [311:MQTT-3.2.2-3] Response Information is told to nobody [5:MQTT-3.1.2-28], nor a method of authentication to
+        // those who named none [5:MQTT-4.12.0-6].
         var ack = ConnAck(reason: .success, isSessionPresent: isPresent)
         guard connect.version == .v5 else { return ack }
         var values = Properties.Values()
+        // [5:§3.2.2.3.2]
         if session.expiryInterval != connect.properties.sessionExpiryInterval ?? 0 {
             values.sessionExpiryInterval = session.expiryInterval
         }
+        // [5:§3.2.2.3.3] [5:§3.2.2.3.6] [5:§3.2.2.3.8]
         announce(connection.door.limits, in: &values)
         values.topicAliasMaximum = settings.topicAliasMax > 0 ? UInt16(clamping: settings.topicAliasMax) : nil
         values.serverKeepAlive = serverKeepAlive(connect)
@@ -313,7 +324,8 @@ extension Shard {
         return ack
     }
 
-    /// CONNACK 0x00 is on its way: from here on the session may be delivered to.
+    /// CONNACK 0x00 is on its way, the only one [5:MQTT-3.2.0-2] and before all else [311:MQTT-3.2.0-1]: from here on the
+    /// session may be delivered to.
     func connAckSent(on connection: Connection) {
         guard connection.state == .accepted, let session = connection.session else { return }
         connection.state = .open
@@ -372,7 +384,8 @@ extension Shard {
             send(.disconnect(disconnect), on: connection)
             connection.hasFarewell = true
         }
-        // [5:MQTT-3.14.4-1] nothing follows.
+        // [5:MQTT-3.14.4-1] nothing follows, and [5:MQTT-3.14.4-2] [5:MQTT-4.13.2-1] the connection is closed, whether or
+        // not a reason could be sent.
         connection.state = .closing
         connection.answers.removeAll()
         forgetStalled(of: connection)
@@ -409,6 +422,8 @@ extension Shard {
         session.isLoading = false
         if !publishesWill { dropWill(of: session) }
 
+        // [5:MQTT-3.1.2-23] [5:MQTT-4.1.0-1] [311:MQTT-4.1.0-1] [311:MQTT-4.1.0-2] the session is kept while it has a
+        // connection, and for its expiry behind that.
         if session.expiryInterval == 0 {
             // [5:MQTT-4.1.0-2] [311:MQTT-3.1.2-6]
             end(session, now)
@@ -417,6 +432,7 @@ extension Shard {
         if let receiver = session.receiver {
             store(.receiver(ReceiverRecord(session, receiver, disconnectedAt: now.wall)))
         }
+        // [5:§3.1.3.2.2]
         if let will = session.will {
             let delay = min(will.will.properties.willDelayInterval ?? 0, session.expiryInterval)
             if delay == 0 {
@@ -545,16 +561,20 @@ extension Shard {
     private static let orphanedWillSeconds: UInt32 = 30
 
     private func publishWill(of session: Session, _ now: Now) {
+        // [311:MQTT-3.1.2-12] [311:MQTT-3.1.2-8]
         guard let pending = session.will else { return }
         // In the same transaction as what it becomes.
         dropWill(of: session)
         guard mayPublishWill(of: session, pending.will.topic, now) else { return }
         var properties = pending.will.properties
+        // All others go out with it, the expiry counted from now [5:§3.1.3.2.3] [5:§3.1.3.2.4] [5:§3.1.3.2.5]
+        // [5:§3.1.3.2.6] [5:§3.1.3.2.7].
         if properties.willDelayInterval != nil { properties.willDelayInterval = nil }
         var publication = Publication(
             topic: pending.will.topic,
             payload: pending.will.payload,
             qos: pending.will.qos,
+            // [5:MQTT-3.1.2-14] [5:MQTT-3.1.2-15] [311:MQTT-3.1.2-16] [311:MQTT-3.1.2-17]
             isRetained: pending.will.isRetained,
             properties: properties,
             publisher: session.slot,
@@ -589,7 +609,7 @@ extension Shard {
         case .accepted:
             armAgain(connection, now)
         case .open where !connection.stalled.isEmpty:
-            // There was no room for what it publishes.
+            // [311:MQTT-4.8.0-2] There was no room for what it publishes.
             outbox.notices.append(Notice(.warning, "no room in time", clientID: connection.session?.clientID))
             fail(connection, .quotaExceeded, now)
         case .open where connection.isHeld || connection.isThrottled || connection.wasHeld:

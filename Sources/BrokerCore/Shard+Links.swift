@@ -81,7 +81,7 @@ extension Shard {
                 needsResend: true,
                 position: exchange.position
             )
-            if let source = exchange.source { restoreShared(&entry, of: source, session) }
+            if let source = exchange.source, !exchange.isReleased { restoreShared(&entry, of: source, session) }
             session.window.restore(entry)
         }
         session.told = lastPosition
@@ -204,6 +204,8 @@ extension Shard {
         connection.session = session
         connection.inflightMax = min(link.settings.inflightMax, Int(ack.properties.receiveMaximum ?? .max))
         connection.packetBytesMax = ack.properties.maximumPacketSize.map { Int($0) } ?? .max
+        connection.peerMaximumQoS = ack.properties.maximumQoS ?? .exactlyOnce
+        connection.peerTakesRetained = ack.properties.retainAvailable ?? true
         connection.keepAlive = ack.properties.serverKeepAlive.map { .seconds(Int64($0)) } ?? link.settings.keepAlive
         session.connection = connection
         session.epoch &+= 1

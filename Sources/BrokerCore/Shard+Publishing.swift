@@ -58,7 +58,7 @@ extension Shard {
             if connection.version == .v5, session.link == nil,
                 connection.unanswered >= Int(connection.door.limits.receiveMaximum)
             {
-                // [5:MQTT-3.3.4-7]
+                // [5:MQTT-3.3.4-7] [5:§3.3.4]
                 return fail(connection, .receiveMaximumExceeded, now)
             }
             if packet.qos == .exactlyOnce, session.inbound.count >= settings.awaitingReleaseMax {
@@ -72,6 +72,8 @@ extension Shard {
             payload: packet.payload,
             qos: packet.qos,
             isRetained: packet.isRetained,
+            // All that the message is comes along unchanged [5:MQTT-3.3.2-4] [5:MQTT-3.3.2-15] [5:MQTT-3.3.2-16]
+            // [5:MQTT-3.3.2-17] [5:MQTT-3.3.2-20]; DUP does not [5:MQTT-3.3.1-3] [311:MQTT-3.3.1-3].
             properties: packet.properties,
             publisher: session.slot
         )
@@ -116,10 +118,14 @@ extension Shard {
                 return stall(packet, on: connection, now)
             }
         }
+        // [5:MQTT-3.3.4-1] [311:MQTT-3.3.4-1] nothing, PUBACK or PUBREC, each with the identifier of its PUBLISH
+        // [5:MQTT-2.2.1-5] [311:MQTT-2.3.1-6].
         switch packet.qos {
         case .atMostOnce:
             if refusal == nil { publish(publication, now) }
         case .atLeastOnce:
+            // [5:MQTT-4.3.2-4] [311:MQTT-4.3.2-2] the answer comes when the message is taken over; no identifier of
+            // QoS 1 is remembered, so that the next PUBLISH is a new one, whatever its DUP says [5:MQTT-4.3.2-5].
             let result = refusal == nil ? publish(publication, now) : nil
             answer(
                 .pubAck(connection.publishAck(packet.packetID, reason(refusal, result, connection))),
@@ -139,6 +145,7 @@ extension Shard {
             }
             let result = refusal == nil ? publish(publication, now) : nil
             if result?.waits == true { waits = true }
+            // [5:MQTT-4.3.3-8]
             session.inbound[packet.packetID] = waits ? ticket : Ticket.none
             answer(
                 .pubRec(connection.publishAck(packet.packetID, reason(refusal, result, connection))),
@@ -188,13 +195,16 @@ extension Shard {
 
     private func reason(_ refusal: ReasonCode?, _ result: PublishResult?, _ connection: Connection) -> ReasonCode {
         if connection.version != .v5 || connection.link != nil { return .success }
+        // [5:§3.4.2.1]
         return refusal ?? (result?.matched == 0 ? .noMatchingSubscribers : .success)
     }
 
     func pubRelReceived(_ ack: PublishAck, _ session: Session, on connection: Connection) {
         // [5:MQTT-4.3.3-11] [311:MQTT-4.3.3-2]
+        // The next PUBLISH with the identifier is a new message [5:MQTT-4.3.3-12]; nobody asks whether the message
+        // has expired meanwhile [5:MQTT-4.3.3-13].
         guard session.inbound.removeValue(forKey: ack.packetID) != nil else {
-            // It may have been released over an earlier connection: answered all the same, but not before that is on
+            // [5:§3.7.2.1] It may have been released over an earlier connection: answered all the same, but not before that is on
             // disk. A client that hears PUBCOMP takes the identifier for another message.
             let reason: ReasonCode = connection.version == .v5 ? .packetIdentifierNotFound : .success
             return answer(
@@ -228,6 +238,7 @@ extension Shard {
     func publish(_ publication: Publication, _ now: Now, id: MessageID? = nil) -> PublishResult {
         counters.received &+= 1
         var result = PublishResult(id: id)
+        // [5:§3.3.2.3.3] Without an interval it never expires.
         let expiry = publication.properties.messageExpiryInterval.map { now.wall.advanced(bySeconds: $0) }
         var kept: Message?
         func message() -> Message {
@@ -249,6 +260,7 @@ extension Shard {
             return message
         }
 
+        // [5:MQTT-3.3.1-8] [311:MQTT-3.3.1-12] without the flag what is retained stays as it is.
         if publication.isRetained {
             // The store first, then the routes: who subscribes in between gets the message one way or the other.
             if publication.payload.readableBytes == 0 {
@@ -257,7 +269,7 @@ extension Shard {
                 retained.remove(publication.topic)
                 store(.retainGone(topic: publication.topic))
             } else {
-                // [5:MQTT-3.3.1-5] [311:MQTT-3.3.1-5]
+                // [5:MQTT-3.3.1-5] [311:MQTT-3.3.1-5] Of QoS 0 too [311:MQTT-3.3.1-7].
                 retained.set(message(), publisher: publication.subject)
                 store(.retain(message()))
             }
@@ -288,10 +300,8 @@ extension Shard {
         if result.isStored {
             let mode = settings.durability(of: publication.topic)
             result.waits = mode != .off
-            if mode == .sync, settings.durability != .sync {
-                store(.demandsSync)
-                demandsSync = true
-            }
+            if result.waits { lastDemanded = ticket }
+            if mode == .sync, settings.durability != .sync { store(.demandsSync) }
         }
         return result
     }
@@ -366,6 +376,7 @@ extension Shard {
 
     // MARK: - Outbound acknowledgements
 
+    /// [5:MQTT-4.3.2-3] [311:MQTT-4.3.2-1] The message is open until this; its identifier is free then.
     func pubAckReceived(_ ack: PublishAck, _ session: Session, _ now: Now) {
         // What was not sent over this connection yet cannot be acknowledged over it: the page that brings it would make
         // a new message of it.
@@ -417,7 +428,7 @@ extension Shard {
             }
             session.window.update(entry)
         }
-        // [5:MQTT-4.3.3-4] PUBREL waits for the commit of "PUBREC received".
+        // [5:MQTT-4.3.3-4] [5:MQTT-4.3.3-5] [311:MQTT-4.3.3-1] PUBREL waits for the commit of "PUBREC received".
         answer(.pubRel(PublishAck(packetID: ack.packetID)), on: connection, after: entry.ticket)
     }
 

@@ -29,7 +29,7 @@ extension Shard {
             let isNew = session.subscriptions[filter] == nil
             if isNew,
                 session.subscriptions.count >= min(limits.subscriptionsMax ?? .max, settings.subscriptionsMax)
-                    || entry.filter.isShared && session.shares.count >= settings.sharesMax
+                    || hasNoPlace(in: entry.filter, for: session)
             {
                 reasons.append(connection.version == .v5 ? .quotaExceeded : .unspecifiedError)
                 continue
@@ -60,7 +60,7 @@ extension Shard {
             // [5:MQTT-3.3.1-9] [5:MQTT-3.3.1-10] [5:MQTT-3.3.1-11] the index first, then the store.
             let replaysRetained =
                 switch options.retainHandling {
-                // A group gets no retained messages (§4.8.2): nobody could say which member should have them.
+                // [5:§4.8.2] a group gets no retained messages: nobody could say which member should have them.
                 case _ where entry.filter.isShared: false
                 case .sendOnSubscribe: true
                 case .sendOnNewSubscription: isNew
@@ -74,13 +74,15 @@ extension Shard {
                 )
             }
         }
-        // [5:MQTT-3.8.4-1] [5:MQTT-3.8.4-6] [311:MQTT-3.8.4-1] [311:MQTT-3.8.4-5]
+        // [5:MQTT-3.8.4-1] [5:MQTT-3.8.4-2] [5:MQTT-3.8.4-6] [5:MQTT-3.8.4-7] [5:MQTT-3.9.3-1] [5:MQTT-2.2.1-6]
+        // [311:MQTT-3.8.4-1] [311:MQTT-3.8.4-2] [311:MQTT-3.8.4-5] [311:MQTT-3.9.3-1] [311:MQTT-2.3.1-7]
         if isStored { session.changed = ticket }
         answer(.subAck(connection.subAck(packet.packetID, reasons)), on: connection, after: session.changed)
         feed(session, now)
     }
 
-    /// Adds or replaces a subscription [5:MQTT-3.8.4-3] [311:MQTT-3.8.4-3].
+    /// Adds or replaces a subscription [5:MQTT-3.8.4-3] [311:MQTT-3.8.4-3]. What is queued or in flight is not touched, so
+    /// that nothing is lost [5:MQTT-3.8.4-4].
     func subscribe(_ session: Session, _ filter: MQTTString, _ options: SubscriptionOptions, identifier: UInt32?) {
         // A replay that was begun goes on, unless it is started anew.
         let replay = session.subscriptions[filter]?.replay ?? 0
@@ -98,9 +100,12 @@ extension Shard {
         for filter in packet.filters {
             // [5:MQTT-3.10.4-1] [311:MQTT-3.10.4-1]
             guard session.subscriptions.removeValue(forKey: filter.text) != nil else {
+                // [5:§3.11.3]
                 reasons.append(.noSubscriptionExisted)
                 continue
             }
+            // [5:MQTT-3.10.4-2] [311:MQTT-3.10.4-2] no new message finds the way; [5:MQTT-3.10.4-3] [311:MQTT-3.10.4-3]
+            // what was begun is in the window and stays there.
             if filter.isShared {
                 leave(session, filter.text, now)
             } else {
@@ -113,7 +118,8 @@ extension Shard {
             reasons.append(.success)
         }
         if isStored { session.changed = ticket }
-        // [5:MQTT-3.10.4-4] [5:MQTT-3.10.4-5] [311:MQTT-3.10.4-5] what was not there may be a change that is not on
+        // [5:MQTT-3.10.4-4] [5:MQTT-3.10.4-5] [5:MQTT-3.10.4-6] [5:MQTT-3.11.3-1] [311:MQTT-3.10.4-4] [311:MQTT-3.10.4-5]
+        // [311:MQTT-3.10.4-6] without properties, which could be too much [5:MQTT-3.11.2-1] [5:MQTT-3.11.2-2]: what was not there may be a change that is not on
         // disk yet, made over an earlier connection.
         answer(
             .unsubAck(UnsubAck(packetID: packet.packetID, reasons: connection.version == .v5 ? reasons : [])),

@@ -42,6 +42,8 @@ package final class Shard {
     var receivers: [ReceiverID: Session] = [:]
     /// The receivers of share groups by the filter of their members.
     var groups: [MQTTString: Session] = [:]
+    /// How many of `receivers` are share groups.
+    var durableGroups = 0
     /// The time of the event that CONNACK may leave with.
     var latest: Now
     var timers = TimerQueue()
@@ -66,8 +68,8 @@ package final class Shard {
     /// Connections whose `stalled` message waits for room.
     var stalledConnections: [Connection] = []
     var isRetrying = false
-    /// True when this turn stores something that has to be synced although the node's mode is a weaker one.
-    var demandsSync = false
+    /// On a node whose mode is `off`: the last turn that stored something for which a rule demands more.
+    var lastDemanded = Ticket.none
     private var spares: [ByteBuffer] = []
     private static let sparesMax = 256
     private static let spareBytesMax = 128 << 10
@@ -115,10 +117,10 @@ package final class Shard {
                 deliver(message, live: live, now)
             }
         }
-        // Without durability nothing waits for the disk; what demands it still does, and what follows queues behind.
-        if settings.durability == .off, !demandsSync { gate.commit(appendedTicket) }
-        demandsSync = false
-        if settings.durability == .off { releaseHeld(now) }
+        guard settings.durability == .off else { return }
+        // Without durability nothing waits for the disk; what a rule demands still does, and what follows queues behind.
+        if lastDemanded <= gate.committed { gate.commit(appendedTicket) }
+        releaseHeld(now)
     }
 
     /// Whether the outbox holds anything, without taking a copy of it.

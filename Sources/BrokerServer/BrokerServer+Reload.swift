@@ -15,10 +15,8 @@ extension BrokerServer {
     package func reload(_ new: Configuration) async -> Bool {
         let old = running.withLock { $0 }
         let change = ConfigurationChange(from: old.configuration, to: new)
-        var needingRestart = change.needingRestart
-        needingRestart += await otherBounds(of: new.links, old)
-        guard needingRestart.isEmpty else {
-            return refuse("a restart is needed for \(needingRestart.joined(separator: ", "))")
+        guard change.needingRestart.isEmpty else {
+            return refuse("a restart is needed for \(change.needingRestart.joined(separator: ", "))")
         }
         let tls: NodeTLS
         do throws(StartError) {
@@ -34,7 +32,6 @@ extension BrokerServer {
             running.configuration = new
             running.tls = tls
             running.doors = old.doors.filter { !change.closingDoors.contains($0.door) } + opened
-            for link in new.links { running.linkBounds[link.name] = link.spool }
         }
         // Who came in there stays.
         for door in old.doors where change.closingDoors.contains(door.door) { await Self.close(door) }
@@ -74,24 +71,6 @@ extension BrokerServer {
             }
         }
         return opened
-    }
-
-    /// The queue of a link that is named again is there, with the bounds that it had.
-    private func otherBounds(of links: [LinkConfiguration], _ old: Running) async -> [String] {
-        let sleeping = await sleepingLinks()
-        return links.compactMap { link in
-            guard sleeping.contains(MQTTString(link.name)) else { return nil }
-            // One that slept since the start has what links have by default.
-            let bounds = old.linkBounds[link.name] ?? LinkConfiguration.defaultQueue
-            return bounds == link.spool ? nil : "[link.spool] of link \(link.name), whose queue is still there"
-        }
-    }
-
-    private func sleepingLinks() async -> Set<MQTTString> {
-        let runner = runner
-        return await withCheckedContinuation { continuation in
-            runner.eventLoop.execute { continuation.resume(returning: runner.value.shard.namesOfSleepingLinks) }
-        }
     }
 
     private func refuse(_ detail: String) -> Bool {

@@ -52,8 +52,6 @@ package final class BrokerServer: Sendable {
         var configuration: Configuration
         var tls: NodeTLS
         var doors: [OpenDoor]
-        /// Of every link since the start: the queue of one that is gone keeps its own.
-        var linkBounds: [String: QueueBounds]
     }
 
     /// Those of the start.
@@ -184,12 +182,7 @@ package final class BrokerServer: Sendable {
                 certificates: certificates,
                 spool: spool,
                 authenticator: authenticator,
-                running: Running(
-                    configuration: configuration,
-                    tls: tls,
-                    doors: doors,
-                    linkBounds: Dictionary(configuration.links.map { ($0.name, $0.spool) }) { first, _ in first }
-                ),
+                running: Running(configuration: configuration, tls: tls, doors: doors),
                 logger: logger,
                 logLevel: logLevel
             )

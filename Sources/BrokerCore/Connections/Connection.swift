@@ -55,6 +55,9 @@ package final class Connection {
 
     /// Messages that may be in flight towards this peer.
     var inflightMax = 0
+    /// What an upstream's CONNACK says that it takes; clients take everything.
+    var peerMaximumQoS = QoS.exactlyOnce
+    var peerTakesRetained = true
     /// The peer's Maximum Packet Size; bytes.
     var packetBytesMax = Int.max
     /// QoS 1 and 2 messages of a version 5 peer that were not answered: its send quota (§4.9).

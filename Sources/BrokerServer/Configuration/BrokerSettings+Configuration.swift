@@ -35,6 +35,7 @@ extension BrokerSettings {
         }
         queueMessagesMax = configuration.queue.messagesMax
         queueBytesMax = configuration.queue.bytesMax
+        sharedOrder = configuration.sharing.order
         retainedMessagesMax = configuration.retained.messagesMax
         retainedPayloadMax = configuration.retained.payloadBytesMax
         links = configuration.links.compactMap(LinkSettings.init)

@@ -1,3 +1,4 @@
+package import BrokerCore
 package import Spool
 
 /// Everything that an operator may decide, already checked: whoever holds one needs no further validation.
@@ -10,6 +11,7 @@ package struct Configuration: Sendable, Equatable {
     package var durability = DurabilityConfiguration()
     package var limits = LimitsConfiguration()
     package var queue = QueueConfiguration()
+    package var sharing = SharingConfiguration()
     package var retained = RetainedConfiguration()
     package var authentication = AuthenticationConfiguration()
     package var access = AccessConfiguration()
@@ -114,7 +116,7 @@ package struct LimitsConfiguration: Sendable, Equatable {
     package init() {}
 }
 
-/// `[queue]`: what a durable session keeps while its client is away.
+/// `[queue]`: what a durable session keeps while its client is away, and a share group while no member has room.
 package struct QueueConfiguration: Sendable, Equatable {
     /// `max_messages`: messages waiting in one session; default 10,000; 1 to 1,000,000,000.
     package var messagesMax = 10_000
@@ -122,6 +124,14 @@ package struct QueueConfiguration: Sendable, Equatable {
     package var bytesMax = 64 << 20
     /// `on_full`: what gives way when a message does not fit; default `drop-qos0-then-oldest`.
     package var whenFull = FullQueuePolicy.dropQoS0ThenOldest
+
+    package init() {}
+}
+
+/// `[shared_subscriptions]`: groups of clients that take messages in turns (§4.8.2).
+package struct SharingConfiguration: Sendable, Equatable {
+    /// `order`: how messages are dealt out to the members of a group; default `any`.
+    package var order = SharedOrder.any
 
     package init() {}
 }

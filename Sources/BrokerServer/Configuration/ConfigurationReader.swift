@@ -1,3 +1,4 @@
+import BrokerCore
 import Spool
 
 /// Turns the tables of all files into one `Configuration`; see the extensions for listeners and links.
@@ -39,6 +40,9 @@ struct ConfigurationReader {
         if let table = root.table("durability", known: .durability) { readDurability(table) }
         if let table = root.table("limits", known: .limits) { readLimits(table, into: &configuration.limits) }
         if let table = root.table("queue", known: .queue) { readQueue(table) }
+        if let table = root.table("shared_subscriptions", known: .sharing) {
+            set(\.sharing.order, table.choice("order", of: SharedOrder.self))
+        }
         if let table = root.table("retained", known: .retained) {
             set(\.retained.messagesMax, table.integer("max_messages", in: 0...100_000_000))
             set(\.retained.payloadBytesMax, table.size("max_payload", in: 0...268_435_455))

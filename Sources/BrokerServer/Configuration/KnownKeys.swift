@@ -7,7 +7,8 @@ package struct KnownKeys: Sendable {
 
     package static let root = KnownKeys(
         available: [
-            "node", "log", "durability", "limits", "queue", "retained", "listener", "auth", "acl", "defaults",
+            "node", "log", "durability", "limits", "queue", "shared_subscriptions", "retained", "listener", "auth",
+            "acl", "defaults",
             "link",
         ],
         later: ["autosubscribe", "rewrite", "webhook", "assign", "metrics"]
@@ -40,6 +41,7 @@ package struct KnownKeys: Sendable {
     package static let queue = KnownKeys(
         available: ["max_messages", "max_bytes", "on_full"], later: ["max_age", "store_qos0", "watermarks"]
     )
+    package static let sharing = KnownKeys(available: ["order"], later: [])
     package static let retained = KnownKeys(available: ["max_messages", "max_payload"], later: ["ttl"])
     package static let webOnly = [
         "paths", "subprotocols", "require_subprotocol", "origins", "allow_missing_origin", "deflate", "static",
@@ -98,7 +100,8 @@ package struct KnownKeys: Sendable {
 
     /// The tables in which a stray key may belong.
     private static let homes: [(header: String, keys: KnownKeys)] = [
-        ("[node]", node), ("[log]", log), ("[limits]", limits), ("[queue]", queue), ("[retained]", retained),
+        ("[node]", node), ("[log]", log), ("[limits]", limits), ("[queue]", queue),
+        ("[shared_subscriptions]", sharing), ("[retained]", retained),
         ("[durability]", durability), ("[link.spool]", linkSpool),
         ("[auth]", authentication), ("[auth.users]", authenticationUsers), ("[acl]", access),
         ("a rule of [acl]", accessRule), ("[[listener]]", listener), ("[listener.limits]", listenerLimits),
