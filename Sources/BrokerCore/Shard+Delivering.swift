@@ -29,7 +29,7 @@ extension Shard {
             }
             guard fits(&encoder, delivery, connection) else { return book(.tooLarge, session, message()) }
             touch(connection)
-            counters.sent &+= 1
+            counters.sentPublish(payloadBytes: encoder.payload.readableBytes)
             book(.delivered, session, message())
             write(&encoder, delivery, packetID: 0, on: connection)
             return
@@ -41,7 +41,7 @@ extension Shard {
                 return book(.dropped, session, message())
             }
             touch(connection)
-            counters.sent &+= 1
+            counters.sentPublish(payloadBytes: encoder.payload.readableBytes)
             book(.delivered, session, message())
             write(&encoder, delivery, packetID: id, on: connection)
             return
@@ -248,7 +248,7 @@ extension Shard {
         _ now: Now
     ) {
         touch(connection)
-        counters.sent &+= 1
+        counters.sentPublish(payloadBytes: message.payload.readableBytes)
         let properties = properties(of: message, now)
         if connection.outboundAliases != nil,
             connection.writeAliased(

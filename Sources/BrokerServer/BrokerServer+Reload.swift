@@ -47,7 +47,8 @@ extension BrokerServer {
             changesAccess: change.changesAccess,
             redialing: Set(change.changedLinks.map { MQTTString($0) }),
             linkConnector: LinkConnector(new, tls: tls.links),
-            denialLevel: Logger.Level(new.log.denials)
+            denialLevel: Logger.Level(new.log.denials),
+            systemInterval: old.configuration.metrics == new.metrics ? nil : new.metrics.systemInterval
         )
         let detail = change.live.isEmpty ? "nothing changed" : "changed: \(change.live.joined(separator: ", "))"
         let (runner, logger) = (runner, logger)

@@ -8,11 +8,12 @@ package struct KnownKeys: Sendable {
     package static let root = KnownKeys(
         available: [
             "node", "log", "durability", "limits", "queue", "retained", "listener", "auth", "acl", "defaults",
-            "link",
+            "link", "metrics",
         ],
-        later: ["autosubscribe", "rewrite", "webhook", "assign", "metrics"]
+        later: ["autosubscribe", "rewrite", "webhook", "assign"]
     )
-    package static let node = KnownKeys(available: ["id", "data_dir", "include"], later: ["user"])
+    package static let node = KnownKeys(
+        available: ["id", "data_dir", "include", "server_reference", "server_moved"], later: ["user"])
     package static let log = KnownKeys(available: ["level", "format", "denials"], later: [])
     package static let durability = KnownKeys(
         available: ["mode", "on_corrupt", "max_bytes", "min_free_disk", "rule"], later: ["archive"]
@@ -30,6 +31,7 @@ package struct KnownKeys: Sendable {
         available: ["max_messages", "max_bytes", "on_full"], later: ["max_age", "store_qos0", "watermarks"]
     )
     package static let retained = KnownKeys(available: ["max_messages", "max_payload"], later: ["ttl"])
+    package static let metrics = KnownKeys(available: ["sys_interval", "sys_names"], later: ["prometheus"])
     package static let webOnly = [
         "paths", "subprotocols", "require_subprotocol", "origins", "allow_missing_origin", "static", "max_body",
     ]
@@ -85,7 +87,7 @@ package struct KnownKeys: Sendable {
     /// The tables in which a stray key may belong.
     private static let homes: [(header: String, keys: KnownKeys)] = [
         ("[node]", node), ("[log]", log), ("[limits]", limits), ("[queue]", queue), ("[retained]", retained),
-        ("[durability]", durability), ("[link.spool]", linkSpool),
+        ("[durability]", durability), ("[metrics]", metrics), ("[link.spool]", linkSpool),
         ("[auth]", authentication), ("[auth.users]", authenticationUsers), ("[acl]", access),
         ("a rule of [acl]", accessRule), ("[[listener]]", listener), ("[listener.tls]", listenerTLS),
         ("[[link]]", link), ("[link.tls]", linkTLS), ("[defaults.link]", linkDefaults),

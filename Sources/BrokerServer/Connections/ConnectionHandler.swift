@@ -92,6 +92,7 @@ final class ConnectionHandler: ChannelInboundHandler {
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         guard !isClosing else { return }
         var bytes = Self.unwrapInboundIn(data)
+        let before = pending.readableBytes
         if framing != nil {
             guard unframe(&bytes, context) else { return }
         } else if pending.readableBytes == 0 {
@@ -99,6 +100,7 @@ final class ConnectionHandler: ChannelInboundHandler {
         } else {
             pending.writeBuffer(&bytes)
         }
+        runner.shard.bytesArrived(pending.readableBytes - before)
         decode()
         runner.turn()
     }

@@ -13,6 +13,8 @@ extension ShardRunner {
         var redialing: Set<MQTTString>
         var linkConnector: LinkConnector
         var denialLevel: Logger.Level
+        /// Set when it changed.
+        var systemInterval: Duration?
     }
 
     func reconfigure(_ new: Reconfiguration) {
@@ -20,6 +22,7 @@ extension ShardRunner {
         if !new.changesAccess { settings.access = shard.access }
         denialLevel = new.denialLevel
         linkConnector = new.linkConnector
+        if let interval = new.systemInterval { report(every: interval) }
         let before = shard.links
         shard.reconfigure(settings, redialing: new.redialing, now: now)
         for link in before where !shard.links.contains(where: { $0 === link }) { logRemoved(link) }

@@ -31,6 +31,8 @@ final class ShardRunner {
     private var nextToken: UInt64 = 0
     private var receipts: [UInt64: CheckedContinuation<GatewayReceipt, any Error>] = [:]
     private var isDraining = false
+    /// The task that tells `$SYS`.
+    var reporting: RepeatedTask?
     private var handlers: [ObjectIdentifier: ConnectionHandler] = [:]
     /// Answered when a shutdown has nothing left to wait for.
     private var drained: EventLoopPromise<Void>?
@@ -277,6 +279,7 @@ final class ShardRunner {
         }
         drained = nil
         timer?.cancel()
+        reporting?.cancel()
         promise.succeed()
     }
 
