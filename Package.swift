@@ -69,11 +69,13 @@ let package = Package(
             dependencies: [x509, asn1, crypto, cryptoExtras],
             swiftSettings: settings
         ),
+        // Compression of WebSocket messages: the system's zlib.
+        .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
         .target(
             name: "BrokerServer",
             dependencies: [
                 "BrokerCore", "MQTTCodec", "Spool", "WebPages", nioCore, nioPosix, nioHTTP1, nioWebSocket, nioTLS,
-                nioSSL, crypto, cryptoExtras, "Certificates", "FileStatus", deque, logging,
+                nioSSL, crypto, cryptoExtras, "Certificates", "FileStatus", "CZlib", deque, logging,
                 .product(name: "TOMLKit", package: "TOMLKit"),
             ],
             swiftSettings: settings

@@ -26,6 +26,10 @@ package struct BrokerSettings: Sendable {
     /// Size of a CONNECT, before we know who is there; bytes.
     package var connectBytesMax = 64 << 10
     package var topicLevelsMax = 128
+    /// Bytes of a topic name or filter.
+    package var topicBytesMax = 65_535
+    /// Filters of one SUBSCRIBE or UNSUBSCRIBE.
+    package var filtersPerPacketMax = 1_000
     /// Bytes to one connection that wait for its peer; above them QoS 0 is dropped and QoS 1 and 2 wait.
     package var writeBufferBytesMax = 1 << 20
     /// Unreleased QoS 2 messages of one session; a publisher beyond it is disconnected.

@@ -4,7 +4,9 @@ package import MQTTCodec
 ///
 /// CONNACK and DISCONNECT always carry it; acknowledgements only while the client has not switched it off
 /// [5:MQTT-3.1.2-29]. It is the first to go when a packet is too large for the peer. We never send user properties of our
-/// own, so that none of these packets can be too large because of them.
+/// own, so that no packet can be too large because of them [5:MQTT-3.2.2-20] [5:MQTT-3.4.2-3] [5:MQTT-3.5.2-3]
+/// [5:MQTT-3.9.2-2] [5:MQTT-3.14.2-4]; PUBREL and PUBCOMP have neither [5:MQTT-3.6.2-2] [5:MQTT-3.6.2-3]
+/// [5:MQTT-3.7.2-2] [5:MQTT-3.7.2-3].
 extension ReasonCode {
     /// One sentence, without anything of the packet in it. Nil where the code says it all.
     var text: MQTTString? {

@@ -12,27 +12,28 @@ extension Shard {
     ///   - peer: where it comes from, for the log.
     ///   - address: the same as text without a port; nil when the transport has none.
     ///   - certificateName: the name in the client certificate that the TLS handshake has verified.
+    ///   - door: by which it came in; nil for one with the limits of the node.
     ///   - age: for how long it has been here, in TLS and HTTP: one deadline runs from accept to CONNECT.
     package func opened(
         peer: String,
         address: String? = nil,
         certificateName: String? = nil,
+        door: Door? = nil,
         age: Duration = .zero,
         now: Now
     ) -> Connection {
         let connection = Connection(
             state: .waitingForConnect,
             link: nil,
+            door: door ?? ownDoor,
             peer: peer,
             address: address,
             now: now.instant
         )
         connection.certificateName = certificateName
-        connection.receiveMaximum = settings.receiveMaximum
-        connection.readPacketBytesMax = settings.packetBytesMax
         connectionCount += 1
         counters.opened &+= 1
-        setTimer(of: connection, now.instant.advanced(by: max(.zero, settings.connectTimeout - age)))
+        setTimer(of: connection, now.instant.advanced(by: max(.zero, connection.door.limits.connectTimeout - age)))
         return connection
     }
 
@@ -86,7 +87,7 @@ extension Shard {
         )
         switch connection.state {
         case .waitingForConnect:
-            // A version 3 CONNECT that does not conform gets no CONNACK, save for a level that is not served
+            // [5:MQTT-3.1.4-1] A version 3 CONNECT that does not conform gets no CONNACK, save for a level that is not served
             // [311:MQTT-3.1.4-1] [311:MQTT-3.1.2-2].
             if connection.version == .v5 || error.reason == .unsupportedProtocolVersion
                 || error.reason == .clientIdentifierNotValid
@@ -168,9 +169,8 @@ extension Shard {
         {
             return refuse(connection, .badAuthenticationMethod)
         }
-        if connect.clientID.count > settings.clientIDBytesMax {
-            return refuse(connection, .clientIdentifierNotValid)
-        }
+        // [5:MQTT-3.1.3-8] [311:MQTT-3.1.3-9] Of up to 23 bytes all are let in [5:MQTT-3.1.3-5] [311:MQTT-3.1.3-5].
+        if let reason = excess(of: connect, over: connection.door.limits) { return refuse(connection, reason) }
         if connect.clientID.isEmpty, !connect.cleanStart, connect.version != .v5 {
             // [311:MQTT-3.1.3-8] an empty id goes with Clean Session only.
             return refuse(connection, .clientIdentifierNotValid)
@@ -179,7 +179,9 @@ extension Shard {
             // Version 3 cannot be told another one.
             return refuse(connection, .clientIdentifierNotValid, because: "the keep-alive is too long")
         }
-        if let will = connect.will, let refusal = refusal(of: will) { return refuse(connection, refusal) }
+        if let will = connect.will, let refusal = refusal(of: will) {
+            return refuse(connection, refusal)
+        }
         switch settings.admission {
         case .believing: accept(connect, as: connect.username, on: connection, now)
         case .anonymous: accept(connect, as: nil, on: connection, now)
@@ -205,6 +207,7 @@ extension Shard {
         let expiry = requestedExpiry(connect)
         latest = now
 
+        // [5:MQTT-3.1.3-2] [311:MQTT-3.1.3-2]
         var old = directory[clientID]
         if let existing = old, let previous = existing.connection {
             takeOver(existing, from: previous, now)
@@ -219,7 +222,7 @@ extension Shard {
         // Of a session that a crash ended nothing but its will is left: its client has returned.
         if let existing = old, existing.receiver == nil { dropWill(of: existing) }
         if let existing = old, connect.cleanStart || existing.receiver == nil {
-            // [5:MQTT-3.1.2-4] [311:MQTT-3.1.2-6] what was there before is thrown away.
+            // [5:MQTT-3.1.2-4] [5:MQTT-3.1.4-4] [311:MQTT-3.1.2-6] [311:MQTT-3.1.4-3] what was there before is thrown away.
             deletesStored = existing.receiver != nil
             end(existing, now)
             old = nil
@@ -232,7 +235,10 @@ extension Shard {
             session = old
             session.expiryInterval = expiry
         } else {
-            if expiry > 0, receivers.count >= settings.sessionsMax { return refuse(connection, .quotaExceeded) }
+            if expiry > 0, receivers.count - durableGroups >= settings.sessionsMax {
+                return refuse(connection, .quotaExceeded)
+            }
+            // [5:MQTT-3.1.2-6]
             session = Session(
                 clientID: clientID,
                 slot: takeSlot(),
@@ -287,10 +293,6 @@ extension Shard {
     /// Why a will is not taken, or nil.
     private func refusal(of will: Connect.Will) -> ReasonCode? {
         if will.topic.isReserved { return .topicNameInvalid }
-        // [5:MQTT-3.2.2-12]
-        if will.qos > settings.maximumQoS { return .qosNotSupported }
-        // [5:MQTT-3.2.2-13]
-        if will.isRetained, !settings.isRetainAvailable { return .retainNotSupported }
         if will.isRetained,
             will.payload.readableBytes + will.properties.publishBytes > settings.retainedPayloadMax
         {
@@ -305,7 +307,7 @@ extension Shard {
         return connect.keepAlive == 0 || connect.keepAlive > max ? max : nil
     }
 
-    /// Seconds that the session outlives its connection, within the limit of this node.
+    /// Seconds that the session outlives its connection, within the limit of this node [5:§3.1.2.11.2].
     private func requestedExpiry(_ connect: Connect) -> UInt32 {
         switch connect.version {
         case .v5: min(connect.properties.sessionExpiryInterval ?? 0, settings.sessionExpiryMax)
@@ -320,20 +322,19 @@ extension Shard {
         isPresent: Bool,
         assigned: MQTTString?
     ) -> ConnAck {
-        // [5:MQTT-3.2.2-2] [5:MQTT-3.2.2-3]
+        // [5:MQTT-3.1.4-5] [311:MQTT-3.1.4-4] [5:MQTT-3.2.2-2] [5:MQTT-3.2.2-3] [311:MQTT-3.2.2-1] [311:MQTT-3.2.2-2]
+        // [311:MQTT-3.2.2-3] Response Information is told to nobody [5:MQTT-3.1.2-28], nor a method of authentication to
+        // those who named none [5:MQTT-4.12.0-6].
         var ack = ConnAck(reason: .success, isSessionPresent: isPresent)
         guard connect.version == .v5 else { return ack }
         var values = Properties.Values()
+        // [5:§3.2.2.3.2]
         if session.expiryInterval != connect.properties.sessionExpiryInterval ?? 0 {
             values.sessionExpiryInterval = session.expiryInterval
         }
-        values.receiveMaximum = connection.receiveMaximum
-        values.maximumPacketSize = UInt32(clamping: connection.readPacketBytesMax)
+        // [5:§3.2.2.3.3] [5:§3.2.2.3.6] [5:§3.2.2.3.8]
+        announce(connection.door.limits, in: &values)
         values.topicAliasMaximum = settings.topicAliasMax > 0 ? UInt16(clamping: settings.topicAliasMax) : nil
-        // [5:MQTT-3.2.2-9] What is not limited is not mentioned.
-        values.maximumQoS = settings.maximumQoS < .exactlyOnce ? settings.maximumQoS : nil
-        values.retainAvailable = settings.isRetainAvailable ? nil : false
-        values.wildcardSubscriptionAvailable = settings.allowsWildcards ? nil : false
         values.serverKeepAlive = serverKeepAlive(connect)
         // [5:MQTT-3.2.2-16] [5:MQTT-3.1.3-7]
         values.assignedClientIdentifier = assigned
@@ -347,7 +348,8 @@ extension Shard {
         return ack
     }
 
-    /// CONNACK 0x00 is on its way: from here on the session may be delivered to.
+    /// CONNACK 0x00 is on its way, the only one [5:MQTT-3.2.0-2] and before all else [311:MQTT-3.2.0-1]: from here on the
+    /// session may be delivered to.
     func connAckSent(on connection: Connection) {
         guard connection.state == .accepted, let session = connection.session else { return }
         connection.state = .open
@@ -418,7 +420,8 @@ extension Shard {
             send(.disconnect(disconnect), on: connection)
             connection.hasFarewell = true
         }
-        // [5:MQTT-3.14.4-1] nothing follows.
+        // [5:MQTT-3.14.4-1] nothing follows, and [5:MQTT-3.14.4-2] [5:MQTT-4.13.2-1] the connection is closed, whether or
+        // not a reason could be sent.
         connection.state = .closing
         connection.answers.removeAll()
         forgetStalled(of: connection)
@@ -465,6 +468,8 @@ extension Shard {
         announceDeparture(of: session, from: connection, word, now)
         if !publishesWill { dropWill(of: session) }
 
+        // [5:MQTT-3.1.2-23] [5:MQTT-4.1.0-1] [311:MQTT-4.1.0-1] [311:MQTT-4.1.0-2] the session is kept while it has a
+        // connection, and for its expiry behind that.
         if session.expiryInterval == 0 {
             // [5:MQTT-4.1.0-2] [311:MQTT-3.1.2-6]
             end(session, now)
@@ -473,6 +478,7 @@ extension Shard {
         if let receiver = session.receiver {
             store(.receiver(ReceiverRecord(session, receiver, disconnectedAt: now.wall)))
         }
+        // [5:§3.1.3.2.2]
         if let will = session.will {
             let delay = min(will.will.properties.willDelayInterval ?? 0, session.expiryInterval)
             if delay == 0 {
@@ -604,16 +610,20 @@ extension Shard {
     private static let orphanedWillSeconds: UInt32 = 30
 
     private func publishWill(of session: Session, _ now: Now) {
+        // [311:MQTT-3.1.2-12] [311:MQTT-3.1.2-8]
         guard let pending = session.will else { return }
         // In the same transaction as what it becomes.
         dropWill(of: session)
         guard mayPublishWill(of: session, pending.will.topic, now) else { return }
         var properties = pending.will.properties
+        // All others go out with it, the expiry counted from now [5:§3.1.3.2.3] [5:§3.1.3.2.4] [5:§3.1.3.2.5]
+        // [5:§3.1.3.2.6] [5:§3.1.3.2.7].
         if properties.willDelayInterval != nil { properties.willDelayInterval = nil }
         var publication = Publication(
             topic: pending.will.topic,
             payload: pending.will.payload,
             qos: pending.will.qos,
+            // [5:MQTT-3.1.2-14] [5:MQTT-3.1.2-15] [311:MQTT-3.1.2-16] [311:MQTT-3.1.2-17]
             isRetained: pending.will.isRetained,
             properties: properties,
             publisher: session.slot,
@@ -648,10 +658,10 @@ extension Shard {
         case .accepted:
             armAgain(connection, now)
         case .open where !connection.stalled.isEmpty:
-            // There was no room for what it publishes.
+            // [311:MQTT-4.8.0-2] There was no room for what it publishes.
             outbox.notices.append(Notice(.warning, "no room in time", clientID: connection.session?.clientID))
             fail(connection, .quotaExceeded, now)
-        case .open where connection.isHeld || connection.wasHeld:
+        case .open where connection.isHeld || connection.isThrottled || connection.wasHeld:
             // We are the ones who did not read: its clock stood still.
             connection.wasHeld = false
             armAgain(connection, now)

@@ -31,6 +31,7 @@ extension Shard {
             touch(connection)
             counters.sentPublish(payloadBytes: encoder.payload.readableBytes)
             book(.delivered, session, message())
+            // [5:MQTT-4.3.1-1] [311:MQTT-4.3.1-1]
             write(&encoder, delivery, packetID: 0, on: connection)
             return
         }
@@ -46,6 +47,7 @@ extension Shard {
             write(&encoder, delivery, packetID: id, on: connection)
             return
         }
+        let waiting = session.queue.count
         enqueue(
             Session.Queued(
                 message: message(),
@@ -55,7 +57,8 @@ extension Shard {
             ),
             for: session
         )
-        if session.group != nil { feedGroup(session, now) }
+        // Where something waits nobody has room, unless what was in front had to go.
+        if session.group != nil, waiting == 0 || session.queue.count <= waiting { feedGroup(session, now) }
     }
 
     /// One receiver's copy of a message for many.
@@ -168,6 +171,7 @@ extension Shard {
         if let entry = session.window.resend(at: position) {
             return sendAgain(entry, message, delivery, session, on: connection, now)
         }
+        // Not asked of what is sent again: once a PUBLISH is out it does not expire [5:MQTT-4.3.3-7].
         if let expiry = message.expiry, expiry <= now.wall {
             // [5:MQTT-3.3.2-5]
             counters.expired &+= 1
@@ -177,6 +181,17 @@ extension Shard {
             counters.tooLarge &+= 1
             return acknowledge(session, position, as: .tooLarge, givenUp: .tooLarge)
         }
+        var delivery = delivery
+        if delivery.qos > connection.peerMaximumQoS {
+            // [5:MQTT-3.2.2-11] an upstream that is sent more closes the line, and would for ever.
+            delivery.qos = connection.peerMaximumQoS
+            if delivery.qos == .atMostOnce {
+                write(message, delivery, session, packetID: 0, isDuplicate: false, on: connection, now)
+                return acknowledge(session, position)
+            }
+        }
+        // [5:MQTT-4.3.2-1] [5:MQTT-4.3.3-1] an identifier of its own, [5:MQTT-4.3.2-2] [5:MQTT-4.3.3-2] and DUP 0 at
+        // first.
         // The upstream had nothing to settle until now.
         if let link = session.link, session.inflight == 0 { link.progressedAt = now.instant }
         let state: PacketWindow.State = delivery.qos == .exactlyOnce ? .uncommitted2 : .published1
@@ -189,7 +204,8 @@ extension Shard {
         }
     }
 
-    /// [5:MQTT-4.4.0-1] [311:MQTT-4.4.0-1] the same identifier, DUP set, in the order of the first sending.
+    /// [5:MQTT-4.4.0-1] [311:MQTT-4.4.0-1] the same identifier, DUP set [5:MQTT-3.3.1-1] [311:MQTT-3.3.1-1], in the order
+    /// of the first sending.
     func sendAgain(
         _ entry: PacketWindow.Entry,
         _ message: Message,
@@ -198,6 +214,9 @@ extension Shard {
         on connection: Connection,
         _ now: Now
     ) {
+        var delivery = delivery
+        // It was sent as what its upstream takes.
+        if entry.state == .published1 { delivery.qos = min(delivery.qos, .atLeastOnce) }
         if let link = session.link, session.inflight == 0 { link.progressedAt = now.instant }
         var entry = entry
         entry.needsResend = false
@@ -272,7 +291,8 @@ extension Shard {
             version: connection.version,
             qos: delivery.qos,
             packetID: packetID,
-            isRetained: delivery.isRetained,
+            // [5:MQTT-3.2.2-14]
+            isRetained: delivery.isRetained && connection.peerTakesRetained,
             isDuplicate: isDuplicate,
             subscriptionIdentifiers: delivery.subscriptionIdentifiers
         )
@@ -338,7 +358,7 @@ extension Shard {
 
     private func resumeOwn(_ session: Session) {
         guard let connection = session.connection else { return }
-        // [5:MQTT-4.4.0-1] PUBREL of exchanges whose PUBREC came; their messages are done.
+        // [5:MQTT-4.4.0-1] PUBREL of exchanges whose PUBREC came; their messages are done [5:MQTT-4.3.3-6].
         for var entry in session.window.all where entry.state == .released2 {
             entry.needsResend = false
             session.window.update(entry)
@@ -395,6 +415,7 @@ extension Shard {
     }
 
     private func feedFromMemory(_ session: Session, on connection: Connection, _ now: Now) {
+        // In the order in which they came [5:MQTT-4.6.0-5] [5:MQTT-4.6.0-6] [311:MQTT-4.6.0-5] [311:MQTT-4.6.0-6].
         while session.room > 0, let next = session.queue.popFirst() {
             session.queueBytes -= next.bytes
             if let expiry = next.message.expiry, expiry <= now.wall {

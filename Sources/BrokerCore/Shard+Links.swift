@@ -81,7 +81,7 @@ extension Shard {
                 needsResend: true,
                 position: exchange.position
             )
-            if let source = exchange.source { restoreShared(&entry, of: source, session) }
+            if let source = exchange.source, !exchange.isReleased { restoreShared(&entry, of: source, session) }
             session.window.restore(entry)
         }
         session.told = lastPosition
@@ -149,7 +149,13 @@ extension Shard {
     /// - Returns: the connection to run, or nil when it is to be closed at once.
     package func dialed(_ link: Link, epoch: UInt64, peer: String, now: Now) -> Connection? {
         guard link.epoch == epoch, link.phase == .dialing, !isDraining else { return nil }
-        let connection = Connection(state: .waitingForConnAck, link: link, peer: peer, now: now.instant)
+        let connection = Connection(
+            state: .waitingForConnAck,
+            link: link,
+            door: ownDoor,
+            peer: peer,
+            now: now.instant
+        )
         connection.version = link.settings.version
         link.connection = connection
         link.phase = .handshaking
@@ -198,6 +204,8 @@ extension Shard {
         connection.session = session
         connection.inflightMax = min(link.settings.inflightMax, Int(ack.properties.receiveMaximum ?? .max))
         connection.packetBytesMax = ack.properties.maximumPacketSize.map { Int($0) } ?? .max
+        connection.peerMaximumQoS = ack.properties.maximumQoS ?? .exactlyOnce
+        connection.peerTakesRetained = ack.properties.retainAvailable ?? true
         connection.keepAlive = ack.properties.serverKeepAlive.map { .seconds(Int64($0)) } ?? link.settings.keepAlive
         session.connection = connection
         session.epoch &+= 1

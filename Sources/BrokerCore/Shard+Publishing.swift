@@ -49,16 +49,18 @@ extension Shard {
             }
             return publishReceived(packet, session, on: connection, now)
         }
-        if session.link == nil, let broken = brokenLimit(packet) { return fail(connection, broken, now) }
+        if session.link == nil, let broken = brokenLimit(packet, connection.door.limits) {
+            return fail(connection, broken, now)
+        }
         if packet.qos == .exactlyOnce, let ticket = session.inbound[packet.packetID] {
             // [5:MQTT-4.3.3-10] [311:MQTT-4.3.3-2] a repeated PUBLISH is answered again and not delivered twice.
             return answer(.pubRec(PublishAck(packetID: packet.packetID)), on: connection, after: ticket)
         }
         if packet.qos > .atMostOnce {
             if connection.version == .v5, session.link == nil,
-                connection.unanswered >= Int(connection.receiveMaximum)
+                connection.unanswered >= Int(connection.door.limits.receiveMaximum)
             {
-                // [5:MQTT-3.3.4-7]
+                // [5:MQTT-3.3.4-7] [5:§3.3.4]
                 return fail(connection, .receiveMaximumExceeded, now)
             }
             if packet.qos == .exactlyOnce, session.inbound.count >= settings.awaitingReleaseMax {
@@ -72,6 +74,8 @@ extension Shard {
             payload: packet.payload,
             qos: packet.qos,
             isRetained: packet.isRetained,
+            // All that the message is comes along unchanged [5:MQTT-3.3.2-4] [5:MQTT-3.3.2-15] [5:MQTT-3.3.2-16]
+            // [5:MQTT-3.3.2-17] [5:MQTT-3.3.2-20]; DUP does not [5:MQTT-3.3.1-3] [311:MQTT-3.3.1-3].
             properties: packet.properties,
             publisher: session.slot
         )
@@ -84,6 +88,7 @@ extension Shard {
             } else {
                 refusal = .noMatchingSubscribers
             }
+            if !settings.isRetainAvailable { publication.isRetained = false }
             if refusal == .quotaExceeded {
                 // An upstream cannot be told; without the flag the message arrives at least.
                 publication.isRetained = false
@@ -115,10 +120,14 @@ extension Shard {
                 return stall(packet, on: connection, now)
             }
         }
+        // [5:MQTT-3.3.4-1] [311:MQTT-3.3.4-1] nothing, PUBACK or PUBREC, each with the identifier of its PUBLISH
+        // [5:MQTT-2.2.1-5] [311:MQTT-2.3.1-6].
         switch packet.qos {
         case .atMostOnce:
             if refusal == nil { publish(publication, now) }
         case .atLeastOnce:
+            // [5:MQTT-4.3.2-4] [311:MQTT-4.3.2-2] the answer comes when the message is taken over; no identifier of
+            // QoS 1 is remembered, so that the next PUBLISH is a new one, whatever its DUP says [5:MQTT-4.3.2-5].
             let result = refusal == nil ? publish(publication, now) : nil
             answer(
                 .pubAck(connection.publishAck(packet.packetID, reason(refusal, result, connection))),
@@ -138,6 +147,7 @@ extension Shard {
             }
             let result = refusal == nil ? publish(publication, now) : nil
             if result?.waits == true { waits = true }
+            // [5:MQTT-4.3.3-8]
             session.inbound[packet.packetID] = waits ? ticket : Ticket.none
             answer(
                 .pubRec(connection.publishAck(packet.packetID, reason(refusal, result, connection))),
@@ -157,9 +167,9 @@ extension Shard {
     }
 
     /// What CONNACK said that clients must not do, and this one does [5:§3.2.2.3.4] [5:§3.2.2.3.5].
-    private func brokenLimit(_ packet: Publish) -> ReasonCode? {
-        if packet.qos > settings.maximumQoS { return .qosNotSupported }
-        return packet.isRetained && !settings.isRetainAvailable ? .retainNotSupported : nil
+    private func brokenLimit(_ packet: Publish, _ limits: ClientLimits) -> ReasonCode? {
+        if packet.qos > limits.maximumQoS { return .qosNotSupported }
+        return packet.isRetained && !limits.isRetainAvailable ? .retainNotSupported : nil
     }
 
     /// Whether a payload is said to be text and is not [5:§3.3.2.3.2].
@@ -187,13 +197,16 @@ extension Shard {
 
     private func reason(_ refusal: ReasonCode?, _ result: PublishResult?, _ connection: Connection) -> ReasonCode {
         if connection.version != .v5 || connection.link != nil { return .success }
+        // [5:§3.4.2.1]
         return refusal ?? (result?.matched == 0 ? .noMatchingSubscribers : .success)
     }
 
     func pubRelReceived(_ ack: PublishAck, _ session: Session, on connection: Connection) {
         // [5:MQTT-4.3.3-11] [311:MQTT-4.3.3-2]
+        // The next PUBLISH with the identifier is a new message [5:MQTT-4.3.3-12]; nobody asks whether the message
+        // has expired meanwhile [5:MQTT-4.3.3-13].
         guard session.inbound.removeValue(forKey: ack.packetID) != nil else {
-            // It may have been released over an earlier connection: answered all the same, but not before that is on
+            // [5:§3.7.2.1] It may have been released over an earlier connection: answered all the same, but not before that is on
             // disk. A client that hears PUBCOMP takes the identifier for another message.
             let reason: ReasonCode = connection.version == .v5 ? .packetIdentifierNotFound : .success
             return answer(
@@ -230,6 +243,7 @@ extension Shard {
             counters.payloadBytesReceived &+= UInt64(truncatingIfNeeded: publication.payload.readableBytes)
         }
         var result = PublishResult(id: id)
+        // [5:§3.3.2.3.3] Without an interval it never expires.
         let expiry = publication.properties.messageExpiryInterval.map { now.wall.advanced(bySeconds: $0) }
         var kept: Message?
         func message() -> Message {
@@ -251,6 +265,7 @@ extension Shard {
             return message
         }
 
+        // [5:MQTT-3.3.1-8] [311:MQTT-3.3.1-12] without the flag what is retained stays as it is.
         if publication.isRetained {
             // The store first, then the routes: who subscribes in between gets the message one way or the other.
             if publication.payload.readableBytes == 0 {
@@ -259,7 +274,7 @@ extension Shard {
                 retained.remove(publication.topic)
                 store(.retainGone(topic: publication.topic))
             } else {
-                // [5:MQTT-3.3.1-5] [311:MQTT-3.3.1-5]
+                // [5:MQTT-3.3.1-5] [311:MQTT-3.3.1-5] Of QoS 0 too [311:MQTT-3.3.1-7].
                 retained.set(message(), publisher: publication.subject)
                 store(.retain(message()))
             }
@@ -290,10 +305,8 @@ extension Shard {
         if result.isStored {
             let mode = settings.durability(of: publication.topic)
             result.waits = mode != .off
-            if mode == .sync, settings.durability != .sync {
-                store(.demandsSync)
-                demandsSync = true
-            }
+            if result.waits { lastDemanded = ticket }
+            if mode == .sync, settings.durability != .sync { store(.demandsSync) }
         }
         return result
     }
@@ -348,6 +361,8 @@ extension Shard {
         guard TopicName.isValid(request.topic, maximumLevels: settings.topicLevelsMax) else {
             return .topicNameInvalid
         }
+        if request.topic.count > settings.topicBytesMax { return .topicNameInvalid }
+        if request.isRetained, !settings.isRetainAvailable { return .retainNotSupported }
         if let denial = denial(of: request, now) { return denial }
         // A program that posts can be told to come back, which a publisher of MQTT cannot: it is not read from.
         if backlog.isBehind, request.qos > .atMostOnce || request.isRetained { return .quotaExceeded }
@@ -366,6 +381,7 @@ extension Shard {
 
     // MARK: - Outbound acknowledgements
 
+    /// [5:MQTT-4.3.2-3] [311:MQTT-4.3.2-1] The message is open until this; its identifier is free then.
     func pubAckReceived(_ ack: PublishAck, _ session: Session, _ now: Now) {
         // What was not sent over this connection yet cannot be acknowledged over it: the page that brings it would make
         // a new message of it.
@@ -417,7 +433,7 @@ extension Shard {
             }
             session.window.update(entry)
         }
-        // [5:MQTT-4.3.3-4] PUBREL waits for the commit of "PUBREC received".
+        // [5:MQTT-4.3.3-4] [5:MQTT-4.3.3-5] [311:MQTT-4.3.3-1] PUBREL waits for the commit of "PUBREC received".
         answer(.pubRel(PublishAck(packetID: ack.packetID)), on: connection, after: entry.ticket)
     }
 

@@ -14,13 +14,12 @@ extension Shard {
     ///   - redialing: names of links that changed in what only the dialler knows: addresses, TLS.
     package func reconfigure(_ new: BrokerSettings, redialing: Set<MQTTString> = [], now: Now) {
         guard !isDraining else { return }
+        // Audiences were made for the old order.
+        if settings.sharedOrder != new.sharedOrder { router.forgetRoutes() }
         settings = new
         setAccess(new.access, now: now)
         setLinks(new.links, redialing, now)
     }
-
-    /// Links of former configurations whose queues are in the spool.
-    package var namesOfSleepingLinks: Set<MQTTString> { Set(sleepingLinks.keys) }
 
     private func setLinks(_ wanted: [LinkSettings], _ redialing: Set<MQTTString>, _ now: Now) {
         let names = Set(wanted.map(\.name))

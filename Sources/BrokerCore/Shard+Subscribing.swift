@@ -3,7 +3,8 @@ import MQTTCodec
 /// SUBSCRIBE, UNSUBSCRIBE and the replay of retained messages: §3.8 to §3.11.
 extension Shard {
     func subscribeReceived(_ packet: Subscribe, _ session: Session, on connection: Connection, _ now: Now) {
-        if !settings.allowsWildcards, connection.version == .v5,
+        let limits = connection.door.limits
+        if !limits.allowsWildcards, connection.version == .v5,
             packet.subscriptions.contains(where: \.filter.hasWildcard)
         {
             // [5:§3.2.2.3.11] CONNACK said so; version 3 could not be told and is refused filter by filter.
@@ -19,7 +20,7 @@ extension Shard {
                 reasons.append(connection.version == .v5 ? .notAuthorized : .unspecifiedError)
                 continue
             }
-            if entry.filter.hasWildcard, !settings.allowsWildcards {
+            if entry.filter.hasWildcard, !limits.allowsWildcards {
                 // [311:MQTT-3.8.3-2]
                 reasons.append(.unspecifiedError)
                 continue
@@ -27,8 +28,8 @@ extension Shard {
             let filter = entry.filter.text
             let isNew = session.subscriptions[filter] == nil
             if isNew,
-                session.subscriptions.count >= settings.subscriptionsMax
-                    || entry.filter.isShared && session.shares.count >= settings.sharesMax
+                session.subscriptions.count >= min(limits.subscriptionsMax ?? .max, settings.subscriptionsMax)
+                    || hasNoPlace(in: entry.filter, for: session)
             {
                 reasons.append(connection.version == .v5 ? .quotaExceeded : .unspecifiedError)
                 continue
@@ -38,7 +39,7 @@ extension Shard {
             // one that is still on its way here.
             var options = entry.options
             // [5:MQTT-3.2.2-10] whatever is asked for is accepted, and no more than there is granted.
-            options.maximumQoS = min(options.maximumQoS, settings.maximumQoS)
+            options.maximumQoS = min(options.maximumQoS, limits.maximumQoS)
             if session.isBridge {
                 // Members of a group have no say in whose messages they get.
                 options.noLocal = !entry.filter.isShared
@@ -73,13 +74,15 @@ extension Shard {
                 )
             }
         }
-        // [5:MQTT-3.8.4-1] [5:MQTT-3.8.4-6] [311:MQTT-3.8.4-1] [311:MQTT-3.8.4-5]
+        // [5:MQTT-3.8.4-1] [5:MQTT-3.8.4-2] [5:MQTT-3.8.4-6] [5:MQTT-3.8.4-7] [5:MQTT-3.9.3-1] [5:MQTT-2.2.1-6]
+        // [311:MQTT-3.8.4-1] [311:MQTT-3.8.4-2] [311:MQTT-3.8.4-5] [311:MQTT-3.9.3-1] [311:MQTT-2.3.1-7]
         if isStored { session.changed = ticket }
         answer(.subAck(connection.subAck(packet.packetID, reasons)), on: connection, after: session.changed)
         feed(session, now)
     }
 
-    /// Adds or replaces a subscription [5:MQTT-3.8.4-3] [311:MQTT-3.8.4-3].
+    /// Adds or replaces a subscription [5:MQTT-3.8.4-3] [311:MQTT-3.8.4-3]. What is queued or in flight is not touched, so
+    /// that nothing is lost [5:MQTT-3.8.4-4].
     func subscribe(_ session: Session, _ filter: MQTTString, _ options: SubscriptionOptions, identifier: UInt32?) {
         // A replay that was begun goes on, unless it is started anew.
         let replay = session.subscriptions[filter]?.replay ?? 0
@@ -97,9 +100,12 @@ extension Shard {
         for filter in packet.filters {
             // [5:MQTT-3.10.4-1] [311:MQTT-3.10.4-1]
             guard session.subscriptions.removeValue(forKey: filter.text) != nil else {
+                // [5:§3.11.3]
                 reasons.append(.noSubscriptionExisted)
                 continue
             }
+            // [5:MQTT-3.10.4-2] [311:MQTT-3.10.4-2] no new message finds the way; [5:MQTT-3.10.4-3] [311:MQTT-3.10.4-3]
+            // what was begun is in the window and stays there.
             if filter.isShared {
                 leave(session, filter.text, now)
             } else {
@@ -112,7 +118,8 @@ extension Shard {
             reasons.append(.success)
         }
         if isStored { session.changed = ticket }
-        // [5:MQTT-3.10.4-4] [5:MQTT-3.10.4-5] [311:MQTT-3.10.4-5] what was not there may be a change that is not on
+        // [5:MQTT-3.10.4-4] [5:MQTT-3.10.4-5] [5:MQTT-3.10.4-6] [5:MQTT-3.11.3-1] [311:MQTT-3.10.4-4] [311:MQTT-3.10.4-5]
+        // [311:MQTT-3.10.4-6] without properties, which could be too much [5:MQTT-3.11.2-1] [5:MQTT-3.11.2-2]: what was not there may be a change that is not on
         // disk yet, made over an earlier connection.
         answer(
             .unsubAck(UnsubAck(packetID: packet.packetID, reasons: connection.version == .v5 ? reasons : [])),

@@ -11,7 +11,11 @@ package import NIOCore
 /// that a turn stores carries the turn's `ticket`; `spoolReported(.committed(ticket))` releases what waits for it.
 package final class Shard {
     /// A running shard takes others by `reconfigure(_:redialing:now:)`.
-    package internal(set) var settings: BrokerSettings
+    package internal(set) var settings: BrokerSettings {
+        didSet { ownDoor = Door(settings.clientLimits) }
+    }
+    /// For connections whose door has no limits of its own.
+    private(set) var ownDoor: Door
     package var outbox = Outbox()
     /// What the records in the outbox will be appended under.
     package private(set) var ticket = Ticket(1)
@@ -38,6 +42,8 @@ package final class Shard {
     var receivers: [ReceiverID: Session] = [:]
     /// The receivers of share groups by the filter of their members.
     var groups: [MQTTString: Session] = [:]
+    /// How many of `receivers` are share groups.
+    var durableGroups = 0
     /// The time of the event that CONNACK may leave with.
     var latest: Now
     var timers = TimerQueue()
@@ -69,8 +75,8 @@ package final class Shard {
     /// Connections whose `stalled` message waits for room.
     var stalledConnections: [Connection] = []
     var isRetrying = false
-    /// True when this turn stores something that has to be synced although the node's mode is a weaker one.
-    var demandsSync = false
+    /// On a node whose mode is `off`: the last turn that stored something for which a rule demands more.
+    var lastDemanded = Ticket.none
     private var spares: [ByteBuffer] = []
     private static let sparesMax = 256
     private static let spareBytesMax = 128 << 10
@@ -80,6 +86,7 @@ package final class Shard {
     ///   - seed: for everything that looks random.
     package init(settings: BrokerSettings, contents: SpoolContents, seed: UInt64, now: Now) {
         self.settings = settings
+        self.ownDoor = Door(settings.clientLimits)
         self.access = settings.access
         self.backlog = SpoolBacklog(bytesMax: settings.spoolBacklogBytesMax)
         self.random = RandomSource(seed: seed)
@@ -119,10 +126,10 @@ package final class Shard {
                 deliver(message, live: live, now)
             }
         }
-        // Without durability nothing waits for the disk; what demands it still does, and what follows queues behind.
-        if settings.durability == .off, !demandsSync { gate.commit(appendedTicket) }
-        demandsSync = false
-        if settings.durability == .off { releaseHeld(now) }
+        guard settings.durability == .off else { return }
+        // Without durability nothing waits for the disk; what a rule demands still does, and what follows queues behind.
+        if lastDemanded <= gate.committed { gate.commit(appendedTicket) }
+        releaseHeld(now)
     }
 
     /// Whether the outbox holds anything, without taking a copy of it.

@@ -15,10 +15,8 @@ extension BrokerServer {
     package func reload(_ new: Configuration) async -> Bool {
         let old = running.withLock { $0 }
         let change = ConfigurationChange(from: old.configuration, to: new)
-        var needingRestart = change.needingRestart
-        needingRestart += await otherBounds(of: new.links, old)
-        guard needingRestart.isEmpty else {
-            return refuse("a restart is needed for \(needingRestart.joined(separator: ", "))")
+        guard change.needingRestart.isEmpty else {
+            return refuse("a restart is needed for \(change.needingRestart.joined(separator: ", "))")
         }
         let tls: NodeTLS
         do throws(StartError) {
@@ -34,10 +32,10 @@ extension BrokerServer {
             running.configuration = new
             running.tls = tls
             running.doors = old.doors.filter { !change.closingDoors.contains($0.door) } + opened
-            for link in new.links { running.linkBounds[link.name] = link.spool }
         }
         // Who came in there stays.
-        for door in old.doors where change.closingDoors.contains(door.door) { await Self.finish(door.channel.close()) }
+        for door in old.doors where change.closingDoors.contains(door.door) { await Self.close(door) }
+        nodeDoors.census.setPerAddressMax(new.limits.connectionsPerAddressMax)
         logLevel?.set(Logger.Level(new.log.level))
         certificates.watch(tls.all)
         let bounds = SpoolOptions(new)
@@ -48,7 +46,8 @@ extension BrokerServer {
             redialing: Set(change.changedLinks.map { MQTTString($0) }),
             linkConnector: LinkConnector(new, tls: tls.links),
             denialLevel: Logger.Level(new.log.denials),
-            systemInterval: old.configuration.metrics == new.metrics ? nil : new.metrics.systemInterval
+            systemInterval: old.configuration.metrics == new.metrics ? nil : new.metrics.systemInterval,
+            doors: ClientDoor.all(of: new)
         )
         let detail = change.live.isEmpty ? "nothing changed" : "changed: \(change.live.joined(separator: ", "))"
         let (runner, logger) = (runner, logger)
@@ -67,30 +66,12 @@ extension BrokerServer {
             do {
                 opened.append(try await open(door, of: new, tls))
             } catch {
-                for open in opened { await Self.finish(open.channel.close()) }
+                for open in opened { await Self.close(open) }
                 _ = refuse("\(error)")
                 return nil
             }
         }
         return opened
-    }
-
-    /// The queue of a link that is named again is there, with the bounds that it had.
-    private func otherBounds(of links: [LinkConfiguration], _ old: Running) async -> [String] {
-        let sleeping = await sleepingLinks()
-        return links.compactMap { link in
-            guard sleeping.contains(MQTTString(link.name)) else { return nil }
-            // One that slept since the start has what links have by default.
-            let bounds = old.linkBounds[link.name] ?? LinkConfiguration.defaultQueue
-            return bounds == link.spool ? nil : "[link.spool] of link \(link.name), whose queue is still there"
-        }
-    }
-
-    private func sleepingLinks() async -> Set<MQTTString> {
-        let runner = runner
-        return await withCheckedContinuation { continuation in
-            runner.eventLoop.execute { continuation.resume(returning: runner.value.shard.namesOfSleepingLinks) }
-        }
     }
 
     private func refuse(_ detail: String) -> Bool {

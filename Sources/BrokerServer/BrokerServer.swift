@@ -6,7 +6,6 @@ import NIOCore
 import NIOPosix
 package import Spool
 import Synchronization
-import WebPages
 
 /// Why a node did not start. One line each: what is wrong and what to do.
 package enum StartError: Error, CustomStringConvertible {
@@ -39,6 +38,8 @@ package final class BrokerServer: Sendable {
         /// The address as bound; the port is the real one when 0 was asked for.
         package let host: String
         package let port: Int
+        /// Where the socket is in the file system; host and port say nothing then.
+        package let unixPath: String?
     }
 
     struct OpenDoor: Sendable {
@@ -51,15 +52,13 @@ package final class BrokerServer: Sendable {
         var configuration: Configuration
         var tls: NodeTLS
         var doors: [OpenDoor]
-        /// Of every link since the start: the queue of one that is gone keeps its own.
-        var linkBounds: [String: QueueBounds]
     }
 
     /// Those of the start.
     package let endpoints: [Endpoint]
     private let group: MultiThreadedEventLoopGroup
     let runner: NIOLoopBound<ShardRunner>
-    private let gateway: Gateway
+    let nodeDoors: NodeDoors
     private let control: ControlSocket?
     let certificates: CertificateWatch
     let spool: Spool
@@ -72,7 +71,7 @@ package final class BrokerServer: Sendable {
         endpoints: [Endpoint],
         group: MultiThreadedEventLoopGroup,
         runner: NIOLoopBound<ShardRunner>,
-        gateway: Gateway,
+        nodeDoors: NodeDoors,
         control: ControlSocket?,
         certificates: CertificateWatch,
         spool: Spool,
@@ -84,7 +83,7 @@ package final class BrokerServer: Sendable {
         self.endpoints = endpoints
         self.group = group
         self.runner = runner
-        self.gateway = gateway
+        self.nodeDoors = nodeDoors
         self.control = control
         self.certificates = certificates
         self.spool = spool
@@ -148,15 +147,27 @@ package final class BrokerServer: Sendable {
                     spool: spool,
                     linkConnector: LinkConnector(configuration, tls: tls.links),
                     authenticator: authenticator,
+                    doors: ClientDoor.all(of: configuration),
                     logger: logger,
                     denialLevel: Logger.Level(configuration.log.denials)
                 )
                 return (NIOLoopBound(runner, eventLoop: loop), runner.connect())
             }.get()
             authenticator?.whenRevoked { inbox.post(.revoked($0)) }
-            let gateway = Gateway(inbox, certificates, authenticator)
+            let nodeDoors = NodeDoors(
+                configuration: configuration,
+                group: group,
+                runner: runner,
+                gateway: Gateway(inbox, certificates, authenticator),
+                tls: tls.doors,
+                census: ConnectionCensus(
+                    totalMax: configuration.limits.connectionsMax,
+                    perAddressMax: configuration.limits.connectionsPerAddressMax
+                ),
+                logger: logger
+            )
             for door in ListenerDoor.all(of: configuration.listeners) {
-                let channel = try await bind(door, configuration, group, runner, gateway, tls, logger)
+                let channel = try await nodeDoors.open(door.listener, door.address)
                 doors.append(OpenDoor(door: door, channel: channel))
             }
             let control = await openControl(configuration, group, spool, inbox, logger)
@@ -170,22 +181,17 @@ package final class BrokerServer: Sendable {
                 endpoints: doors.map { Endpoint($0, isEncrypted: tls.doors[$0.door.listener.name] != nil) },
                 group: group,
                 runner: runner,
-                gateway: gateway,
+                nodeDoors: nodeDoors,
                 control: control,
                 certificates: certificates,
                 spool: spool,
                 authenticator: authenticator,
-                running: Running(
-                    configuration: configuration,
-                    tls: tls,
-                    doors: doors,
-                    linkBounds: Dictionary(configuration.links.map { ($0.name, $0.spool) }) { first, _ in first }
-                ),
+                running: Running(configuration: configuration, tls: tls, doors: doors),
                 logger: logger,
                 logLevel: logLevel
             )
         } catch {
-            for door in doors { await Self.finish(door.channel.close()) }
+            for door in doors { await Self.close(door) }
             authenticator?.shutDown()
             await Self.end(group)
             spool.close()
@@ -194,83 +200,9 @@ package final class BrokerServer: Sendable {
         }
     }
 
-    private static func bind(
-        _ listenerDoor: ListenerDoor,
-        _ configuration: Configuration,
-        _ group: MultiThreadedEventLoopGroup,
-        _ runner: NIOLoopBound<ShardRunner>,
-        _ gateway: Gateway,
-        _ tls: NodeTLS,
-        _ logger: Logger
-    ) async throws -> any Channel {
-        let (listener, address) = (listenerDoor.listener, listenerDoor.address)
-        let door = tls.doors[listener.name]
-        let connectionsMax = configuration.limits.connectionsMax
-        let writeBufferBytesMax = configuration.limits.writeBufferBytesMax
-        do {
-            switch listener.kind {
-            case .mqtt:
-                return try await TCPListener.bind(
-                    address,
-                    group: group,
-                    writeBufferBytesMax: writeBufferBytesMax,
-                    tls: door
-                ) { channel, arrival in
-                    try runner.value.admit(
-                        channel,
-                        framing: nil,
-                        arrival: arrival,
-                        connectionsMax: connectionsMax
-                    )
-                }.get()
-            case .web(let web):
-                var options = WebListenerOptions(host: address.host, port: address.port)
-                options.webSocketPaths = web.paths
-                options.subprotocols = web.subprotocols
-                options.requireSubprotocol = web.requiresSubprotocol
-                options.origins = web.origins
-                options.allowMissingOrigin = web.allowsMissingOrigin
-                options.servesPages = web.staticContent == .builtin
-                options.bodyBytesMax = web.bodyBytesMax
-                options.connectionsMax = connectionsMax
-                options.firstRequestTimeout = TimeAmount(configuration.limits.connectTimeout)
-                return try await WebListener.bind(
-                    options: options,
-                    group: group,
-                    gateway: gateway,
-                    pages: WebPages.all.map {
-                        StaticPage(path: $0.path, contentType: $0.contentType, body: $0.body, etag: $0.etag)
-                    },
-                    tls: door,
-                    logger: logger
-                ) { channel, arrival in
-                    channel.setOption(.writeBufferWaterMark, value: .mqtt(writeBufferBytesMax)).flatMapThrowing {
-                        try runner.value.admit(
-                            channel,
-                            framing: WebSocketFraming(
-                                limits: WebSocketLimits(
-                                    frameBytesMax: runner.value.shard.settings.packetBytesMax + 1024
-                                )
-                            ),
-                            arrival: arrival,
-                            connectionsMax: connectionsMax
-                        )
-                    }
-                }.get()
-            }
-        } catch {
-            throw StartError.cannotListen(
-                name: listener.name,
-                address: address.description,
-                reason: (error as? IOError)?.errnoCode == EADDRINUSE ? "the port is in use" : "\(error)"
-            )
-        }
-    }
-
     /// Opens one more door while the node runs.
     func open(_ door: ListenerDoor, of configuration: Configuration, _ tls: NodeTLS) async throws -> OpenDoor {
-        let channel = try await Self.bind(door, configuration, group, runner, gateway, tls, logger)
-        return OpenDoor(door: door, channel: channel)
+        OpenDoor(door: door, channel: try await nodeDoors.with(configuration, tls).open(door.listener, door.address))
     }
 
     /// A node that cannot be asked still serves its clients, so a socket that cannot be made is a warning.
@@ -335,7 +267,7 @@ package final class BrokerServer: Sendable {
         await control?.close()
         for door in running.withLock({ $0.doors }) {
             door.channel.pipeline.fireUserInboundEventTriggered(ChannelShouldQuiesceEvent())
-            await Self.finish(door.channel.close())
+            await Self.close(door)
         }
         let loop = runner.eventLoop
         let drained = loop.makePromise(of: Void.self)
@@ -348,6 +280,12 @@ package final class BrokerServer: Sendable {
         spool.close()
         await Self.end(group)
         logger.info("stopped")
+    }
+
+    /// Nobody comes in here any more; a socket of the file system goes too.
+    static func close(_ door: OpenDoor) async {
+        await finish(door.channel.close())
+        if let path = door.door.address.unixPath { UnixSocketFile.remove(path) }
     }
 
     /// Waits for something whose failure changes nothing any more.
@@ -371,7 +309,8 @@ extension BrokerServer.Endpoint {
             kind: open.door.listener.kind,
             isEncrypted: isEncrypted,
             host: open.door.address.host,
-            port: open.channel.localAddress?.port ?? open.door.address.port
+            port: open.channel.localAddress?.port ?? open.door.address.port,
+            unixPath: open.door.address.unixPath
         )
     }
 }

@@ -50,6 +50,8 @@ struct Ledger {
     var subscribed: [Subscribed] = []
     /// In the order in which they arrived.
     var arrivals: [Arrival] = []
+    /// When each client lost or left a connection last.
+    var departures: [Int: UInt64] = [:]
 
     mutating func publish(by client: SimulatedClient, topic: MQTTString, qos: QoS, isRetained: Bool) -> Int {
         published.append(

@@ -30,7 +30,18 @@ struct ReferenceBroker {
         var description: String { "QoS \(qos.rawValue)\(isRetained ? " retained" : "") \(identifiers)" }
     }
 
-    private(set) var sessions: [MQTTString: Session] = [:]
+    /// The queue that the members of a share group have in common, as long as there are any.
+    struct Group: Hashable {
+        /// Since a member was there that outlives its connection.
+        var isDurable = false
+        var isFull = false
+    }
+
+    private(set) var sessions: [MQTTString: Session] = [:] {
+        didSet { updateGroups() }
+    }
+    /// By the filter of their members.
+    private var groups: [MQTTString: Group] = [:]
     /// What the spool said last: it stores nothing new.
     var isSpoolRefusing = false
     /// The name of the link, which takes everything that did not come in over it.
@@ -93,16 +104,16 @@ struct ReferenceBroker {
     ///
     /// - Parameter client: nil for the gateway.
     func refuses(_ client: MQTTString?, _ packet: Publish) -> Bool {
-        guard packet.qos > .atMostOnce, isSpoolRefusing || sessions.values.contains(where: \.isFull) else {
-            return false
-        }
+        let isAnybodyFull = sessions.values.contains(where: \.isFull) || groups.values.contains(where: \.isFull)
+        guard packet.qos > .atMostOnce, isSpoolRefusing || isAnybodyFull else { return false }
         let sender = client.flatMap { sessions[$0] }
         if packet.qos == .exactlyOnce, sender?.unreleased.contains(packet.packetID) == true { return false }
-        let durable = takers(client, packet.topic).filter { $0.granted > .atMostOnce }
-            .compactMap { sessions[$0.name] }.filter(\.isDurable)
-        if durable.contains(where: \.isFull) { return true }
+        let takers = takers(client, packet.topic).filter { $0.granted > .atMostOnce }
+        let durable = takers.compactMap { sessions[$0.name] }.filter(\.isDurable)
+        let shared = takers.compactMap { groups[$0.name] }.filter(\.isDurable)
+        if durable.contains(where: \.isFull) || shared.contains(where: \.isFull) { return true }
         let storesIdentifier = packet.qos == .exactlyOnce && sender?.isDurable == true
-        return isSpoolRefusing && (!durable.isEmpty || storesIdentifier || packet.isRetained)
+        return isSpoolRefusing && (!durable.isEmpty || !shared.isEmpty || storesIdentifier || packet.isRetained)
     }
 
     /// - Parameter client: nil for the gateway.
@@ -138,7 +149,7 @@ struct ReferenceBroker {
                 }
                 continue
             }
-            let matching = session.subscriptions.filter { matches.matches($0.filter, topic) }
+            let matching = session.subscriptions.filter { !$0.filter.isShared && matches.matches($0.filter, topic) }
             if matching.isEmpty { continue }
             if name == client, matching.allSatisfy(\.options.noLocal) { continue }
             takers.append(
@@ -150,12 +161,44 @@ struct ReferenceBroker {
                 )
             )
         }
-        return takers
+        return takers + sharers(topic)
+    }
+
+    /// Every group that matches is one taker; it takes what any of its members may have.
+    private func sharers(_ topic: MQTTString) -> [Taker] {
+        var granted: [MQTTString: QoS] = [:]
+        for subscription in sessions.values.flatMap(\.subscriptions)
+        where subscription.filter.isShared && matches.matches(subscription.filter, topic) {
+            let qos = subscription.options.maximumQoS
+            granted[subscription.filter.text] = max(granted[subscription.filter.text] ?? qos, qos)
+        }
+        return granted.map { Taker(name: $0.key, granted: $0.value, keepsRetain: false, identifiers: []) }
+    }
+
+    static func isGroup(_ receiver: MQTTString) -> Bool { receiver.string.hasPrefix("$share/") }
+
+    /// A group comes with its first member and goes with its last.
+    private mutating func updateGroups() {
+        var now: [MQTTString: Group] = [:]
+        for session in sessions.values {
+            for subscription in session.subscriptions where subscription.filter.isShared {
+                var group = now[subscription.filter.text] ?? groups[subscription.filter.text] ?? Group()
+                if session.isDurable { group.isDurable = true }
+                now[subscription.filter.text] = group
+            }
+        }
+        groups = now
     }
 
     mutating func release(_ client: MQTTString, _ packetID: UInt16) { sessions[client]?.unreleased.remove(packetID) }
 
-    mutating func setFull(_ receiver: MQTTString, _ isFull: Bool) { sessions[receiver]?.isFull = isFull }
+    mutating func setFull(_ receiver: MQTTString, _ isFull: Bool) {
+        if Self.isGroup(receiver) {
+            groups[receiver]?.isFull = isFull
+        } else {
+            sessions[receiver]?.isFull = isFull
+        }
+    }
 
     /// The upstream has no session of the link's: what it had begun over it is over.
     mutating func upstreamForgot() {
@@ -175,6 +218,7 @@ struct ReferenceBroker {
         appended.removeAll()
         sessions = committed.filter(\.value.isDurable)
         isSpoolRefusing = false
+        for name in groups.keys { groups[name]?.isFull = false }
         for name in sessions.keys {
             sessions[name]?.line = nil
             sessions[name]?.isFull = false
@@ -187,7 +231,12 @@ struct ReferenceBroker {
         var differences: [String] = []
         var held: [MQTTString: SpoolStore.Queue] = [:]
         for queue in store.queues.values { held[queue.receiverName(node: node)] = queue }
-        for name in Set(held.keys).union(sessions.keys).sorted() where name != link {
+        for filter in Set(sessions.values.flatMap(\.subscriptions).filter(\.filter.isShared).map(\.filter.text))
+            .sorted()
+        where held[filter] == nil {
+            differences.append("the group \(filter) is not stored")
+        }
+        for name in Set(held.keys).union(sessions.keys).sorted() where name != link && !Self.isGroup(name) {
             guard let queue = held[name], let session = sessions[name] else {
                 differences.append("session \(name) is \(held[name] == nil ? "not stored" : "stored, but unknown")")
                 continue

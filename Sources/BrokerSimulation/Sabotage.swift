@@ -20,6 +20,10 @@ package enum Sabotage: Sendable, CaseIterable {
     case deafToDisconnect
     /// The broker overhears No Local.
     case deafToNoLocal
+    /// The broker overhears the name of a share group: every member subscribes for itself.
+    case deafToShare
+    /// At a restart the disk has forgotten the share groups.
+    case forgottenGroups
     /// The reference does not hear UNSUBSCRIBE.
     case deafReference
     /// Bounds are looked at as if there were none left.

@@ -153,6 +153,7 @@ final class SimulatedClient: LineEnd {
         simulation.trace("\(name) is disconnected")
         simulation.lineWasLost(name)
         if closing { line?.close(from: .dialer) }
+        simulation.ledger.departures[index] = simulation.clock
         line = nil
         isConnected = false
         epoch += 1
@@ -208,7 +209,8 @@ final class SimulatedClient: LineEnd {
             topic = MQTTString("r/\(index)")
             qos = min(index % 2 == 0 ? .atLeastOnce : .exactlyOnce, simulation.options.maximumQoS)
         } else {
-            topic = MQTTString("a/\(Int.random(in: 0..<3, using: &simulation.random))")
+            let isForGroup = simulation.options.hasShares && simulation.random.once(in: 2)
+            topic = MQTTString("\(isForGroup ? "s" : "a")/\(Int.random(in: 0..<3, using: &simulation.random))")
             let highest = simulation.options.maximumQoS.rawValue
             let raw = simulation.random.once(in: 6) ? 0 : UInt8.random(in: 1...highest, using: &simulation.random)
             qos = QoS(rawValue: raw) ?? .atLeastOnce

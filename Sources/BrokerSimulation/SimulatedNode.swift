@@ -87,7 +87,10 @@ final class SimulatedNode {
             self.reference.commit(ticket)
         }
         spool.onGivenUp = { kind, position in
-            if case .session(let clientID) = kind { self.books.gaveUp(clientID, position) }
+            switch kind {
+            case .session(let name), .group(let name): self.books.gaveUp(name, position)
+            case .link: break
+            }
         }
     }
 
@@ -266,6 +269,7 @@ final class SimulatedNode {
     private func receive(_ packet: Packet, on port: Port, _ shard: Shard) {
         var packet = packet
         if simulation.options.sabotage == .deafToNoLocal { packet.forgetNoLocal() }
+        if simulation.options.sabotage == .deafToShare { packet.forgetShares() }
         if case .connect(let connect) = packet {
             port.client = connect.clientID
             reference.connect(connect, line: port.line.id)
@@ -348,8 +352,9 @@ final class SimulatedNode {
             $0.first?.message?.topic == packet.topic && $0.first?.message?.payload == packet.payload
         }
         for line in place.map({ lines.remove(at: $0) }) ?? [] {
-            let copy = ReferenceBroker.Copy(
-                qos: line.qos, isRetained: line.isRetained, identifiers: line.subscriptionIdentifiers.sorted())
+            // Those of a group say whose message it is; its members have identifiers of their own.
+            let identifiers = ReferenceBroker.isGroup(line.receiver) ? [] : line.subscriptionIdentifiers.sorted()
+            let copy = ReferenceBroker.Copy(qos: line.qos, isRetained: line.isRetained, identifiers: identifiers)
             if routed.updateValue(copy, forKey: line.receiver) != nil {
                 simulation.fail("node \(index): \(packet.text) is routed twice to \(line.receiver)")
             }
@@ -575,6 +580,19 @@ extension Packet {
         guard case .connect(var connect) = self else { return }
         connect.will = nil
         self = .connect(connect)
+    }
+
+    fileprivate mutating func forgetShares() {
+        func plain(_ filter: TopicFilter) -> TopicFilter { TopicFilter(filter.pattern.string) ?? filter }
+        if case .subscribe(var subscribe) = self {
+            for index in subscribe.subscriptions.indices {
+                subscribe.subscriptions[index].filter = plain(subscribe.subscriptions[index].filter)
+            }
+            self = .subscribe(subscribe)
+        } else if case .unsubscribe(var unsubscribe) = self {
+            unsubscribe.filters = unsubscribe.filters.map(plain)
+            self = .unsubscribe(unsubscribe)
+        }
     }
 
     fileprivate mutating func forgetNoLocal() {

@@ -83,6 +83,9 @@ final class SimulatedSpool {
         if simulation.options.sabotage == .forgottenIdentifiers {
             for index in contents.receivers.indices { contents.receivers[index].outbound = [] }
         }
+        if simulation.options.sabotage == .forgottenGroups {
+            contents.receivers.removeAll { if case .group = $0.record.kind { true } else { false } }
+        }
         return contents
     }
 

@@ -298,6 +298,7 @@ package final class Simulation {
         for problem in NoAckedMessageLost.check(ledger, expectations) { fail(problem) }
         for problem in ExactlyOnce.check(ledger, expectations) { fail(problem) }
         for problem in OrderPerTopic.check(ledger, expectations) { fail(problem) }
+        for problem in SharedOnce.check(self, expectations) { fail(problem) }
         for problem in RetainedAgree.check(self) { fail(problem) }
         for problem in LedgerClosed.check(self) { fail(problem) }
         for problem in NothingForbidden.check(self) { fail(problem) }

@@ -34,6 +34,8 @@ package struct SimulationOptions: Sendable {
     package var deletesRetained = false
     package var hasNoLocal = false
     package var hasIdentifiers = false
+    /// Clients that are members of a share group, and messages for it.
+    package var hasShares = false
     /// An upstream that may lose the session of its link.
     package var upstreamForgets = false
     /// The run stops after so many steps, and is judged by what happened until then.
@@ -74,5 +76,9 @@ package struct SimulationOptions: Sendable {
         // Every refusal over a link costs a back-off.
         if sessionsReject { drainMillisecondsEach = 3_000 }
         if random.once(in: 5) { linkQueueMax = Int.random(in: 1...30, using: &random) }
+        // With dice of their own, which leave the seeds of the regression list as they were.
+        var sharing = RandomSource(seed: seed ^ 0x5A49)
+        hasShares = sharing.once(in: 4)
+        if hasShares, sharing.once(in: 2) { settings.sharedOrder = .publisher }
     }
 }

@@ -100,16 +100,15 @@ struct SpoolStore {
         return nil
     }
 
-    /// Queues of sessions above their limit lose their oldest messages; links keep everything, and so does who waits
+    /// Queues of sessions and groups above their limit lose their oldest messages; links keep everything, and so does who waits
     /// for PUBREC: without the message nobody could end the exchange, and its identifier would stay taken at the client.
     mutating func giveUpOldest(_ options: SimulationOptions) -> [(ReceiverID, ReceiverRecord.Kind, [Position])] {
         let limit = options.spoolQueueMax
         guard limit < .max, !options.sessionsReject else { return [] }
         var given: [(ReceiverID, ReceiverRecord.Kind, [Position])] = []
         for number in queues.keys.sorted() {
-            guard let queue = queues[number], case .session = queue.record.kind, queue.entries.count > limit else {
-                continue
-            }
+            guard let queue = queues[number], queue.entries.count > limit else { continue }
+            if case .link = queue.record.kind { continue }
             let begun = Set(queue.outbound.filter { !$0.isReleased }.map(\.position))
             let oldest = queue.entries.lazy.map(\.position).filter { !begun.contains($0) }
                 .prefix(queue.entries.count - limit)

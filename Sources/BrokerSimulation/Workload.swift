@@ -44,7 +44,10 @@ struct Habits: CustomStringConvertible {
         leavesEvery = random.once(in: 2) ? Int.random(in: 1_000...8_000, using: &random) : nil
         churns = random.once(in: 4)
         subscriptions = []
+        let isMember = options.hasShares && !random.once(in: 3)
         for text in ["a/+", "a/1", "#", "+/2", "r/#"] where random.once(in: 3) {
+            // What a member gets for its group is told from what it gets for itself by the topic.
+            if isMember, text == "#" || text == "+/2" { continue }
             guard let filter = TopicFilter(text) else { continue }
             let raw = UInt8.random(in: 0...options.maximumQoS.rawValue, using: &random)
             let qos = random.once(in: 8) ? .atMostOnce : QoS(rawValue: max(1, raw)) ?? .atLeastOnce
@@ -53,6 +56,12 @@ struct Habits: CustomStringConvertible {
                 subscription.noLocal = options.hasNoLocal && random.once(in: 2)
                 if options.hasIdentifiers { subscription.identifier = UInt32(subscriptions.count + 1) }
             }
+            subscriptions.append(subscription)
+        }
+        if isMember, let filter = TopicFilter("$share/g/s/#") {
+            let qos = options.maximumQoS == .exactlyOnce && random.once(in: 2) ? QoS.exactlyOnce : .atLeastOnce
+            var subscription = Subscription(filter: filter, qos: qos)
+            if options.hasIdentifiers, version == .v5 { subscription.identifier = UInt32(subscriptions.count + 1) }
             subscriptions.append(subscription)
         }
         if options.hasWills, random.once(in: 2), let filter = TopicFilter("w/#") {

@@ -10,6 +10,8 @@ package struct CodecLimits: Sendable, Equatable {
     /// Levels of a topic name or filter (§4.7.1.1 sets no bound). 128 as in EMQX; deep filters cost the matcher
     /// time and memory per level.
     package var maximumTopicLevels: Int
+    /// Bytes of a topic name or filter; the wire itself has 65,535 (§4.7.3).
+    package var maximumTopicBytes: Int
     /// User properties of one packet. Each pair costs two strings, though it needs 5 bytes only on the wire
     /// [5:§5.4.10 leaves it to the implementation].
     package var maximumUserProperties: Int
@@ -23,6 +25,7 @@ package struct CodecLimits: Sendable, Equatable {
         maximumPacketSize: Int = 1 << 20,
         maximumConnectSize: Int = 64 << 10,
         maximumTopicLevels: Int = 128,
+        maximumTopicBytes: Int = fieldBytesMax,
         maximumUserProperties: Int = 64,
         maximumFiltersPerPacket: Int = 1_000,
         maximumSubscriptionIdentifiers: Int = 1_000
@@ -30,6 +33,7 @@ package struct CodecLimits: Sendable, Equatable {
         self.maximumPacketSize = maximumPacketSize
         self.maximumConnectSize = maximumConnectSize
         self.maximumTopicLevels = maximumTopicLevels
+        self.maximumTopicBytes = maximumTopicBytes
         self.maximumUserProperties = maximumUserProperties
         self.maximumFiltersPerPacket = maximumFiltersPerPacket
         self.maximumSubscriptionIdentifiers = maximumSubscriptionIdentifiers

@@ -15,7 +15,8 @@ package struct MQTTString: Sendable {
     }
 
     /// Takes bytes of the wire; nil when they are not UTF-8 [5:MQTT-1.5.4-1] [311:MQTT-1.5.3-1]. Surrogates and
-    /// overlong forms are not UTF-8. U+0000 is what `survey` found, U+FEFF stays [5:MQTT-1.5.4-3].
+    /// overlong forms are not UTF-8. U+0000 is what `survey` found, U+FEFF stays [5:MQTT-1.5.4-3]
+    /// [311:MQTT-1.5.3-3].
     ///
     /// - Complexity: O(bytes); no allocation up to 15 bytes. ASCII, which most topics are, takes a shorter way: the
     ///   general validation is a generic function of the standard library that is not specialised for us.

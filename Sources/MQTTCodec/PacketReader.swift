@@ -132,6 +132,7 @@ struct PacketReader {
             offset += length
             return known
         }
+        if length > limits.maximumTopicBytes { throw tooLong(.topicNameInvalid) }
         let (text, survey) = unsafe withBytes(length) { (bytes) -> (MQTTString?, TextSurvey) in
             let survey = unsafe TextSurvey(bytes)
             return unsafe (MQTTString(validating: bytes, survey), survey)
@@ -146,6 +147,7 @@ struct PacketReader {
     mutating func topicFilter() throws(DecodeError) -> TopicFilter {
         let start = offset
         let text = try string()
+        if text.count > limits.maximumTopicBytes { throw tooLong(.topicFilterInvalid) }
         do throws(DecodeError) {
             return try TopicFilter(validating: text, maximumLevels: limits.maximumTopicLevels)
         } catch {
@@ -153,6 +155,15 @@ struct PacketReader {
             error.offset = start
             throw error
         }
+    }
+
+    private func tooLong(_ reason: ReasonCode) -> DecodeError {
+        DecodeError(
+            reason: reason,
+            statement: statement("[5:MQTT-4.7.3-3]", "[311:MQTT-4.7.3-3]"),
+            explanation: "topic above \(limits.maximumTopicBytes) bytes",
+            offset: offset
+        )
     }
 
     /// Binary data; a slice of the read buffer.

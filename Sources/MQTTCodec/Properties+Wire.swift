@@ -41,12 +41,17 @@ extension PacketReader {
         let isRepeated = seen & bit != 0
         seen |= bit
         switch id {
+        // [5:§3.1.2.11.8]
         case .userProperty: break
         case .subscriptionIdentifier where place == .publish:
             // [5:MQTT-3.3.4-6]
             if role == .server {
                 throw failure(.protocolError, at: start, "[5:MQTT-3.3.4-6]", "subscription identifier from a client")
             }
+        // Once at most, each by its own section: in CONNECT [5:§3.1.2.11.2] [5:§3.1.2.11.5] [5:§3.1.2.11.9], in a will
+        // [5:§3.1.3.2.2] [5:§3.1.3.2.3] [5:§3.1.3.2.4] [5:§3.1.3.2.5] [5:§3.1.3.2.6] [5:§3.1.3.2.7], in PUBLISH
+        // [5:§3.3.2.3.3] [5:§3.3.2.3.5] [5:§3.3.2.3.6] [5:§3.3.2.3.9], in acknowledgements [5:§3.4.2.2.2] [5:§3.5.2.2.2]
+        // [5:§3.6.2.2.2] [5:§3.7.2.2.2], in DISCONNECT [5:§3.14.2.2.3] [5:§3.14.2.2.5], in AUTH [5:§3.15.2.2.4].
         default:
             if isRepeated { throw failure(.protocolError, at: start, "[5:§2.2.2.2]", "property given twice") }
         }
@@ -62,6 +67,7 @@ extension PacketReader {
         case .payloadFormatIndicator:
             values.payloadFormatIndicator = try flag("[5:§3.3.2.3.2]", at: start) ? 1 : 0
         case .messageExpiryInterval: values.messageExpiryInterval = try fourByteInteger()
+        // [5:MQTT-3.3.2-19]
         case .contentType: values.contentType = try string()
         case .responseTopic: values.responseTopic = try responseTopic(at: start)
         case .correlationData: values.correlationData = try binaryData()

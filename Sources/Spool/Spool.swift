@@ -19,7 +19,6 @@ package final class Spool: Sendable {
     package let bootCount: UInt64
     let path: String
     let isCopying = Mutex(false)
-    private let newBounds: NewBounds
 
     /// What was set aside when the spool was opened; nil when its file was sound.
     package let quarantine: QuarantineReport?
@@ -93,7 +92,6 @@ package final class Spool: Sendable {
         self.quarantine = quarantine
         self.status = status
         self.notices = notices
-        newBounds = options.newBounds
         path = directory.databasePath
         bootCount = loader.contents.bootCount
         durability = store.durability
@@ -152,11 +150,10 @@ package final class Spool: Sendable {
         intake.append(SpoolAppend(records: records, loads: loads, shard: shard, ticket: ticket), wall: wall)
     }
 
-    /// Other bounds for queues: of sessions, and of links by their names. A new queue has them; one that is there takes
-    /// them with its next `.receiver` record, and if it is full and refuses, opens when something leaves it. `whenFull`
-    /// of queues that are there must not change. From any thread.
+    /// Other bounds for the queues of sessions, and of links by their names, from the next batch on. What a smaller queue
+    /// has too much of gives way, as its policy says, with the next message for it. From any thread.
     package func setBounds(session: QueueBounds, links: [MQTTString: QueueBounds]) {
-        newBounds.set(session: session, links: links)
+        intake.setBounds(session: session, links: links)
     }
 
     /// How many committed messages wait for a receiver.

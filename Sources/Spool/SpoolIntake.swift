@@ -1,5 +1,6 @@
 import BrokerCore
 import Foundation
+import MQTTCodec
 
 /// What one shard handed over in one turn.
 struct SpoolAppend {
@@ -24,6 +25,7 @@ final class SpoolIntake: @unchecked Sendable {
     private let condition = NSCondition()
     private var pending: [SpoolAppend] = []
     private var damaged: [DamagedRow] = []
+    private var bounds: (session: QueueBounds, links: [MQTTString: QueueBounds])?
     private var nextPosition: UInt64
     private var wallMark: Timestamp
     private var isClosing = false
@@ -46,10 +48,7 @@ final class SpoolIntake: @unchecked Sendable {
         nextPosition += messages
         wallMark = max(wallMark, wall)
         pending.append(append)
-        if isWriterWaiting {
-            isWriterWaiting = false
-            condition.signal()
-        }
+        wakeWriter()
         return first
     }
 
@@ -58,10 +57,30 @@ final class SpoolIntake: @unchecked Sendable {
         condition.lock()
         defer { condition.unlock() }
         damaged.append(row)
-        if isWriterWaiting {
-            isWriterWaiting = false
-            condition.signal()
-        }
+        wakeWriter()
+    }
+
+    /// Queues get other bounds.
+    func setBounds(session: QueueBounds, links: [MQTTString: QueueBounds]) {
+        condition.lock()
+        defer { condition.unlock() }
+        bounds = (session, links)
+        wakeWriter()
+    }
+
+    /// The bounds that were set since this was asked last.
+    func takeBounds() -> (session: QueueBounds, links: [MQTTString: QueueBounds])? {
+        condition.lock()
+        defer { condition.unlock() }
+        defer { bounds = nil }
+        return bounds
+    }
+
+    /// Called with `condition` locked.
+    private func wakeWriter() {
+        guard isWriterWaiting else { return }
+        isWriterWaiting = false
+        condition.signal()
     }
 
     /// What the reader found since this was asked last.
@@ -75,7 +94,8 @@ final class SpoolIntake: @unchecked Sendable {
     enum Drained {
         /// Everything that waited, in order, and the latest wall time that was seen.
         case work([SpoolAppend], Timestamp)
-        /// Nothing came for as long as the writer wanted to wait, or the reader found damage.
+        /// Nothing came for as long as the writer wanted to wait, or there is something else to do: the reader found
+        /// damage, or queues get other bounds.
         case idle
         /// Nothing waits and nothing will come.
         case finished
@@ -88,10 +108,10 @@ final class SpoolIntake: @unchecked Sendable {
         defer { condition.unlock() }
         while pending.isEmpty {
             if isClosing { return .finished }
-            if !damaged.isEmpty { return .idle }
+            if hasErrands { return .idle }
             isWriterWaiting = true
             if let deadline {
-                if !condition.wait(until: deadline), pending.isEmpty, damaged.isEmpty, !isClosing {
+                if !condition.wait(until: deadline), pending.isEmpty, !hasErrands, !isClosing {
                     isWriterWaiting = false
                     return .idle
                 }
@@ -104,12 +124,7 @@ final class SpoolIntake: @unchecked Sendable {
         return .work(pending, wallMark)
     }
 
-    /// True when the writer has something better to do than to tidy up.
-    var hasWork: Bool {
-        condition.lock()
-        defer { condition.unlock() }
-        return !pending.isEmpty || isClosing
-    }
+    private var hasErrands: Bool { !damaged.isEmpty || bounds != nil }
 
     /// Waits before the writer tries again. Returns at once when the spool closes.
     /// - Returns: true when the spool is closing.

@@ -93,6 +93,7 @@ struct SpoolLoader {
             contents.receivers.append(SpoolContents.Receiver(record: record))
             queues[receiver] = ReceiverQueue(
                 receiver: receiver,
+                kind: record.kind,
                 bounds: options.bounds(of: record.kind),
                 lowWater: lowWater,
                 exceptions: exceptions

@@ -16,11 +16,9 @@ package struct SpoolOptions: Sendable {
     /// How much may wait for one session, or for one share group.
     package var session: QueueBounds
     /// How much may wait for a link that `links` does not name.
-    package var link = QueueBounds(messagesMax: 5_000_000, bytesMax: 2 << 30, whenFull: .reject)
+    package var link = QueueBounds.ofLink
     /// How much may wait for a link, by its name.
     package var links: [MQTTString: QueueBounds] = [:]
-    /// What a running node was told later than that.
-    let newBounds = NewBounds()
     /// What tests put between the writer and its disk.
     package var hooks = SpoolHooks()
 
@@ -31,8 +29,7 @@ package struct SpoolOptions: Sendable {
 
     /// The bounds of the queue of a receiver.
     func bounds(of kind: ReceiverRecord.Kind) -> QueueBounds {
-        let (session, links) = newBounds.read() ?? (session, links)
-        return switch kind {
+        switch kind {
         case .session, .group: session
         case .link(let name): links[name] ?? link
         }
@@ -46,6 +43,9 @@ package struct QueueBounds: Sendable, Hashable {
     /// Counted as `Message.bytes`.
     package var bytesMax: Int
     package var whenFull: FullQueuePolicy
+
+    /// Of a link that says nothing else.
+    package static let ofLink = QueueBounds(messagesMax: 5_000_000, bytesMax: 2 << 30, whenFull: .reject)
 
     package init(messagesMax: Int, bytesMax: Int, whenFull: FullQueuePolicy) {
         self.messagesMax = messagesMax

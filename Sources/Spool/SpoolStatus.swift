@@ -105,10 +105,14 @@ final class SpoolStatus: Sendable {
     }
 
     /// A batch is on disk, and with it what it changed in the books.
-    func committed(_ batch: Batch, count: (inout SpoolStatistics) -> Void) {
+    func committed(_ batch: Batch, setAside: Int, isDemanded: Bool) {
         values.withLock { values in
             values.state = .ok
-            count(&values.statistics)
+            values.statistics.commits += 1
+            values.statistics.rowsWritten += UInt64(batch.rows.count)
+            values.statistics.rowsElided += UInt64(batch.messages - batch.rows.count)
+            values.statistics.recordsSetAside += UInt64(setAside)
+            if isDemanded { values.statistics.commitsDemanded += 1 }
             values.books.take(batch)
         }
     }

@@ -88,6 +88,7 @@ final class SpoolWriter: @unchecked Sendable {
                 isRunning = perform(appends, wall)
             case .idle:
                 reopen()
+                takeBounds()
                 setDamagedAside()
                 tidy()
                 updateRefusal()
@@ -121,6 +122,7 @@ final class SpoolWriter: @unchecked Sendable {
 
     /// False when the spool closes although the batch could not be written.
     private func perform(_ appends: [SpoolAppend], _ wall: Timestamp) -> Bool {
+        takeBounds()
         var batch = index.apply(appends)
         batch.wallMark = wall.microseconds
         lastWall = wall
@@ -129,9 +131,9 @@ final class SpoolWriter: @unchecked Sendable {
             guard let aside = write(batch, wall) else { return false }
             lastBatch = batch.number
             for one in aside { forget(one, &batch) }
-            count(batch, setAside: aside.count)
+            status.committed(batch, setAside: aside.count, isDemanded: batch.demandsSync && options.mode != .sync)
         } else {
-            status.committed(batch) { _ in }
+            status.changed(batch)
         }
         announce(appends, batch)
         load(appends)
@@ -140,16 +142,6 @@ final class SpoolWriter: @unchecked Sendable {
         setDamagedAside()
         updateRefusal()
         return true
-    }
-
-    private func count(_ batch: Batch, setAside: Int) {
-        status.committed(batch) { statistics in
-            statistics.commits += 1
-            statistics.rowsWritten += UInt64(batch.rows.count)
-            statistics.rowsElided += UInt64(batch.messages - batch.rows.count)
-            statistics.recordsSetAside += UInt64(setAside)
-            if batch.demandsSync, options.mode != .sync { statistics.commitsDemanded += 1 }
-        }
     }
 
     /// Maintenance may have closed the file. While the spool refuses, no batch would come to find out that it is well.
@@ -176,6 +168,13 @@ final class SpoolWriter: @unchecked Sendable {
         batch.tallies += change.tallies
         batch.open = change.open
         batch.fullness += change.fullness
+    }
+
+    private func takeBounds() {
+        guard let bounds = intake.takeBounds() else { return }
+        let change = index.setBounds(session: bounds.session, links: bounds.links)
+        status.changed(change)
+        tell(change, tickets: [:])
     }
 
     /// What the reader found damaged leaves the queues: it would be counted, and waited for, for ever.

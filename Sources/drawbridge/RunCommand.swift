@@ -92,11 +92,17 @@ struct RunCommand: AsyncParsableCommand {
     private func announce(_ server: BrokerServer, _ settings: Configuration) {
         Console.say("\(Version.text), node \(settings.node.id)")
         for endpoint in server.endpoints {
+            if let path = endpoint.unixPath {
+                Console.say("  \(endpoint.name): unix:\(path)")
+                continue
+            }
             let host = endpoint.host.contains(":") ? "[\(endpoint.host)]" : endpoint.host
             let s = endpoint.isEncrypted ? "s" : ""
             switch endpoint.kind {
             case .mqtt:
                 Console.say("  \(endpoint.name): mqtt\(s)://\(host):\(endpoint.port)")
+            case .mux(let mux):
+                Console.say("  \(endpoint.name): \(host):\(endpoint.port) for \(mux.serves.joined(separator: ", "))")
             case .web(let web):
                 let path = web.paths.first ?? "/mqtt"
                 Console.say("  \(endpoint.name): http\(s)://\(host):\(endpoint.port)/")

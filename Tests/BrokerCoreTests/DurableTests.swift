@@ -205,6 +205,9 @@ struct AutomaticClient {
         todo.removeAll()
     }
 
+    /// Its session is a new one.
+    mutating func forgets() { unreleased.removeAll() }
+
     /// Reads what has come and answers the oldest packets.
     mutating func acts(atMost count: Int) {
         for packet in peer.takes() {

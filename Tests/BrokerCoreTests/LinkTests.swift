@@ -72,6 +72,42 @@ struct LinkTests {
         #expect(link.lastError == nil)
     }
 
+    @Test(
+        """
+        an upstream is sent no higher QoS than it takes and no RETAIN that it does not \
+        [5:MQTT-3.2.2-11] [5:MQTT-3.2.2-14]
+        """, arguments: [QoS.atMostOnce, .atLeastOnce])
+    func limitedUpstream(_ maximum: QoS) throws {
+        let broker = ShardHarness(try Self.settings { $0.outRules[0].retain = .keep })
+        let upstream = try Self.accept(broker)
+        _ = upstream.takes()
+        var ack = ConnAck(reason: .success)
+        ack.properties.maximumQoS = maximum
+        ack.properties.retainAvailable = false
+        upstream.sends(.connAck(ack))
+        Self.grant(upstream)
+        let client = broker.connects("a")
+        for (text, qos) in [("0", .atMostOnce), ("1", .atLeastOnce), ("2", .exactlyOnce)] as [(String, QoS)] {
+            let id: UInt16 = qos == .atMostOnce ? 0 : 1
+            client.sends(.publish(topic: "out/1", payload: text, qos: qos, id: id, isRetained: true))
+            let packetID = upstream.receivesMessage("site/1", text, min(qos, maximum))
+            if maximum < qos, maximum == .atMostOnce { #expect(broker.spool.rows == 0) }
+            if maximum == .atLeastOnce, qos == .exactlyOnce {
+                // Sent again as what it was sent.
+                upstream.vanishes()
+                broker.advance(.seconds(10))
+                let again = try Self.connect(broker, isSessionPresent: true)
+                let messages = again.takesMessages()
+                #expect(messages.map(\.packetID) == [packetID])
+                #expect(messages.map(\.qos) == [.atLeastOnce])
+                again.sends(.pubAck(id: packetID))
+            } else if packetID > 0 {
+                upstream.sends(.pubAck(id: packetID))
+            }
+            #expect(broker.spool.rows == 0)
+        }
+    }
+
     @Test("a message leaves the spool only after the upstream's PUBACK", arguments: bothVersions)
     func qos1(_ version: ProtocolVersion) throws {
         let broker = ShardHarness(try Self.settings(version))

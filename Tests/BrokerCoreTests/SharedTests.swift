@@ -56,7 +56,7 @@ struct SharedTests {
         #expect(a.receivesConnAck()?.properties.sharedSubscriptionAvailable ?? true)
     }
 
-    @Test("each message goes to one member, in turns [5:MQTT-4.8.2-1]", arguments: bothVersions)
+    @Test("each message goes to one member, in turns", arguments: bothVersions)
     func oneMember(_ version: ProtocolVersion) {
         let broker = ShardHarness()
         let members = ["a", "b", "c"].map { broker.connects(MQTTString($0), version) }
@@ -80,7 +80,7 @@ struct SharedTests {
         }
     }
 
-    @Test("groups of other names and other filters each get a copy [5:MQTT-4.8.2-2]")
+    @Test("groups of other names and other filters each get a copy")
     func otherGroups() {
         let broker = ShardHarness()
         let a = broker.connects("a")
@@ -174,6 +174,23 @@ struct SharedTests {
         let a = broker.connects("a")
         a.sends(.subscribe(id: 1, filters: "$share/g/t", "$share/h/t", "$share/g/t", qos: .atLeastOnce))
         a.receives(.subAck(id: 1, reasons: .grantedQoS1, .quotaExceeded, .grantedQoS1))
+    }
+
+    @Test("there are as many groups as there may be sessions that outlive their connection, and no more")
+    func boundedGroups() {
+        var settings = BrokerSettings()
+        settings.sessionsMax = 2
+        let broker = ShardHarness(settings)
+        let a = broker.connectsDurably("a")
+        _ = a.takes()
+        a.sends(.subscribe(id: 1, filters: "$share/g/t", "$share/h/t", "$share/i/t", qos: .atLeastOnce))
+        a.receives(.subAck(id: 1, reasons: .grantedQoS1, .grantedQoS1, .quotaExceeded))
+        // Groups do not take the places of sessions.
+        let b = broker.connectsDurably("b")
+        b.receivesConnAck()
+        // Joining one that is there takes nothing.
+        b.sends(.subscribe(id: 1, filters: "$share/g/t", qos: .atLeastOnce))
+        b.receives(.subAck(id: 1, reasons: .grantedQoS1))
     }
 
     // MARK: Room
@@ -284,6 +301,18 @@ struct SharedTests {
         #expect(b.acknowledgesAll() == ["5", "6"])
         #expect(broker.spool.rows == 0)
         #expect(broker.books.isClosed)
+    }
+
+    @Test("when the node says goodbye, what one member had does not go through the hands of the others")
+    func draining() {
+        let broker = ShardHarness()
+        let members = ["a", "b", "c"].map { broker.connectsDurably(MQTTString($0)) }
+        for member in members { member.joins("$share/g/t", .atLeastOnce) }
+        broker.connects("p").says(1...3)
+        for member in members { #expect(member.texts.count == 1) }
+        broker.perform { shard, now in shard.drain(now: now) }
+        for member in members { member.receives(.disconnect(reason: .serverShuttingDown)) }
+        #expect(broker.spool.rows == 3)
     }
 
     @Test("what no member is there for waits for the next one, in order")
@@ -408,7 +437,7 @@ struct SharedTests {
 
     // MARK: Leaving
 
-    @Test("a member that unsubscribes finishes what it was sent [5:MQTT-3.10.4-2]")
+    @Test("a member that unsubscribes finishes what it was sent [5:MQTT-3.10.4-3]")
     func unsubscribing() {
         let broker = ShardHarness(Self.settings)
         let a = broker.connectsDurably("a")
@@ -593,7 +622,7 @@ struct SharedTests {
 
     // MARK: Order
 
-    @Test("one member gets what one publisher publishes in order [5:MQTT-4.6.0-5]")
+    @Test("one member gets what one publisher publishes in order")
     func orderWithOneMember() {
         let broker = ShardHarness()
         let a = broker.connectsDurably("a", receiveMaximum: 2)
@@ -628,6 +657,21 @@ struct SharedTests {
             #expect(seen.map { texts in texts.count { $0 == "\(index)" } }.sorted() == [0, 0, 3])
         }
         #expect(broker.books.isClosed)
+    }
+
+    @Test("what comes over HTTP goes to members in turns, also where order is kept by publisher")
+    func withoutPublisher() {
+        var settings = BrokerSettings()
+        settings.sharedOrder = .publisher
+        let broker = ShardHarness(settings)
+        let members = ["a", "b"].map { broker.connects(MQTTString($0)) }
+        for member in members { member.joins("$share/g/t", .atLeastOnce) }
+        for token in UInt64(1)...4 {
+            let request = GatewayPublish(
+                topic: "t", payload: ByteBuffer(string: "\(token)"), qos: .atLeastOnce, isRetained: false)
+            broker.perform { shard, now in shard.publish(request, token: token, now: now) }
+        }
+        #expect(members.map { $0.acknowledgesAll() } == [["1", "3"], ["2", "4"]])
     }
 
     @Test("a publisher whose member dies stays with the next one until that has finished")

@@ -115,7 +115,9 @@ struct TableTests {
         #expect(retained.topics(matching: "#").isEmpty)
     }
 
-    @Test("a packet window is a dictionary of identifiers", arguments: 0..<20)
+    @Test(
+        "a packet window gives identifiers that are not 0 and not in use [5:MQTT-2.2.1-4] [311:MQTT-2.3.1-4]",
+        arguments: 0..<20)
     func packetWindow(_ seed: UInt64) {
         var random = RandomSource(seed: seed)
         var window = PacketWindow(firstID: UInt16.random(in: .min ... .max, using: &random))

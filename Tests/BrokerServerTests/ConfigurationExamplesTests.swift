@@ -59,7 +59,9 @@ struct ConfigurationExamplesTests {
     func complete() throws {
         let tables: [KnownKeys] = [
             .root, .node, .log, .durability, .durabilityRule, .linkSpool, .limits, .queue, .retained, .authentication,
-            .authenticationUsers, .access, .accessFile, .accessRule, .accessWho, .accessTopic, .listener, .listenerTLS,
+            .authenticationUsers, .access, .accessFile, .accessRule, .accessWho, .accessTopic, .listener,
+            .listenerLimits, .rate, .deflate,
+            .listenerTLS,
             .linkDefaults, .link, .linkTLS, .backoff,
             .rule,
             .bothRule,

@@ -67,6 +67,8 @@ struct ConfigurationFileTests {
             max_messages = 7
             max_bytes = "1GiB"
             on_full = "drop-newest"
+            [shared_subscriptions]
+            order = "publisher"
             [retained]
             max_messages = 0
             max_payload = "1KiB"
@@ -97,6 +99,7 @@ struct ConfigurationFileTests {
         #expect(configuration.queue.whenFull == .dropNewest)
         #expect(configuration.queue.messagesMax == 7)
         #expect(configuration.queue.bytesMax == 1 << 30)
+        #expect(configuration.sharing.order == .publisher)
         #expect(configuration.retained.messagesMax == 0)
         #expect(configuration.retained.payloadBytesMax == 1_024)
         #expect(configuration.authentication.allowsAnonymous)

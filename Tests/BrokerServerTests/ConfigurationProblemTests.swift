@@ -42,8 +42,8 @@ struct ConfigurationProblemTests {
                 "durability.mode = \"fast\"",
                 "drawbridge.toml:1: durability.mode: must be \"sync\" or \"normal\" or \"off\", found \"fast\""),
             Case(
-                "[[listener]]\nproxy_protocol = \"v2\"",
-                "drawbridge.toml:2: listener[0].proxy_protocol: not available in this version"),
+                "[[listener]]\nmount = \"a\"",
+                "drawbridge.toml:2: listener[0].mount: not available in this version"),
             Case(
                 "[log]\nformat = \"text\"\ndenials = \"loud\"\n",
                 "drawbridge.toml:3: log.denials: must be \"trace\" or \"debug\" or \"info\" or \"notice\" or \"warning\" or \"error\", found \"loud\""
@@ -139,13 +139,13 @@ struct ConfigurationProblemTests {
                     + "found \"127.0.0.1:70000\""
             ),
             Case(
-                "[[listener]]\nbind = [\"unix:/run/x\"]",
-                "drawbridge.toml:2: listener[0].bind[0]: unix sockets are not available in this version, found \"unix:/run/x\""
+                "[[listener]]\nbind = [\"unix:run/x\"]",
+                "drawbridge.toml:2: listener[0].bind[0]: must be `unix:` and an absolute path of at most 107 bytes, found \"unix:run/x\""
             ),
             Case("[[listener]]\nbind = []", "drawbridge.toml:2: listener[0].bind: must not be an empty list"),
             Case(
                 "[[listener]]\ntype = \"admin\"",
-                "drawbridge.toml:2: listener[0].type: \"admin\" is not available in this version, use \"mqtt\" or \"web\""
+                "drawbridge.toml:2: listener[0].type: \"admin\" is not available in this version, use \"mqtt\" or \"web\" or \"mux\""
             ),
             Case(
                 "[[listener]]\npaths = [\"/\"]",

@@ -17,13 +17,15 @@ struct TLSGateTests {
     {
         var tls = ListenerTLSConfiguration(certificatePath: folder + "/server.crt", keyPath: folder + "/server.key")
         change(&tls)
-        return try TLSDoor(tls, of: "test", applicationProtocol: "http/1.1", timeout: .seconds(10), logger: logger)
+        return try TLSDoor(tls, of: "test", applicationProtocols: ["http/1.1"], timeout: .seconds(10), logger: logger)
     }
 
     /// A connection without socket, whose clock is moved by hand.
     private static func embedded(_ door: TLSDoor, _ arrivals: Arrivals) throws -> EmbeddedChannel {
         let channel = EmbeddedChannel()
-        try TLSDoor.enter(channel, door) { _, arrival in arrivals.all.append(arrival) }
+        try TLSDoor.enter(channel, Arrival(at: channel.embeddedEventLoop.now), door) { _, arrival in
+            arrivals.all.append(arrival)
+        }
         try channel.connect(to: SocketAddress(ipAddress: "127.0.0.1", port: 1)).wait()
         return channel
     }

@@ -18,7 +18,8 @@ struct WatchedTLSTests {
         folder = try first.write()
         let tls = ListenerTLSConfiguration(certificatePath: folder + "/server.crt", keyPath: folder + "/server.key")
         watched = try TLSDoor(
-            tls, of: "listener mqtts", applicationProtocol: "mqtt", timeout: .seconds(1), logger: Logger(label: "test")
+            tls, of: "listener mqtts", applicationProtocols: ["mqtt"], timeout: .seconds(1),
+            logger: Logger(label: "test")
         ).watched
     }
 

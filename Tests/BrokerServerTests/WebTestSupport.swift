@@ -22,6 +22,7 @@ struct WebRig {
     static func run(
         _ change: (inout WebListenerOptions) -> Void = { _ in },
         broker: NotingBroker = NotingBroker(),
+        onOpen: @escaping @Sendable (Arrival) -> Void = { _ in },
         _ story: (WebRig) async throws -> Void
     ) async throws {
         var options = WebListenerOptions(host: "127.0.0.1", port: 0)
@@ -32,8 +33,9 @@ struct WebRig {
             gateway: broker.gateway,
             pages: pages,
             logger: Logger(label: "test"),
-            openConnection: { channel, _ in
+            openConnection: { channel, arrival in
                 channel.eventLoop.makeCompletedFuture {
+                    onOpen(arrival)
                     try channel.pipeline.syncOperations.addHandler(EchoHandler())
                 }
             }

@@ -113,8 +113,10 @@ struct WebUpgradeTests {
     @Test(
         "ours is chosen from what is offered, mqtt first",
         arguments: [
-            ("mqtt", "mqtt"), ("mqttv3.1", "mqttv3.1"), ("mqttv3.1, mqtt", "mqtt"), ("chat,mqtt", "mqtt"),
-            ("  mqtt  ,x", "mqtt"),
+            ("mqtt", "mqtt"), ("mqttv3.1", "mqttv3.1"), ("mqttv5", "mqttv5"), ("mqttv3.1, mqtt", "mqtt"),
+            ("mqttv5,mqttv3.1", "mqttv3.1"), ("chat,mqtt", "mqtt"), ("  mqtt  ,x", "mqtt"), (",mqtt,,", "mqtt"),
+            ("\"x\", mqtt", "mqtt"), ("mqttv5\r\nSec-WebSocket-Protocol: mqtt", "mqtt"),
+            ("soap , wamp\r\nsec-websocket-protocol:  mqttv5 ", "mqttv5"),
         ]
     )
     func subprotocols(_ offered: String, _ chosen: String) async throws {
@@ -124,6 +126,16 @@ struct WebUpgradeTests {
             let answer = try await client.answer()
             #expect(answer.status == 101)
             #expect(answer.fields["sec-websocket-protocol"] == chosen)
+            try await client.close()
+        }
+    }
+
+    @Test("each of several paths speaks MQTT, the query does not count", arguments: ["/mqtt", "/ws/mqtt", "/?a=b"])
+    func paths(_ path: String) async throws {
+        try await WebRig.run({ $0.webSocketPaths = ["/mqtt", "/ws/mqtt", "/"] }) { rig in
+            let client = try await rig.connect()
+            try await client.send(Self.request("GET \(path) HTTP/1.1"))
+            #expect(try await client.answer().status == 101)
             try await client.close()
         }
     }

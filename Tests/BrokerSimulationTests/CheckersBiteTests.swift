@@ -7,6 +7,7 @@ import Testing
         let sabotage: Sabotage
         /// What the checker that is meant says.
         let words: String
+        var needsShares = false
         var description: String { "\(sabotage)" }
     }
 
@@ -22,6 +23,10 @@ import Testing
         Bite(sabotage: .deafToNoLocal, words: "forbidden:"),
         Bite(sabotage: .lostRow, words: "ledger of node"),
         Bite(sabotage: .lostRow, words: "the spool has it no more"),
+        Bite(sabotage: .deafToShare, words: "still there", needsShares: true),
+        Bite(sabotage: .deafToShare, words: "twice with QoS 2", needsShares: true),
+        Bite(sabotage: .forgottenGroups, words: "came to no member", needsShares: true),
+        Bite(sabotage: .reversedPages, words: "shared: out of order", needsShares: true),
         Bite(sabotage: .deafReference, words: "the reference says"),
         Bite(sabotage: .narrowBounds, words: "over its bounds"),
     ]
@@ -36,6 +41,7 @@ import Testing
             options.faults = 10...20
             options.hasWills = true
             options.hasNoLocal = true
+            options.hasShares = bite.needsShares
             let report = Simulation(seed: seed, options: options).run()
             if report.failures.contains(where: { $0.contains(bite.words) }) { found = seed }
         }

@@ -185,6 +185,7 @@ class NodeClient(Client):
     """node-mqtt over WebSocket, in a process of its own."""
 
     version = 4
+    more = {}
 
     def connect(self):
         options = {
@@ -192,6 +193,7 @@ class NodeClient(Client):
             "clientId": self.client_id,
             "clean": self.clean,
             "protocolVersion": self.version,
+            **self.more,
         }
         if self.version == 5 and not self.clean:
             options["properties"] = {"sessionExpiryInterval": 3600}

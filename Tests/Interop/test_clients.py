@@ -10,6 +10,8 @@ every_kind = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS.keys())
 @every_kind
 @pytest.mark.parametrize("qos", [0, 1, 2])
 def test_what_is_published_arrives_once_and_in_order(broker, kind, qos):
+    # Over TCP and WebSocket [5:MQTT-4.2.0-1] [311:MQTT-7.1.1-1], with the clients of others as they are, without any
+    # extension [311:MQTT-7.0.0-2].
     with kind(broker, "reader") as reader, kind(broker, "writer") as writer:
         reader.subscribe("room/+", qos)
         for number in range(10):

@@ -13,6 +13,7 @@ from raw_http import ask, told
 
 @pytest.mark.parametrize("protocol", [5, "3.1.1"])
 def test_a_link_carries_every_quality_both_ways_once(brokers, protocol):
+    # Between the brokers of others, we are a client to them and a server to ours [311:MQTT-7.0.0-1].
     hub = brokers.mosquitto("hub").start()
     # What keeps the hub from sending back what it got from us: No Local in version 5, a bit of mosquitto's before it.
     more = "bridge_bit = true" if protocol == "3.1.1" else ""

@@ -33,7 +33,9 @@ extension PacketCases {
             valid("longest keep-alive", "02 FFFF ~ <c>") { $0.keepAlive = 65_535 }
             valid("empty client id", "02 0000 ~ <>") { $0.clientID = "" }
             valid("client id of several scripts", "02 0000 ~ <żółw-亀-🐢>") { $0.clientID = "żółw-亀-🐢" }
-            valid("byte order mark stays [5:MQTT-1.5.4-3]", "02 0000 ~ 0004 EFBBBF 63") { $0.clientID = "\u{FEFF}c" }
+            valid("byte order mark stays [5:MQTT-1.5.4-3] [311:MQTT-1.5.3-3]", "02 0000 ~ 0004 EFBBBF 63") {
+                $0.clientID = "\u{FEFF}c"
+            }
             valid("client id with wildcards is a string like others", "02 0000 ~ <#/+>") { $0.clientID = "#/+" }
             valid("user name", "82 0000 ~ <c> <u>") { $0.username = "u" }
             valid("empty user name", "82 0000 ~ <c> <>") { $0.username = "" }

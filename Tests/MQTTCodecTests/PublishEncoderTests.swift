@@ -68,7 +68,11 @@ struct PublishEncoderTests {
     }
 
     /// Subscription identifiers among them [5:MQTT-3.3.4-4].
-    @Test("each receiver gets the bytes that the packet encoder writes, however often and in whatever order")
+    @Test(
+        """
+        each receiver gets the bytes that the packet encoder writes, topic first, however often and in whatever order \
+        [5:MQTT-3.3.2-1] [311:MQTT-3.3.2-1]
+        """)
     func sameBytes() {
         for (topic, payload, properties) in messages() {
             var encoder = PublishEncoder(topic: topic, payload: payload, properties: properties)

@@ -31,6 +31,24 @@ struct BoundsTests {
         #expect(try fixture.positions(alice).map(\.number) == [5, 6, 7, 8], "bytes are known after a restart")
     }
 
+    @Test("who answers 65,536 messages behind one that it does not answer has lost that one; QoS 2 is finished")
+    func holes() throws {
+        let fixture = try SpoolFixture()
+        try fixture.commit(.session(alice), .session(bob))
+        try fixture.commit(.message(payload, to: alice), .message(payload, to: bob))
+        try fixture.commit(.outboundPublish(bob, packetID: 1, Position(2)))
+        for batch in UInt64(0)..<64 {
+            let positions = (3...1_026).map { Position(batch * 1_024 + $0) }
+            try fixture.commit(positions.map { _ in .message(payload, to: alice, bob) })
+            try fixture.commit(positions.flatMap { [.acknowledged(alice, $0), .acknowledged(bob, $0)] })
+            let isLast = batch == 63
+            #expect(fixture.spool.depth(of: alice) == (isLast ? 0 : 1))
+            #expect(fixture.spool.depth(of: bob) == 1)
+        }
+        #expect(fixture.spool.drops(of: alice) == [.oldest: 1])
+        #expect(fixture.spool.drops(of: bob) == [:])
+    }
+
     @Test("drop-newest keeps what it has; others get the message all the same")
     func dropNewest() throws {
         let fixture = try SpoolFixture {

@@ -51,6 +51,11 @@ package final class ShardHarness {
         opens(version, address: nil, certificateName: nil)
     }
 
+    /// The same by a door of its own.
+    package func opens(_ version: ProtocolVersion, door: Door) -> ScriptedPeer {
+        adopt(shard.opened(peer: "test", door: door, now: now), version, role: .client)
+    }
+
     package func opens(_ version: ProtocolVersion, address: String?, certificateName: String? = nil) -> ScriptedPeer {
         let connection = shard.opened(peer: "test", address: address, certificateName: certificateName, now: now)
         return adopt(connection, version, role: .client)

@@ -43,10 +43,7 @@ struct ConformanceTests {
 
     private static let withoutTest = Set(
         """
-        [5:MQTT-2.2.1-4] [5:MQTT-3.3.2-1] [5:MQTT-3.15.2-2] [5:MQTT-3.15.2-3] [5:MQTT-4.2.0-1] [5:MQTT-4.8.2-3]
-        [5:MQTT-4.8.2-4] [5:MQTT-4.8.2-5] [5:MQTT-4.8.2-6] [5:MQTT-4.12.0-2] [5:MQTT-4.12.0-4] [5:MQTT-4.12.0-5]
-        [5:MQTT-4.12.1-2] [311:MQTT-1.5.3-3] [311:MQTT-2.3.1-4] [311:MQTT-3.3.2-1] [311:MQTT-4.8.0-2]
-        [311:MQTT-7.0.0-1] [311:MQTT-7.0.0-2] [311:MQTT-7.1.1-1]
+        [5:MQTT-3.15.2-2] [5:MQTT-3.15.2-3] [5:MQTT-4.12.0-2] [5:MQTT-4.12.0-4] [5:MQTT-4.12.0-5] [5:MQTT-4.12.1-2]
         """
         .split { $0.isWhitespace }.map(String.init))
 

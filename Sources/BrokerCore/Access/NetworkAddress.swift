@@ -125,6 +125,17 @@ package struct AddressRange: Sendable, Hashable, CustomStringConvertible {
         return Int(text)
     }
 
+    /// Nil stands for what is no address.
+    package func contains(_ address: String) -> Bool { NetworkAddress(address).map(contains) ?? false }
+
+    /// The address as rules know it, without an IPv4 address in the clothes of IPv6; nil when `text` is no address.
+    package static func canonical(_ text: some StringProtocol) -> String? {
+        guard let address = NetworkAddress(text) else { return nil }
+        guard address.family == .v4 else { return text.lowercased() }
+        return (0..<4).map { String(UInt8(truncatingIfNeeded: address.value >> (24 - 8 * UInt128($0)))) }
+            .joined(separator: ".")
+    }
+
     func contains(_ address: NetworkAddress) -> Bool {
         guard address.family == first.family else { return false }
         return (address.value ^ first.value) >> UInt128(first.bits - prefixBits) == 0

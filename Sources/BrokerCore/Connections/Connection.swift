@@ -23,6 +23,8 @@ package final class Connection {
     package internal(set) var version = ProtocolVersion.v3_1_1
     package internal(set) var session: Session?
     let link: Link?
+    /// By which door a client came in.
+    let door: Door
     /// Where it comes from, for the log.
     package let peer: String
     /// Who it is; set when CONNECT is accepted.
@@ -48,17 +50,20 @@ package final class Connection {
     /// While true nothing is to be read from the channel: the client is being asked about, or CONNACK, or too many
     /// answers, wait for the disk.
     package internal(set) var isHeld = false
+    /// While true the channel is not read from, since its peer sends faster than it may.
+    package var isThrottled = false {
+        didSet { if !isThrottled { wasHeld = true } }
+    }
     /// Set when reading goes on: the silence until now was ours.
     var wasHeld = false
 
     /// Messages that may be in flight towards this peer.
     var inflightMax = 0
+    /// What an upstream's CONNACK says that it takes; clients take everything.
+    var peerMaximumQoS = QoS.exactlyOnce
+    var peerTakesRetained = true
     /// The peer's Maximum Packet Size; bytes.
     var packetBytesMax = Int.max
-    /// What CONNACK says that we take, and what is enforced: of the moment when the connection was opened, since its
-    /// decoder is of that moment too.
-    var receiveMaximum: UInt16 = .max
-    var readPacketBytesMax = Int.max
     /// QoS 1 and 2 messages of a version 5 peer that were not answered: its send quota (§4.9).
     var unanswered = 0
 
@@ -86,8 +91,9 @@ package final class Connection {
     /// The ticket of the last of them: an answer that waits for nothing waits behind it.
     var lastTicket = Ticket.none
 
-    init(state: State, link: Link?, peer: String, address: String? = nil, now: Instant) {
+    init(state: State, link: Link?, door: Door, peer: String, address: String? = nil, now: Instant) {
         self.state = state
+        self.door = door
         self.link = link
         self.peer = peer
         self.principal = Principal(username: nil, clientID: "", address: address)

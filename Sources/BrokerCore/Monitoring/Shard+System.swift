@@ -59,7 +59,7 @@ extension Shard {
         }
     }
 
-    /// The handler read so many bytes of MQTT.
+    /// The handler made packets of so many bytes.
     @inline(__always)
     package func bytesArrived(_ count: Int) { counters.bytesReceived &+= UInt64(truncatingIfNeeded: count) }
 

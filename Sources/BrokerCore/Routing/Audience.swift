@@ -108,6 +108,7 @@ extension Shard {
                 transient.append((session, delivery))
                 continue
             }
+            // [5:MQTT-4.5.0-1] [311:MQTT-4.5.0-1] connected or not [311:MQTT-3.1.2-5].
             durable.append(session)
             deliveries.append(
                 Delivery(

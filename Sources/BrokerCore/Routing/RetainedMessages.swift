@@ -1,6 +1,7 @@
 package import MQTTCodec
 
-/// The last retained message of each topic [5:MQTT-3.3.1-5], found by topic or by filter.
+/// The last retained message of each topic [5:MQTT-3.3.1-5], found by topic or by filter. No session has a part in it
+/// [311:MQTT-3.1.2-7].
 package struct RetainedMessages {
     private struct Node {
         var message: Message?

@@ -8,7 +8,8 @@ struct RouteTarget {
     /// Only when every subscription that matches says so.
     var noLocal: Bool
     var retainAsPublished: Bool
-    /// Of all of them [5:MQTT-3.3.4-4].
+    /// Of all of them [5:MQTT-3.3.4-3] [5:MQTT-3.3.4-4]; there is one copy, so none has an identifier of its own
+    /// [5:MQTT-3.3.4-5].
     var subscriptionIdentifiers: [UInt32]
 }
 
@@ -36,7 +37,7 @@ final class Route {
     struct PublisherKind: Hashable {
         var qos: QoS
         var isRetained: Bool
-        var publisher: UInt32
+        var publisher: UInt32?
     }
 }
 

@@ -58,6 +58,7 @@ struct SubscriptionTree {
     /// Calls `body` with every subscriber whose filter matches the topic, filter by filter; a session with overlapping
     /// subscriptions comes several times. Iterative: depth is bounded by the levels of the topic, steps by the nodes
     /// of the tree.
+    // [5:MQTT-3.3.2-3] [311:MQTT-3.3.2-3]
     func forEachMatch(_ topic: MQTTString, _ body: (Subscriber) -> Void) {
         let levels = topic.levels
         let isReserved = topic.isReserved

@@ -163,7 +163,8 @@ package final class Session {
 
     /// Entries that count against the peer's Receive Maximum.
     var inflight: Int { window.count - window.resendCount }
-    /// How many more QoS 1 or 2 messages may be sent now [5:MQTT-3.3.4-9] [5:MQTT-4.9.0-2].
+    /// How many more QoS 1 or 2 messages may be sent now [5:MQTT-3.3.4-9] [5:MQTT-4.9.0-1] [5:MQTT-4.9.0-2]. Nothing else
+    /// asks for it [5:MQTT-3.3.4-10] [5:MQTT-4.9.0-3].
     var room: Int {
         guard let connection, connection.isOpen, connection.isWritable else { return 0 }
         return max(0, connection.inflightMax - inflight)

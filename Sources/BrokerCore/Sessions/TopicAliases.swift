@@ -33,7 +33,8 @@ struct OutboundAliases {
     private var aliases: [MQTTString: UInt16] = [:]
     private let max: Int
 
-    /// - Parameter max: the client's Topic Alias Maximum, or ours if that is smaller [5:MQTT-3.1.2-26]. Above 0: a
+    /// - Parameter max: the client's Topic Alias Maximum, or ours if that is smaller [5:MQTT-3.1.2-26]
+    ///   [5:MQTT-3.3.2-11]. Above 0: a
     ///   client that takes none has no table [5:MQTT-3.1.2-27].
     init(max: Int) { self.max = max }
 

@@ -62,7 +62,8 @@ extension Shard {
 
     /// Deals out what waits as far as members have room: what only memory has first, since it is older.
     func feedGroup(_ session: Session, _ now: Now) {
-        guard let group = session.group, !session.isEnded else { return }
+        // While the node says goodbye, what one member leaves must not go through the hands of all others.
+        guard let group = session.group, !session.isEnded, !isDraining else { return }
         if group.owesResend { resendKept(session, group, now) }
         guard feedFromMemory(session, group, now), session.receiver != nil, session.flow == .behind,
             !session.isLoading
@@ -128,6 +129,8 @@ extension Shard {
         _ now: Now
     ) -> Bool {
         guard let group = session.group else { return true }
+        // As many exchanges as there are identifiers to remember them by.
+        guard session.window.count < 65_535 else { return false }
         if let expiry = message.expiry, expiry <= now.wall {
             // [5:MQTT-3.3.2-5]
             drop(message, position, nil, .expired, session)
@@ -308,7 +311,13 @@ extension Shard {
         // What has to be remembered over a crash: by the member, or by the group for a member that a crash ends.
         let waits = delivery.qos == .exactlyOnce && (taker.receiver != nil || kept == nil)
         let state = waits ? .uncommitted2 : delivery.qos.publishedState
-        guard let id = taker.window.add(state, position: position, ticket: ticket, share: session.slot) else { return }
+        let added = taker.window.add(
+            state,
+            position: position,
+            ticket: waits ? ticket : .none,
+            share: session.slot
+        )
+        guard let id = added else { return }
         var held = ShareGroup.Held(slot: taker.slot, packetID: id, publisher: publisher, kept: kept)
         if waits {
             held.exchange = remember(id, position, kept, of: taker, for: session)

@@ -5,6 +5,13 @@ import MQTTCodec
 extension Shard {
     // MARK: - Joining
 
+    /// Whether there may not be one more member, or group. Whoever is a member stays one.
+    func hasNoPlace(in filter: TopicFilter, for session: Session) -> Bool {
+        guard filter.isShared else { return false }
+        if session.shares.count >= settings.sharesMax { return true }
+        return groups[filter.text] == nil && groups.count >= settings.sessionsMax
+    }
+
     /// The session becomes a member of the group that its filter names, or a member under other options.
     func join(_ session: Session, _ filter: MQTTString, _ options: SubscriptionOptions, identifier: UInt32?) {
         guard let receiver = groups[filter] ?? makeGroup(filter), let group = receiver.group else { return }
@@ -41,6 +48,7 @@ extension Shard {
         let receiver = newReceiver()
         session.receiver = receiver
         receivers[receiver] = session
+        durableGroups += 1
         session.flow = .behind
         store(.receiver(ReceiverRecord(session, receiver, disconnectedAt: nil)))
         // Whoever knows it as a receiver that is not durable has to look again.
@@ -65,7 +73,7 @@ extension Shard {
 
     // MARK: - Leaving
 
-    /// What the member has over this connection it may finish [5:MQTT-3.10.4-2].
+    /// What the member has over this connection it may finish [5:MQTT-3.10.4-3].
     func leave(_ session: Session, _ filter: MQTTString, _ now: Now) {
         guard let receiver = groups[filter], let group = receiver.group else { return }
         group.remove(session.slot)
@@ -103,6 +111,7 @@ extension Shard {
         freeSlot(session.slot)
         guard let receiver = session.receiver else { return }
         receivers[receiver] = nil
+        durableGroups -= 1
         if session.isFull { fullReceivers -= 1 }
         store(.receiverGone(receiver))
         book(.discarded, session, nil)
@@ -187,6 +196,7 @@ extension Shard {
                 let session = makeGroup(filter, stored.record.receiver)
             else { continue }
             receivers[stored.record.receiver] = session
+            durableGroups += 1
             session.told = contents.lastPosition
         }
     }

@@ -51,6 +51,8 @@ final class ShareGroup {
     /// A member is back to which something has to be sent again.
     var owesResend = false
     private var lastKept: UInt64 = 0
+    /// Of publishers whose messages are out: who has the latest, and how many of them.
+    private var holders: [UInt32: (slot: Int32, count: Int)] = [:]
 
     init(pattern: MQTTString) { self.pattern = pattern }
 
@@ -75,9 +77,20 @@ final class ShareGroup {
         return Position(1 << 63 | lastKept)
     }
 
-    func give(_ held: Held, at position: Position) { out[position] = held }
+    func give(_ held: Held, at position: Position) {
+        out[position] = held
+        guard let publisher = held.publisher else { return }
+        let before = holders[publisher]
+        holders[publisher] = (held.slot, before?.slot == held.slot ? (before?.count ?? 0) + 1 : 1)
+    }
 
-    func takeOut(_ position: Position) -> Held? { out.removeValue(forKey: position) }
+    func takeOut(_ position: Position) -> Held? {
+        guard let held = out.removeValue(forKey: position) else { return nil }
+        if let publisher = held.publisher, let holder = holders[publisher], holder.slot == held.slot {
+            holders[publisher] = holder.count > 1 ? (holder.slot, holder.count - 1) : nil
+        }
+        return held
+    }
 
     /// Puts back what only memory has, in its place.
     func putBack(_ queued: Session.Queued, at position: Position) {
@@ -92,8 +105,6 @@ final class ShareGroup {
     func noteSettled(_ position: Position) { settledMeanwhile.insert(position) }
     func forgetSettled() { settledMeanwhile.removeAll(keepingCapacity: true) }
 
-    /// Who has messages of this publisher now.
-    ///
-    /// - Complexity: O(what is out), which the windows of the members bound.
-    func holder(of publisher: UInt32) -> Int32? { out.values.first { $0.publisher == publisher }?.slot }
+    /// Who has messages of this publisher now: the one that was given the last of them.
+    func holder(of publisher: UInt32) -> Int32? { holders[publisher]?.slot }
 }

@@ -184,8 +184,8 @@ package final class Authenticator: Sendable {
         do throws(SCRAMServer.Failure) {
             guard let memory = exchange.memory else {
                 let first = try SCRAMServer.First(exchange.data)
-                let nonce = PasswordHash.random(18).base64EncodedString()
-                let (text, memory) = SCRAMServer.challenge(first, credentials(of: first.username), nonce: nonce)
+                let (text, memory) = SCRAMServer.challenge(
+                    first, credentials(of: first.username), nonce: SCRAMServer.nonce())
                 return .challenge(data: Array(text.utf8), memory: Array(memory.utf8))
             }
             let second = try SCRAMServer.Second(memory: memory)

@@ -109,7 +109,7 @@ package struct PasswordHash: Sendable, Equatable {
         }
     }
 
-    private static func salted(_ password: [UInt8], _ salt: [UInt8], _ iterations: Int) throws -> [UInt8] {
+    package static func salted(_ password: [UInt8], _ salt: [UInt8], _ iterations: Int) throws -> [UInt8] {
         try KDF.Insecure.PBKDF2.deriveKey(
             from: password,
             salt: salt,
@@ -120,7 +120,7 @@ package struct PasswordHash: Sendable, Equatable {
     }
 
     /// What SCRAM needs to know; nil for the other methods.
-    var scram: SCRAMCredentials? {
+    package var scram: SCRAMCredentials? {
         guard case .scram(let iterations) = method else { return nil }
         return SCRAMCredentials(salt: salt, iterations: iterations, storedKey: digest, serverKey: serverKey)
     }

@@ -10,25 +10,25 @@ import Foundation
 /// client  c=<what it said of channel binding>,r=<both nonces>,p=<proof>
 /// server  v=<signature>
 /// ```
-enum SCRAMServer {
+package enum SCRAMServer {
     static let method = "SCRAM-SHA-256"
 
     /// Why an exchange ends. Says nothing of whether there is such a user.
-    struct Failure: Error, Equatable {
-        let reason: String
+    package struct Failure: Error, Equatable {
+        package let reason: String
 
-        static let syntax = Failure(reason: "not a message of SCRAM")
-        static let proof = Failure(reason: "wrong proof")
+        package static let syntax = Failure(reason: "not a message of SCRAM")
+        package static let proof = Failure(reason: "wrong proof")
     }
 
     /// The first message of a client.
-    struct First: Equatable {
-        let username: String
+    package struct First: Equatable {
+        package let username: String
         fileprivate let header: String
         fileprivate let bare: String
         fileprivate let nonce: String
 
-        init(_ data: [UInt8]) throws(Failure) {
+        package init(_ data: [UInt8]) throws(Failure) {
             guard let text = String(validating: data, as: UTF8.self), !text.utf8.contains(0) else { throw .syntax }
             let parts = SCRAMServer.parts(text)
             guard parts.count >= 4 else { throw .syntax }
@@ -52,7 +52,7 @@ enum SCRAMServer {
     /// The challenge to a client, and what its proof is checked against.
     ///
     /// - Parameter nonce: of this exchange alone.
-    static func challenge(_ first: First, _ credentials: SCRAMCredentials, nonce: String) -> (
+    package static func challenge(_ first: First, _ credentials: SCRAMCredentials, nonce: String) -> (
         text: String, memory: String
     ) {
         let text =
@@ -60,12 +60,15 @@ enum SCRAMServer {
         return (text, [first.header, first.bare, text].joined(separator: "\u{0}"))
     }
 
+    /// Printable, and nobody can foretell it.
+    static func nonce() -> String { PasswordHash.random(18).base64EncodedString() }
+
     /// An exchange after its challenge.
-    struct Second {
-        let first: First
+    package struct Second {
+        package let first: First
         private let challenge: String
 
-        init(memory: [UInt8]) throws(Failure) {
+        package init(memory: [UInt8]) throws(Failure) {
             guard let text = String(validating: memory, as: UTF8.self) else { throw .syntax }
             let parts = text.utf8.split(separator: 0, omittingEmptySubsequences: false).map { String(Substring($0)) }
             guard parts.count == 3 else { throw .syntax }
@@ -75,7 +78,7 @@ enum SCRAMServer {
 
         /// - Parameter credentials: of the user; of an unknown one nothing fits.
         /// - Returns: the server's signature, the last message.
-        func verify(_ data: [UInt8], _ credentials: SCRAMCredentials) throws(Failure) -> String {
+        package func verify(_ data: [UInt8], _ credentials: SCRAMCredentials) throws(Failure) -> String {
             guard let text = String(validating: data, as: UTF8.self) else { throw .syntax }
             let parts = SCRAMServer.parts(text)
             guard parts.count >= 3, let last = parts.last, let proofText = SCRAMServer.value("p", last),
@@ -139,14 +142,21 @@ enum SCRAMServer {
 }
 
 /// What a file keeps of a user for SCRAM: enough to check a proof, not enough to make one.
-struct SCRAMCredentials: Equatable {
-    var salt: [UInt8]
-    var iterations: Int
-    var storedKey: [UInt8]
-    var serverKey: [UInt8]
+package struct SCRAMCredentials: Equatable {
+    package var salt: [UInt8]
+    package var iterations: Int
+    package var storedKey: [UInt8]
+    package var serverKey: [UInt8]
+
+    package init(salt: [UInt8], iterations: Int, storedKey: [UInt8], serverKey: [UInt8]) {
+        self.salt = salt
+        self.iterations = iterations
+        self.storedKey = storedKey
+        self.serverKey = serverKey
+    }
 
     /// - Parameter saltedPassword: PBKDF2 with HMAC-SHA-256 of the password.
-    static func keys(of saltedPassword: [UInt8]) -> (stored: [UInt8], server: [UInt8]) {
+    package static func keys(of saltedPassword: [UInt8]) -> (stored: [UInt8], server: [UInt8]) {
         let client = signature(of: Array("Client Key".utf8), by: saltedPassword)
         return (Array(SHA256.hash(data: client)), signature(of: Array("Server Key".utf8), by: saltedPassword))
     }

@@ -68,7 +68,7 @@ package struct UserFile: Sendable {
     /// twice learns nothing. It is made from what the first user of SCRAM has, which changes as seldom as that line.
     ///
     /// - Parameter otherwise: a secret for files without such a user.
-    func scram(for name: String, otherwise: [UInt8]) -> SCRAMCredentials {
+    package func scram(for name: String, otherwise: [UInt8]) -> SCRAMCredentials {
         if let known = hash(of: name)?.scram { return known }
         let first = inOrder.lazy.compactMap(\.scram).first
         return SCRAMCredentials.standIn(

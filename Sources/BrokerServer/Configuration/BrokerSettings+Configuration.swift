@@ -14,6 +14,11 @@ extension BrokerSettings {
         packetBytesMax = limits.packetBytesMax
         connectBytesMax = limits.connectBytesMax
         topicLevelsMax = limits.topicLevelsMax
+        topicBytesMax = limits.topicBytesMax
+        filtersPerPacketMax = limits.filtersPerPacketMax
+        maximumQoS = QoS(rawValue: UInt8(clamping: limits.qosMax)) ?? .exactlyOnce
+        isRetainAvailable = limits.retainsMessages
+        allowsWildcards = limits.allowsWildcards
         writeBufferBytesMax = limits.writeBufferBytesMax
         awaitingReleaseMax = limits.awaitingReleaseMax
         clientIDBytesMax = limits.clientIDBytesMax
@@ -32,6 +37,7 @@ extension BrokerSettings {
         }
         queueMessagesMax = configuration.queue.messagesMax
         queueBytesMax = configuration.queue.bytesMax
+        sharedOrder = configuration.sharing.order
         retainedMessagesMax = configuration.retained.messagesMax
         retainedPayloadMax = configuration.retained.payloadBytesMax
         nodeName = MQTTString(configuration.node.id)
@@ -89,6 +95,8 @@ extension CodecLimits {
         limits.maximumPacketSize = settings.packetBytesMax
         limits.maximumConnectSize = min(settings.connectBytesMax, settings.packetBytesMax)
         limits.maximumTopicLevels = settings.topicLevelsMax
+        limits.maximumTopicBytes = settings.topicBytesMax
+        limits.maximumFiltersPerPacket = settings.filtersPerPacketMax
         return limits
     }
 }

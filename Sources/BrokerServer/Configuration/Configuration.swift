@@ -11,6 +11,7 @@ package struct Configuration: Sendable, Equatable {
     package var durability = DurabilityConfiguration()
     package var limits = LimitsConfiguration()
     package var queue = QueueConfiguration()
+    package var sharing = SharingConfiguration()
     package var retained = RetainedConfiguration()
     package var authentication = AuthenticationConfiguration()
     package var access = AccessConfiguration()
@@ -98,6 +99,19 @@ package struct LimitsConfiguration: Sendable, Equatable {
     package var clientIDBytesMax = 256
     /// `max_topic_levels`: levels of a topic name or filter; default 128; 1 to 65,535.
     package var topicLevelsMax = 128
+    /// `max_topic`: bytes of a topic name or filter; default and most 65,535; 1 or more.
+    package var topicBytesMax = 65_535
+    /// `max_filters`: filters of one SUBSCRIBE or UNSUBSCRIBE; default 1,000; 1 to 100,000.
+    package var filtersPerPacketMax = 1_000
+    /// `max_qos`: the highest QoS of what clients publish and subscribe; default 2; 0 to 2.
+    package var qosMax = 2
+    /// `retain_available`: whether clients may have messages retained; default true.
+    package var retainsMessages = true
+    /// `wildcards`: whether filters may have `+` and `#`; default true.
+    package var allowsWildcards = true
+    /// `per_address`: connections from one address, a /64 of IPv6 counting as one; nil: 1,000, and loopback is not
+    /// counted; 1 to 1,000,000.
+    package var connectionsPerAddressMax: Int?
     /// `max_subscriptions`: subscriptions of one session; default 1,000; 1 to 1,000,000.
     package var subscriptionsMax = 1_000
     /// `write_buffer`: unsent bytes above which a slow reader gets no QoS 0; default 1 MiB; 4 KiB to 1 GiB.
@@ -108,7 +122,7 @@ package struct LimitsConfiguration: Sendable, Equatable {
     package init() {}
 }
 
-/// `[queue]`: what a durable session keeps while its client is away.
+/// `[queue]`: what a durable session keeps while its client is away, and a share group while no member has room.
 package struct QueueConfiguration: Sendable, Equatable {
     /// `max_messages`: messages waiting in one session; default 10,000; 1 to 1,000,000,000.
     package var messagesMax = 10_000
@@ -116,6 +130,14 @@ package struct QueueConfiguration: Sendable, Equatable {
     package var bytesMax = 64 << 20
     /// `on_full`: what gives way when a message does not fit; default `drop-qos0-then-oldest`.
     package var whenFull = FullQueuePolicy.dropQoS0ThenOldest
+
+    package init() {}
+}
+
+/// `[shared_subscriptions]`: groups of clients that take messages in turns (§4.8.2).
+package struct SharingConfiguration: Sendable, Equatable {
+    /// `order`: how messages are dealt out to the members of a group; default `any`.
+    package var order = SharedOrder.any
 
     package init() {}
 }

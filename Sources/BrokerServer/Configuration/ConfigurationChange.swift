@@ -15,13 +15,11 @@ package struct ConfigurationChange: Sendable, Equatable {
         changesAccess = old.access.rules != new.access.rules || old.access.fallback != new.access.fallback
         var node = new.node
         (node.serverReference, node.isServerMoved) = (old.node.serverReference, old.node.isServerMoved)
-        // Doors, logins and queues were made with these.
+        // Doors and logins were made with these.
         var limits = new.limits
         limits.connectionsMax = old.limits.connectionsMax
         limits.connectTimeout = old.limits.connectTimeout
         limits.writeBufferBytesMax = old.limits.writeBufferBytesMax
-        var queue = new.queue
-        queue.whenFull = old.queue.whenFull
         var log = new.log
         log.format = old.log.format
 
@@ -35,8 +33,8 @@ package struct ConfigurationChange: Sendable, Equatable {
             ("limits.connect_timeout", false, old.limits.connectTimeout == new.limits.connectTimeout),
             ("limits.write_buffer", false, old.limits.writeBufferBytesMax == new.limits.writeBufferBytesMax),
             ("[limits]", true, old.limits == limits),
-            ("queue.on_full", false, old.queue.whenFull == new.queue.whenFull),
-            ("[queue]", true, old.queue == queue),
+            ("[queue]", true, old.queue == new.queue),
+            ("[shared_subscriptions]", true, old.sharing == new.sharing),
             ("[retained]", true, old.retained == new.retained),
             ("[auth]", false, old.authentication == new.authentication),
             ("[acl]", true, old.access == new.access),
@@ -72,7 +70,7 @@ package struct ConfigurationChange: Sendable, Equatable {
                 live.append("link \(link.name) added")
                 continue
             }
-            if before.spool != link.spool { needingRestart.append("[link.spool] of link \(link.name)") }
+            if before.spool != link.spool { live.append("[link.spool] of link \(link.name)") }
             before.spool = link.spool
             guard before != link else { continue }
             live.append("link \(link.name) changed")

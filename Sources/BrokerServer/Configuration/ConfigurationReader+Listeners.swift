@@ -1,7 +1,10 @@
+import BrokerCore
+import MQTTCodec
+
 /// `[[listener]]`.
 extension ConfigurationReader {
     private enum ListenerType: String, CaseIterable {
-        case mqtt, web
+        case mqtt, web, mux
     }
 
     mutating func readListeners(of roots: [SettingsTable]) {
@@ -23,7 +26,7 @@ extension ConfigurationReader {
     private mutating func readListener(_ table: SettingsTable) {
         var type = ListenerType.mqtt
         if table.has("type") {
-            guard let said = table.choice("type", of: ListenerType.self, later: ["admin", "mux"]) else { return }
+            guard let said = table.choice("type", of: ListenerType.self, later: ["admin"]) else { return }
             type = said
         }
         let name = table.string("name") ?? freeName(startingWith: type.rawValue)
@@ -33,21 +36,37 @@ extension ConfigurationReader {
         var listener = ListenerConfiguration(name: name, kind: .mqtt, addresses: [])
         let isEncrypted = table.has("tls")
         listener.tls = listenerTLS(of: table, isWeb: type == .web)
+        readDoor(table, isMQTT: type == .mqtt, into: &listener)
         switch type {
         case .mqtt:
             listener.addresses = [
                 isEncrypted ? ListenerConfiguration.defaultTLSAddress : ListenerConfiguration.defaultMQTTAddress
             ]
-            for key in KnownKeys.webOnly where table.has(key) {
-                table.report(key, "is only for listeners of type \"web\"")
-            }
+            reportStray(KnownKeys.webOnly, in: table, type: .web)
+            reportStray(["serve"], in: table, type: .mux)
         case .web:
             listener.addresses = [
                 isEncrypted ? ListenerConfiguration.defaultWebTLSAddress : ListenerConfiguration.defaultWebAddress
             ]
             listener.kind = .web(readWeb(table))
+            reportStray(["serve"], in: table, type: .mux)
+        case .mux:
+            for key in KnownKeys.webOnly + ["versions"] where table.has(key) {
+                table.report(key, "is for the listeners that this one serves")
+            }
+            if !table.has("bind") { table.report("bind", "is required for a listener of type \"mux\"") }
+            let serves = table.strings("serve", mayBeEmpty: false) ?? []
+            if !table.has("serve") {
+                table.report("serve", "is required: the names of listeners to serve on this port")
+            }
+            listener.kind = .mux(MuxConfiguration(serves: serves.map(\.text)))
         }
-        if let bind = table.strings("bind", mayBeEmpty: false) { listener.addresses = addresses(in: bind) }
+        // One that a mux serves may have no address of its own; `checkListeners` sees to it.
+        if let bind = table.strings("bind", mayBeEmpty: type != .mux) {
+            let read = addresses(in: bind)
+            // Of those that cannot be read something stands here, so that they are not reported as missing too.
+            listener.addresses = read.isEmpty && !bind.isEmpty ? [BindAddress(host: "127.0.0.1", port: 0)] : read
+        }
         configuration.listeners.append(listener)
         listenerPlaces.append(table.place)
     }
@@ -56,7 +75,16 @@ extension ConfigurationReader {
         var addresses: [BindAddress] = []
         for (text, place) in bind {
             if text.hasPrefix("unix:") {
-                reading.report("unix sockets are not available in this version, found \"\(text)\"", at: place)
+                let path = String(text.dropFirst("unix:".count))
+                if path.hasPrefix("/"), path.utf8.count <= UnixSocketFile.pathBytesMax {
+                    addresses.append(BindAddress(unixPath: path))
+                } else {
+                    reading.report(
+                        "must be `unix:` and an absolute path of at most \(UnixSocketFile.pathBytesMax) bytes, found "
+                            + "\"\(text)\"",
+                        at: place
+                    )
+                }
                 continue
             }
             do throws(HostAndPort.Failure) {
@@ -94,9 +122,67 @@ extension ConfigurationReader {
         }
         web.requiresSubprotocol = table.boolean("require_subprotocol") ?? web.requiresSubprotocol
         web.allowsMissingOrigin = table.boolean("allow_missing_origin") ?? web.allowsMissingOrigin
+        if let deflate = table.table("deflate", known: .deflate) {
+            web.deflates = deflate.boolean("enabled") ?? web.deflates
+            web.inflatedBytesMax = deflate.size("max_inflated", in: 1_024...(256 << 20)) ?? web.inflatedBytesMax
+        }
         web.staticContent = table.choice("static", of: WebConfiguration.StaticContent.self) ?? web.staticContent
         web.bodyBytesMax = table.size("max_body", in: 1...(256 << 20)) ?? web.bodyBytesMax
         return web
+    }
+
+    private func reportStray(_ keys: [String], in table: SettingsTable, type: ListenerType) {
+        for key in keys where table.has(key) {
+            table.report(key, "is only for listeners of type \"\(type.rawValue)\"")
+        }
+    }
+
+    /// What every kind of listener may have.
+    private func readDoor(_ table: SettingsTable, isMQTT: Bool, into listener: inout ListenerConfiguration) {
+        listener.limits = listenerLimits(of: table)
+        if let versions = table.strings("versions", mayBeEmpty: false) {
+            listener.versions = []
+            for (version, place) in versions {
+                switch version {
+                case "3.1": listener.versions.insert(.v3_1)
+                case "3.1.1": listener.versions.insert(.v3_1_1)
+                case "5", "5.0": listener.versions.insert(.v5)
+                default: reading.report("must be \"3.1\", \"3.1.1\" or \"5\", found \"\(version)\"", at: place)
+                }
+            }
+        }
+        if let rate = table.table("rate", known: .rate) { listener.rate = readRate(rate) }
+        if let entries = table.strings("allow", mayBeEmpty: false) {
+            for (entry, place) in entries where AddressRange(entry) == nil {
+                reading.report(
+                    "must be an address or a range such as \"10.0.0.0/8\", found \"\(entry)\"", at: place)
+            }
+            listener.allowed = entries.compactMap { AddressRange($0.text) }
+        }
+        listener.proxyProtocol = table.choice("proxy_protocol", of: ProxyHeader.Version.self)
+        listener.trustedProxies = readTrustedProxies(table)
+        if table.has("trusted_proxies"), isMQTT, !table.has("proxy_protocol") {
+            table.report("trusted_proxies", "needs `proxy_protocol`: MQTT itself names no client behind a proxy")
+        }
+    }
+
+    private func readRate(_ table: SettingsTable) -> RateLimit {
+        var rate = RateLimit()
+        rate.bytesPerSecond = table.rate("bytes", "\"100KiB/s\"", in: 1_024...(1 << 40), RateText.bytes)
+        rate.burstBytes = table.size("burst", in: 1_024...(1 << 40))
+        rate.messagesPerSecond = table.rate("messages", "\"200/s\"", in: 1...1_000_000_000, RateText.count)
+        rate.connectsPerSecond = table.rate("connects", "\"500/s\"", in: 1...1_000_000, RateText.count)
+        if rate.burstBytes != nil, !table.has("bytes") { table.report("burst", "needs `bytes` beside it") }
+        return rate
+    }
+
+    private func readTrustedProxies(_ table: SettingsTable) -> TrustedProxies {
+        guard let entries = table.strings("trusted_proxies", mayBeEmpty: true) else { return .none }
+        for (entry, place) in entries where TrustedProxies([entry]) == nil {
+            reading.report(
+                "must be an address, a range such as \"10.0.0.0/8\", or \"unix\", found \"\(entry)\"", at: place)
+        }
+        return TrustedProxies(entries.map(\.text)) ?? .none
     }
 
     private static func isURLPath(_ path: String) -> Bool {
@@ -144,6 +230,7 @@ extension ConfigurationReader {
             } else {
                 names[listener.name] = place
             }
+            checkServing(listener, at: place)
             for address in listener.addresses {
                 if let earlier = doors.first(where: { $0.address.collides(with: address) }) {
                     reading.report(
@@ -160,6 +247,46 @@ extension ConfigurationReader {
                         at: place.key("bind")
                     )
                 }
+            }
+        }
+    }
+    /// A mux serves listeners of the same file, one of each kind for TLS and the clear; whoever has no address is served.
+    private func checkServing(_ listener: ListenerConfiguration, at place: Place) {
+        let muxes = configuration.listeners.compactMap { other -> MuxConfiguration? in
+            if case .mux(let mux) = other.kind { mux } else { nil }
+        }
+        guard case .mux(let mux) = listener.kind else {
+            if listener.addresses.isEmpty, !muxes.contains(where: { $0.serves.contains(listener.name) }) {
+                reading.report(
+                    muxes.isEmpty
+                        ? "must not be an empty list"
+                        : "must not be an empty list: no listener of type \"mux\" serves this one",
+                    at: place.key("bind"))
+            }
+            return
+        }
+        var taken: [String: String] = [:]
+        for (index, name) in mux.serves.enumerated() {
+            let place = place.key("serve").element(index)
+            guard let served = configuration.listeners.first(where: { $0.name == name }) else {
+                reading.report("there is no listener \"\(name)\"", at: place)
+                continue
+            }
+            let kind: String
+            switch served.kind {
+            case .mqtt: kind = "mqtt"
+            case .web: kind = "web"
+            case .mux:
+                reading.report("\"\(name)\" is of type \"mux\" itself", at: place)
+                continue
+            }
+            // With TLS of its own the mux speaks it with everybody.
+            let ways = served.tls != nil ? ["TLS"] : listener.tls != nil ? ["TLS", "the clear"] : ["the clear"]
+            for way in ways {
+                if let other = taken[kind + way] {
+                    reading.report("\"\(other)\" already speaks \(kind) in \(way) here", at: place)
+                }
+                taken[kind + way] = name
             }
         }
     }

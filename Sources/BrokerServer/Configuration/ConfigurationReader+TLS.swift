@@ -42,7 +42,7 @@ extension ConfigurationReader {
             }
         }
         check(table, "listener \(listener.string("name") ?? (isWeb ? "web" : "mqtt"))") { files throws(TLSProblem) in
-            try tls.load(files, applicationProtocol: isWeb ? "http/1.1" : "mqtt")
+            try tls.load(files, applicationProtocols: [isWeb ? "http/1.1" : "mqtt"])
         }
         return tls
     }

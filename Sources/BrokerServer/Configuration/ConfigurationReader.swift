@@ -1,3 +1,4 @@
+import BrokerCore
 import Spool
 
 /// Turns the tables of all files into one `Configuration`; see the extensions for listeners and links.
@@ -37,8 +38,11 @@ struct ConfigurationReader {
             set(\.log.denials, table.choice("denials", of: LogConfiguration.Level.self))
         }
         if let table = root.table("durability", known: .durability) { readDurability(table) }
-        if let table = root.table("limits", known: .limits) { readLimits(table) }
+        if let table = root.table("limits", known: .limits) { readLimits(table, into: &configuration.limits) }
         if let table = root.table("queue", known: .queue) { readQueue(table) }
+        if let table = root.table("shared_subscriptions", known: .sharing) {
+            set(\.sharing.order, table.choice("order", of: SharedOrder.self))
+        }
         if let table = root.table("retained", known: .retained) {
             set(\.retained.messagesMax, table.integer("max_messages", in: 0...100_000_000))
             set(\.retained.payloadBytesMax, table.size("max_payload", in: 0...268_435_455))
@@ -70,22 +74,6 @@ struct ConfigurationReader {
             }
         }
         set(\.node.isServerMoved, table.boolean("server_moved"))
-    }
-
-    private mutating func readLimits(_ table: SettingsTable) {
-        set(\.limits.connectionsMax, table.integer("max_connections", in: 1...1_000_000))
-        // The largest packet of MQTT: four bytes of remaining length and one of type before 268,435,455 others (§2.1.4).
-        set(\.limits.packetBytesMax, table.size("max_packet", in: 1_024...268_435_460))
-        set(\.limits.receiveMaximum, table.integer("receive_maximum", in: 1...65_535))
-        set(\.limits.inflightMax, table.integer("inflight", in: 1...65_535))
-        set(\.limits.connectBytesMax, table.size("max_connect", in: 64...268_435_460))
-        set(\.limits.awaitingReleaseMax, table.integer("max_awaiting_rel", in: 1...65_535))
-        set(\.limits.connectTimeout, table.duration("connect_timeout", in: .milliseconds(100)...(.seconds(3_600))))
-        set(\.limits.clientIDBytesMax, table.integer("max_clientid", in: 23...65_535))
-        set(\.limits.topicLevelsMax, table.integer("max_topic_levels", in: 1...65_535))
-        set(\.limits.subscriptionsMax, table.integer("max_subscriptions", in: 1...1_000_000))
-        set(\.limits.writeBufferBytesMax, table.size("write_buffer", in: 4_096...(1 << 30)))
-        set(\.limits.sessionExpiry, table.duration("session_expiry", in: Self.sessionExpiryRange, wholeSeconds: true))
     }
 
     private mutating func readQueue(_ table: SettingsTable) {

@@ -7,7 +7,8 @@ package struct KnownKeys: Sendable {
 
     package static let root = KnownKeys(
         available: [
-            "node", "log", "durability", "limits", "queue", "retained", "listener", "auth", "acl", "defaults",
+            "node", "log", "durability", "limits", "queue", "shared_subscriptions", "retained", "listener", "auth",
+            "acl", "defaults",
             "link", "metrics",
         ],
         later: ["autosubscribe", "rewrite", "webhook", "assign"]
@@ -22,24 +23,39 @@ package struct KnownKeys: Sendable {
     package static let limits = KnownKeys(
         available: [
             "max_connections", "max_packet", "receive_maximum", "inflight", "max_connect", "max_awaiting_rel",
-            "connect_timeout", "max_clientid", "max_topic_levels", "max_subscriptions", "write_buffer",
-            "session_expiry",
+            "connect_timeout", "max_clientid", "max_topic", "max_topic_levels", "max_filters", "max_subscriptions",
+            "max_qos", "retain_available", "wildcards", "per_address", "write_buffer", "session_expiry",
         ],
-        later: ["max_qos", "retain_available", "wildcards", "per_address", "retry_interval"]
+        later: ["retry_interval"]
     )
+    /// What a listener may make tighter.
+    package static let listenerLimits = KnownKeys(
+        available: [
+            "max_connections", "max_packet", "receive_maximum", "max_connect", "connect_timeout", "max_clientid",
+            "max_topic", "max_topic_levels", "max_filters", "max_subscriptions", "max_qos", "retain_available",
+            "wildcards", "per_address", "write_buffer",
+        ],
+        later: []
+    )
+    package static let deflate = KnownKeys(available: ["enabled", "max_inflated"], later: [])
+    package static let rate = KnownKeys(available: ["bytes", "burst", "messages", "connects"], later: [])
     package static let queue = KnownKeys(
         available: ["max_messages", "max_bytes", "on_full"], later: ["max_age", "store_qos0", "watermarks"]
     )
+    package static let sharing = KnownKeys(available: ["order"], later: [])
     package static let retained = KnownKeys(available: ["max_messages", "max_payload"], later: ["ttl"])
     package static let metrics = KnownKeys(available: ["sys_interval", "sys_names"], later: ["prometheus"])
     package static let webOnly = [
-        "paths", "subprotocols", "require_subprotocol", "origins", "allow_missing_origin", "static", "max_body",
+        "paths", "subprotocols", "require_subprotocol", "origins", "allow_missing_origin", "deflate", "static",
+        "max_body",
     ]
     package static let listener = KnownKeys(
-        available: ["name", "type", "bind", "tls"] + webOnly,
+        available: [
+            "name", "type", "bind", "tls", "limits", "versions", "rate", "allow", "proxy_protocol", "trusted_proxies",
+            "serve",
+        ] + webOnly,
         later: [
-            "versions", "mount", "rate", "allow", "deflate", "trusted_proxies", "cookie", "apis", "cors",
-            "idempotency_window", "token_file", "serve", "proxy_protocol",
+            "mount", "cookie", "apis", "cors", "idempotency_window", "token_file",
         ]
     )
     package static let listenerTLS = KnownKeys(
@@ -86,10 +102,13 @@ package struct KnownKeys: Sendable {
 
     /// The tables in which a stray key may belong.
     private static let homes: [(header: String, keys: KnownKeys)] = [
-        ("[node]", node), ("[log]", log), ("[limits]", limits), ("[queue]", queue), ("[retained]", retained),
+        ("[node]", node), ("[log]", log), ("[limits]", limits), ("[queue]", queue),
+        ("[shared_subscriptions]", sharing), ("[retained]", retained),
         ("[durability]", durability), ("[metrics]", metrics), ("[link.spool]", linkSpool),
         ("[auth]", authentication), ("[auth.users]", authenticationUsers), ("[acl]", access),
-        ("a rule of [acl]", accessRule), ("[[listener]]", listener), ("[listener.tls]", listenerTLS),
+        ("a rule of [acl]", accessRule), ("[[listener]]", listener), ("[listener.limits]", listenerLimits),
+        ("`rate` of [[listener]]", rate),
+        ("`deflate` of [[listener]]", deflate), ("[listener.tls]", listenerTLS),
         ("[[link]]", link), ("[link.tls]", linkTLS), ("[defaults.link]", linkDefaults),
         ("[[link.out]] or [[link.in]]", rule), ("[[link.both]]", bothRule),
     ]

@@ -33,15 +33,11 @@ package struct LinkConfiguration: Sendable, Equatable {
     package var tls = LinkTLSConfiguration()
     /// `[link.spool]`: what may wait while the link is down: `max_messages`, default 5,000,000, 1 to 1,000,000,000;
     /// `max_bytes`, default 2 GiB, 1 KiB to 1 PiB; `on_full`, default `reject`.
-    package var spool = LinkConfiguration.defaultQueue
+    package var spool = QueueBounds.ofLink
     /// `[[link.out]]`, then the outgoing halves of `[[link.both]]`: from here to the upstream.
     package var outRules: [LinkRule] = []
     /// `[[link.in]]`, then the incoming halves of `[[link.both]]`: from the upstream to here.
     package var inRules: [LinkRule] = []
-
-    package static var defaultQueue: QueueBounds {
-        QueueBounds(messagesMax: 5_000_000, bytesMax: 2 << 30, whenFull: .reject)
-    }
 
     package init(name: String, addresses: [LinkAddress], clientID: String) {
         self.name = name

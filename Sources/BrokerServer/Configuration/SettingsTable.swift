@@ -120,6 +120,26 @@ struct SettingsTable {
         return nil
     }
 
+    /// A rate such as "200/s".
+    ///
+    /// - Parameters:
+    ///   - example: how one is written, in quotes.
+    ///   - read: nil when a text is none.
+    func rate(_ key: String, _ example: String, in range: ClosedRange<Int>, _ read: (String) -> Int?) -> Int? {
+        guard let value = values[key] else { return nil }
+        guard case .string = value else {
+            report(key, "must be a rate in quotes, such as \(example), found \(value.found)")
+            return nil
+        }
+        guard let text = string(key) else { return nil }
+        guard let rate = read(text), range.contains(rate) else {
+            report(
+                key, "must be a rate such as \(example), \(range.lowerBound) to \(range.upperBound), found \"\(text)\"")
+            return nil
+        }
+        return rate
+    }
+
     /// A duration such as "30s".
     func duration(_ key: String, in range: ClosedRange<Duration>, wholeSeconds: Bool = false) -> Duration? {
         guard let value = values[key] else { return nil }

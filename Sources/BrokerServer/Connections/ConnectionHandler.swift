@@ -13,7 +13,14 @@ final class ConnectionHandler: ChannelInboundHandler {
     private var decoder: PacketDecoder
     /// Set for MQTT over WebSocket.
     private var framing: WebSocketFraming?
+    /// Frames that wait until what came before them is dealt with; only where messages are compressed.
+    private var wire = ByteBuffer()
     private let arrival: Arrival?
+    /// The door of a client; nil for an upstream.
+    private let door: Door?
+    /// Set when the listener limits how fast a client may send.
+    private var throttle: Throttle?
+    private var isThrottled = false
     /// The upstream's connection that this handler was made for; a client's is made when its channel is there.
     private var connection: Connection?
     /// Bytes that are not decoded yet: the start of a packet, or what arrived while the connection was held.
@@ -30,22 +37,27 @@ final class ConnectionHandler: ChannelInboundHandler {
 
     /// How long a peer that was told why has time to read it.
     private static let lingerTime = TimeAmount.seconds(1)
-    /// WebSocket's word for an orderly end (RFC 6455 §7.4.1).
+    /// WebSocket's words for an orderly end (RFC 6455 §7.4.1): this connection's, and the node's.
     private static let normalClosure: UInt16 = 1000
+    private static let goingAway: UInt16 = 1001
 
     /// - Parameters:
     ///   - connection: of a link; nil for a client.
     ///   - framing: for MQTT over WebSocket.
     ///   - arrival: what is known of a client's connection so far.
+    ///   - door: by which a client came in.
     init(
         runner: ShardRunner,
         decoder: PacketDecoder,
         connection: Connection? = nil,
         framing: WebSocketFraming? = nil,
-        arrival: Arrival? = nil
+        arrival: Arrival? = nil,
+        door: ClientDoor? = nil
     ) {
         self.runner = runner
         self.arrival = arrival
+        self.door = door?.door
+        self.throttle = door.flatMap { Throttle($0.rate, now: ShardRunner.monotonic) }
         self.decoder = decoder
         self.connection = connection
         self.framing = framing
@@ -57,9 +69,10 @@ final class ConnectionHandler: ChannelInboundHandler {
         runner.opened(self)
         if connection == nil {
             connection = runner.shard.opened(
-                peer: context.remoteAddress?.description ?? "local",
-                address: context.remoteAddress?.addressText,
+                peer: arrival?.peer(of: context.channel) ?? "local",
+                address: arrival?.address(of: context.channel),
                 certificateName: arrival?.certificateName,
+                door: door,
                 age: arrival?.age(now: context.eventLoop.now) ?? .zero,
                 now: runner.now
             )
@@ -92,30 +105,53 @@ final class ConnectionHandler: ChannelInboundHandler {
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         guard !isClosing else { return }
         var bytes = Self.unwrapInboundIn(data)
-        let before = pending.readableBytes
+        if throttle != nil { throttle?.received(bytes: bytes.readableBytes, now: ShardRunner.monotonic) }
         if framing != nil {
+            if wire.readableBytes > 0 {
+                wire.writeBuffer(&bytes)
+                swap(&bytes, &wire)
+                wire = ByteBuffer()
+            }
             guard unframe(&bytes, context) else { return }
+            if bytes.readableBytes > 0 { wire = bytes }
         } else if pending.readableBytes == 0 {
             pending = bytes
         } else {
             pending.writeBuffer(&bytes)
         }
-        runner.shard.bytesArrived(pending.readableBytes - before)
         decode()
+        if wire.readableBytes > 0 { unframeRest() }
         runner.turn()
+    }
+
+    /// Takes frames that had to wait, as long as what they hold is taken.
+    private func unframeRest() {
+        while wire.readableBytes > 0, !isClosing, !isThrottled, let context, let connection, !connection.isHeld {
+            var bytes = wire
+            wire = ByteBuffer()
+            guard unframe(&bytes, context) else { return }
+            wire = bytes
+            decode()
+        }
     }
 
     /// Passes whole packets to the shard, as long as it takes them.
     private func decode() {
         guard let connection else { return }
         let now = runner.now
+        let unread = pending.readableBytes
         do throws(DecodeError) {
-            while !connection.isHeld, connection.state != .closing, let packet = try decoder.next(from: &pending) {
+            while !connection.isHeld, !isThrottled, connection.state != .closing,
+                let packet = try decoder.next(from: &pending)
+            {
                 runner.shard.received(packet, on: connection, now: now)
+                if throttle != nil { measure(packet, connection, now.instant) }
             }
         } catch {
             runner.shard.decodeFailed(error, version: decoder.version, on: connection, now: now)
         }
+        if throttle != nil { slowDown(connection, now.instant) }
+        runner.shard.bytesArrived(unread - pending.readableBytes)
         if pending.readableBytes == 0 || connection.state == .closing {
             pending = ByteBuffer()
         } else if pending.readableBytes < pending.storageCapacity / 4 {
@@ -126,7 +162,33 @@ final class ConnectionHandler: ChannelInboundHandler {
     }
 
     private func wantsToRead(_ connection: Connection) -> Bool {
-        !connection.isHeld && untakenAnswerBytes <= untakenAnswerBytesMax
+        !connection.isHeld && !isThrottled && untakenAnswerBytes <= untakenAnswerBytesMax
+    }
+
+    // MARK: - Rate
+
+    /// Counts what asks for something. Answers to our own messages are as many as we send.
+    private func measure(_ packet: Packet, _ connection: Connection, _ now: Instant) {
+        switch packet {
+        case .connect, .publish, .subscribe, .unsubscribe, .pingReq, .auth:
+            throttle?.receivedMessage(now: now)
+            slowDown(connection, now)
+        default: break
+        }
+    }
+
+    /// Leaves the connection unread until its bucket has leaked. What was read is kept, and TCP slows the sender down.
+    private func slowDown(_ connection: Connection, _ now: Instant) {
+        guard !isThrottled, !isClosing, let context, let pause = throttle?.pause(now: now), pause > .zero else {
+            return
+        }
+        isThrottled = true
+        connection.isThrottled = true
+        context.eventLoop.assumeIsolated().scheduleTask(in: TimeAmount(pause)) {
+            self.isThrottled = false
+            connection.isThrottled = false
+            self.resume()
+        }
     }
 
     /// - Returns: false when the peer broke the framing and is being closed.
@@ -158,6 +220,7 @@ final class ConnectionHandler: ChannelInboundHandler {
     func resume() {
         guard !isClosing else { return }
         decode()
+        if wire.readableBytes > 0 { unframeRest() }
         runner.turn()
     }
 
@@ -195,6 +258,12 @@ final class ConnectionHandler: ChannelInboundHandler {
         if framing?.masks == true {
             return context.writeAndFlush(Self.wrapOutboundOut(WebSocketFraming.maskedFrame(bytes)), promise: nil)
         }
+        if let agreement = arrival?.deflate, let packed = runner.deflater(agreement)?.deflate(bytes) {
+            var header = ByteBuffer()
+            WebSocketFraming.writeCompressedHeader(payloadBytes: packed.readableBytes, into: &header)
+            context.write(Self.wrapOutboundOut(header), promise: nil)
+            return context.writeAndFlush(Self.wrapOutboundOut(packed), promise: nil)
+        }
         if framing != nil {
             var header = ByteBuffer()
             WebSocketFraming.writeHeader(payloadBytes: bytes.readableBytes, into: &header)
@@ -217,9 +286,10 @@ final class ConnectionHandler: ChannelInboundHandler {
         guard let context, !isClosing else { return }
         isClosing = true
         pending = ByteBuffer()
+        wire = ByteBuffer()
         if framing?.isClosed == false {
             var farewell = ByteBuffer()
-            framing?.writeFarewell(code: Self.normalClosure, into: &farewell)
+            framing?.writeFarewell(code: runner.isDraining ? Self.goingAway : Self.normalClosure, into: &farewell)
             context.writeAndFlush(Self.wrapOutboundOut(farewell), promise: nil)
         }
         guard lingering else { return context.close(promise: nil) }

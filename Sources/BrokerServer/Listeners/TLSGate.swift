@@ -12,25 +12,28 @@ import NIOTLS
 final class TLSGate: ChannelInboundHandler, RemovableChannelHandler {
     typealias InboundIn = ByteBuffer
 
+    private var arrival: Arrival
     private let timeout: TimeAmount
     private let username: CertificateName?
     private let logger: Logger
     private let open: (any Channel, Arrival) throws -> Void
-    private var acceptedAt = NIODeadline.distantPast
     private var deadline: Scheduled<Void>?
     /// One cause brings several errors with it, down to the failed goodbye.
     private var isRefused = false
 
     /// - Parameters:
+    ///   - arrival: what is known of the connection before its handshake.
     ///   - timeout: from accept to CONNECT.
     ///   - username: which name of the client's certificate is wanted.
     ///   - open: adds the handlers of the protocol; when it throws the connection is closed.
     init(
+        arrival: Arrival,
         timeout: TimeAmount,
         username: CertificateName?,
         logger: Logger,
         open: @escaping (any Channel, Arrival) throws -> Void
     ) {
+        self.arrival = arrival
         self.timeout = timeout
         self.username = username
         self.logger = logger
@@ -38,8 +41,7 @@ final class TLSGate: ChannelInboundHandler, RemovableChannelHandler {
     }
 
     func handlerAdded(context: ChannelHandlerContext) {
-        acceptedAt = context.eventLoop.now
-        deadline = context.eventLoop.assumeIsolated().scheduleTask(in: timeout) {
+        deadline = context.eventLoop.assumeIsolated().scheduleTask(deadline: arrival.at + timeout) {
             self.refused("no handshake in time", context, level: .debug)
         }
     }
@@ -65,7 +67,6 @@ final class TLSGate: ChannelInboundHandler, RemovableChannelHandler {
     }
 
     private func handshakeCompleted(_ context: ChannelHandlerContext) {
-        var arrival = Arrival(at: acceptedAt)
         if let username, let certificate = peerCertificate(context) {
             guard let name = name(username, of: certificate) else {
                 // Not let in without a name: the rules for clients without certificate are not meant for it.
@@ -106,7 +107,7 @@ final class TLSGate: ChannelInboundHandler, RemovableChannelHandler {
             level: level,
             "TLS connection refused",
             metadata: [
-                "peer": .string(context.remoteAddress?.description ?? "unknown"), "detail": .string(reason),
+                "peer": .string(arrival.peer(of: context.channel)), "detail": .string(reason),
             ]
         )
         context.close(promise: nil)

@@ -36,6 +36,8 @@ final class WebConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler 
         var firstRequestTimeout: TimeAmount
         var bodyTimeout: TimeAmount
         var idleTimeout: TimeAmount
+        var rate = RateLimit()
+        var deflates = false
     }
 
     /// What is left of a request's head once it was judged.
@@ -69,6 +71,7 @@ final class WebConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler 
     private let gateway: HTTPGateway
     private let broker: Gateway
     private let limits: Limits
+    private let proxies: TrustedProxies
     private let decoder: ByteToMessageHandler<HTTPRequestDecoder>
     private let encoder: HTTPResponseEncoder
     private let openConnection: @Sendable (any Channel, Arrival) -> EventLoopFuture<Void>
@@ -92,11 +95,15 @@ final class WebConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler 
     /// When the peer must have done what it has to do; nil while it waits for us.
     private var deadline: NIODeadline?
     private var timer: (at: NIODeadline, task: Scheduled<Void>)?
+    /// Set when the listener limits how fast a client may ask.
+    private var throttle: Throttle?
+    private var isThrottled = false
 
     init(
         gateway: HTTPGateway,
         broker: Gateway,
         limits: Limits,
+        proxies: TrustedProxies = .none,
         decoder: ByteToMessageHandler<HTTPRequestDecoder>,
         encoder: HTTPResponseEncoder,
         arrival: Arrival,
@@ -106,6 +113,7 @@ final class WebConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler 
         self.gateway = gateway
         self.broker = broker
         self.limits = limits
+        self.proxies = proxies
         self.decoder = decoder
         self.encoder = encoder
         self.arrival = arrival
@@ -116,6 +124,7 @@ final class WebConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler 
     // MARK: Channel events
 
     func handlerAdded(context: ChannelHandlerContext) {
+        throttle = Throttle(limits.rate, now: context.instant)
         expect(within: limits.firstRequestTimeout - (context.eventLoop.now - arrival.at), context)
     }
 
@@ -187,6 +196,7 @@ final class WebConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler 
 
     private func mayRead(_ context: ChannelHandlerContext) -> Bool {
         switch state {
+        case _ where isThrottled: false
         case .idle: waiting.isEmpty && context.channel.isWritable
         case .receiving: waiting.isEmpty
         case .authenticating, .answering, .upgrading: false
@@ -207,7 +217,7 @@ final class WebConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler 
             switch state {
             case .authenticating, .answering:
                 break loop
-            case .idle where !context.channel.isWritable:
+            case .idle where isThrottled || !context.channel.isWritable:
                 break loop
             case .idle, .receiving, .closing, .upgrading, .closed:
                 handle(waiting.removeFirst(), context)
@@ -248,6 +258,7 @@ final class WebConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler 
             head: head,
             keepsAlive: head.isKeepAlive && !head.headers.contains(name: "Upgrade")
         )
+        measure(head, context)
         switch verdict {
         case .refuse(let answer):
             send(answer, to: request, closes: true, context)
@@ -265,9 +276,22 @@ final class WebConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler 
         receive(request, context)
     }
 
+    /// Who sends this request: whom a trusted proxy names, else whom the connection comes from.
+    private func origin(of head: HTTPRequestHead, _ channel: any Channel) -> Arrival {
+        guard !proxies.isEmpty else { return arrival }
+        var arrival = arrival
+        arrival.client =
+            proxies.client(
+                forwardedFor: head.headers["X-Forwarded-For"],
+                peer: arrival.peer(of: channel),
+                address: arrival.address(of: channel)
+            ) ?? arrival.client
+        return arrival
+    }
+
     /// Who is it, before anything of the body is read? What is known at once costs no hop.
     private func authenticate(_ message: GatewayPublish, _ request: Request, _ context: ChannelHandlerContext) {
-        let address = context.remoteAddress?.addressText
+        let address = origin(of: request.head, context.channel).address(of: context.channel)
         var login = Login(certificateName: arrival.certificateName, address: address)
         switch BasicCredentials.of(request.head.headers) {
         case .nothing: break
@@ -304,6 +328,9 @@ final class WebConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler 
         switch verdict {
         case .refused(let refusal):
             send(.refusal(refusal), to: request, closes: request.head.announcesBody, context)
+        case .challenge, .proven:
+            // HTTP has no exchange of AUTH packets, and nobody asked for one.
+            send(.refusal(.notAuthorized), to: request, closes: request.head.announcesBody, context)
         case .accepted(let username):
             var message = message
             message.principal = Principal(username: username, clientID: "", address: address)
@@ -328,6 +355,10 @@ final class WebConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler 
             return
         }
         body.writeImmutableBuffer(bytes)
+        if throttle != nil {
+            throttle?.received(bytes: bytes.readableBytes, now: context.instant)
+            slowDown(context)
+        }
     }
 
     private func requestEnded(_ request: Request, _ context: ChannelHandlerContext) {
@@ -387,6 +418,33 @@ final class WebConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler 
         send(answer, to: Request(verdict: .answer(answer), head: head, keepsAlive: false), closes: true, context)
     }
 
+    // MARK: Rate
+
+    /// Counts a request: its head, and that it asks for something.
+    private func measure(_ head: HTTPRequestHead, _ context: ChannelHandlerContext) {
+        guard throttle != nil else { return }
+        let bytes = head.headers.reduce(head.uri.utf8.count + 16) { $0 + $1.name.utf8.count + $1.value.utf8.count + 4 }
+        throttle?.received(bytes: bytes, now: context.instant)
+        throttle?.receivedMessage(now: context.instant)
+        slowDown(context)
+    }
+
+    /// Nothing more is read until the bucket has leaked; the request under way is answered.
+    private func slowDown(_ context: ChannelHandlerContext) {
+        guard !isThrottled, let pause = throttle?.pause(now: context.instant), pause > .zero else { return }
+        isThrottled = true
+        context.eventLoop.assumeIsolated().scheduleTask(in: TimeAmount(pause)) {
+            self.isThrottled = false
+            // The time that was lost is not the client's.
+            if self.deadline != nil { self.expect(within: self.timeAllowed, context) }
+            self.workThroughWaiting(context)
+        }
+    }
+
+    private var timeAllowed: TimeAmount {
+        if case .receiving = state { limits.bodyTimeout } else { limits.idleTimeout }
+    }
+
     // MARK: Answers
 
     private func send(_ answer: HTTPAnswer, to request: Request, closes: Bool, _ context: ChannelHandlerContext) {
@@ -436,12 +494,17 @@ final class WebConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler 
         state = .upgrading
         let pipeline = context.pipeline.syncOperations
         let channel = context.channel
+        var arrival = origin(of: head, channel)
+        arrival.deflate = limits.deflates ? DeflateAgreement(head.headers["Sec-WebSocket-Extensions"]) : nil
         Self.upgrader.buildUpgradeResponse(channel: channel, upgradeRequest: head, initialResponseHeaders: [:])
             .and(pipeline.removeHandler(decoder))
             .assumeIsolated()
-            .flatMap { headers, _ in
+            .flatMap { [arrival] headers, _ in
                 self.isDecoderGone = true
                 var response = HTTPResponseHead(version: .http1_1, status: .switchingProtocols, headers: headers)
+                if let deflate = arrival.deflate {
+                    response.headers.add(name: "Sec-WebSocket-Extensions", value: deflate.field)
+                }
                 if let subprotocol {
                     response.headers.add(name: "Sec-WebSocket-Protocol", value: subprotocol)
                 }
@@ -552,4 +615,9 @@ final class WebConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler 
         heldBytes = []
         body = ByteBuffer()
     }
+}
+
+extension ChannelHandlerContext {
+    /// The time of the channel's loop, which tests move by hand.
+    fileprivate var instant: Instant { Instant(nanoseconds: eventLoop.now.uptimeNanoseconds) }
 }

@@ -2,7 +2,6 @@ import BrokerCore
 package import Logging
 package import NIOCore
 import NIOHTTP1
-import NIOPosix
 
 /// Why a web port was not opened, besides what the system says.
 package enum WebListenerError: Error, Sendable, Equatable {
@@ -44,40 +43,29 @@ package enum WebListener {
         } catch {
             return group.any().makeFailedFuture(error)
         }
-        return ServerBootstrap(group: group)
-            .serverChannelOption(.backlog, value: 1024)
-            .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
-            .serverChannelInitializer { channel in
-                channel.eventLoop.makeCompletedFuture {
-                    try channel.pipeline.syncOperations.addHandler(AcceptPause())
-                    try channel.pipeline.syncOperations.addHandler(
-                        AcceptedConnections(connectionsMax: options.connectionsMax)
-                    )
-                }
-            }
-            .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
-            .childChannelOption(.allowRemoteHalfClosure, value: true)
-            .childChannelOption(.maxMessagesPerRead, value: 1)
-            .childChannelOption(
-                .recvAllocator,
-                value: AdaptiveRecvByteBufferAllocator(minimum: 64, initial: 512, maximum: 65_536)
+        return ListenerSocket.bind(
+            BindAddress(host: unbracketed(options.host), port: options.port),
+            group: group,
+            entrance: entrance(options, tls: tls, logger: logger),
+            hasStages: true
+        ) { channel, arrival in
+            try configure(
+                channel,
+                arrival: arrival,
+                options: options,
+                router: router,
+                gateway: gateway,
+                logger: logger,
+                openConnection: openConnection
             )
-            .childChannelInitializer { channel in
-                channel.eventLoop.makeCompletedFuture {
-                    try TLSDoor.enter(channel, tls) { channel, arrival in
-                        try configure(
-                            channel,
-                            arrival: arrival,
-                            options: options,
-                            router: router,
-                            gateway: gateway,
-                            logger: logger,
-                            openConnection: openConnection
-                        )
-                    }
-                }
-            }
-            .bind(host: unbracketed(options.host), port: options.port)
+        }
+    }
+
+    private static func entrance(_ options: WebListenerOptions, tls: TLSDoor?, logger: Logger) -> Entrance {
+        var entrance = Entrance(timeout: options.firstRequestTimeout, logger: logger)
+        entrance.connectionsMax = options.connectionsMax
+        entrance.tls = tls
+        return entrance
     }
 
     /// An IPv6 address may be written as in a URL.
@@ -110,14 +98,19 @@ package enum WebListener {
                 bodyBytesMax: options.bodyBytesMax,
                 firstRequestTimeout: options.firstRequestTimeout,
                 bodyTimeout: options.bodyTimeout,
-                idleTimeout: options.idleTimeout
+                idleTimeout: options.idleTimeout,
+                rate: options.rate,
+                deflates: options.deflates
             ),
+            proxies: options.trustedProxies,
             decoder: decoder,
             encoder: encoder,
             arrival: arrival,
             logger: logger,
             openConnection: openConnection
         )
+        // A client that has sent its request may end its side and wait for the answer.
+        try channel.syncOptions?.setOption(.allowRemoteHalfClosure, value: true)
         try channel.pipeline.syncOperations.addHandlers([encoder, decoder, handler])
     }
 

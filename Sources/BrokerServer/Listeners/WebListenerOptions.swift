@@ -9,15 +9,21 @@ package struct WebListenerOptions: Sendable {
     /// Paths at which MQTT over WebSocket is spoken.
     package var webSocketPaths = ["/mqtt"]
     /// Accepted WebSocket subprotocols, the preferred one first.
-    package var subprotocols = ["mqtt", "mqttv3.1"]
+    package var subprotocols = ["mqtt", "mqttv3.1", "mqttv5"]
     /// Refuses clients that offer no subprotocol at all [5:MQTT-6.0.0-3] [311:MQTT-6.0.0-3].
     package var requireSubprotocol = true
     /// Web pages elsewhere that may use this port: `https://chat.example.com`, `https://*.example.com`.
     package var origins: [String] = []
     /// Serves programs, which send no Origin.
     package var allowMissingOrigin = true
+    /// Agrees to compress messages when a client offers it.
+    package var deflates = false
+    /// Whose X-Forwarded-For is believed.
+    package var trustedProxies = TrustedProxies.none
     package var servesPages = true
     package var bodyBytesMax = 1 << 20
+    /// How fast one connection may ask.
+    package var rate = RateLimit()
     /// Connections of this port, those that became WebSockets included.
     package var connectionsMax = 20_000
     /// Bytes of all header fields of a request together, and of its target.

@@ -18,6 +18,10 @@ package enum WebSocketError: Error, Equatable, Sendable {
     /// The length was not written in the fewest bytes, or its highest bit was set (§5.2).
     case malformedLength
     case frameTooLarge
+    /// A compressed message becomes larger than may be (RFC 7692 leaves the bound to us).
+    case inflatedTooLarge
+    /// A compressed message is not compressed.
+    case malformedDeflate
     /// A close frame with one byte, or with a code that must not be sent (§7.4).
     case malformedClose
     /// The reason in a close frame is not UTF-8 (§5.5.1).
@@ -27,8 +31,8 @@ package enum WebSocketError: Error, Equatable, Sendable {
     package var closeCode: UInt16 {
         switch self {
         case .textFrame: 1003
-        case .malformedCloseReason: 1007
-        case .frameTooLarge: 1009
+        case .malformedCloseReason, .malformedDeflate: 1007
+        case .frameTooLarge, .inflatedTooLarge: 1009
         case .unmaskedFrame, .maskedFrame, .reservedBits, .reservedOpcode, .fragmentedControlFrame,
             .oversizedControlFrame,
             .continuationWithoutStart, .unfinishedMessage, .malformedLength, .malformedClose:

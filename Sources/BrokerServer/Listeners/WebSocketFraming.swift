@@ -51,11 +51,17 @@ package struct WebSocketFraming: Sendable {
     /// An integer of the header that was cut by the end of a read: the bytes so far, and how many they are.
     private var partial: UInt64 = 0
     private var partialBytes = 0
+    /// Bytes that one compressed message may become; nil when no compression was agreed.
+    private let inflatedBytesMax: Int?
+    /// While a compressed message arrives.
+    private var inflater: Inflater?
     /// The payload of the current control frame; kept, so that later ones need no allocation.
     private var control = ByteBuffer()
 
     /// - Parameter isClient: true for the side that opened the connection.
-    package init(limits: WebSocketLimits = WebSocketLimits(), isClient: Bool = false) {
+    ///   With `inflatedBytesMax` messages may be compressed (RFC 7692), and one may become that large.
+    package init(limits: WebSocketLimits = WebSocketLimits(), isClient: Bool = false, inflatedBytesMax: Int? = nil) {
+        self.inflatedBytesMax = inflatedBytesMax
         self.limits = limits
         self.isClient = isClient
     }
@@ -66,7 +72,8 @@ package struct WebSocketFraming: Sendable {
     /// Takes what was read from the peer.
     ///
     /// - Parameters:
-    ///   - input: bytes off the network, cut anywhere; consumed whole, unless an error is thrown.
+    ///   - input: bytes off the network, cut anywhere; consumed whole, unless an error is thrown, or compressed messages
+    ///     became so much that what they are should be dealt with first: then call again with the rest.
     ///   - plain: payload of data frames is appended here, unmasked. What came before an error is there too.
     ///   - replies: whole frames (pong, close) to send back are appended here.
     /// - Throws: what the peer did wrong. Send `writeClose(code: error.closeCode)` and close.
@@ -77,7 +84,10 @@ package struct WebSocketFraming: Sendable {
         replies: inout ByteBuffer
     ) throws(WebSocketError) {
         do throws(WebSocketError) {
+            let start = plain.writerIndex
             while stage != .closed {
+                // A read of small bombs must not become a thousand times its size at once.
+                if let inflatedBytesMax, plain.writerIndex - start >= inflatedBytesMax { return }
                 takeWholeFrames(&input, into: &plain)
                 guard try step(&input, into: &plain, replies: &replies) else { break }
             }
@@ -135,6 +145,11 @@ package struct WebSocketFraming: Sendable {
         writeHeader(opcode: .binary, payloadBytes: payloadBytes, into: &buffer)
     }
 
+    /// The same for a message that is compressed (RFC 7692 §6.1).
+    package static func writeCompressedHeader(payloadBytes: Int, into buffer: inout ByteBuffer) {
+        writeHeader(opcode: .binary, payloadBytes: payloadBytes, isCompressed: true, into: &buffer)
+    }
+
     /// Writes a close frame with a code of RFC 6455 §7.4.1 and no reason.
     package static func writeClose(code: UInt16, into buffer: inout ByteBuffer) {
         writeHeader(opcode: .close, payloadBytes: 2, into: &buffer)
@@ -145,9 +160,10 @@ package struct WebSocketFraming: Sendable {
         opcode: Opcode,
         payloadBytes: Int,
         isMasked: Bool = false,
+        isCompressed: Bool = false,
         into buffer: inout ByteBuffer
     ) {
-        let first = 0x80 | opcode.rawValue
+        let first = (isCompressed ? 0xC0 : 0x80) | opcode.rawValue
         let maskBit: UInt8 = isMasked ? 0x80 : 0
         switch payloadBytes {
         case ..<126:
@@ -222,7 +238,7 @@ package struct WebSocketFraming: Sendable {
             mask = key.byteSwapped
             stage = .payload
             if missing == 0 {
-                try frameEnded(replies: &replies)
+                try frameEnded(into: &plain, replies: &replies)
             }
         case .payload:
             guard input.readableBytes > 0 || missing == 0 else { return false }
@@ -231,12 +247,16 @@ package struct WebSocketFraming: Sendable {
                 swap(&payload, &control)
                 unmask(&input, into: &payload)
                 swap(&payload, &control)
+            } else if let inflater {
+                var packed = ByteBuffer()
+                unmask(&input, into: &packed)
+                try Self.inflate(packed, with: inflater, into: &plain)
             } else {
                 // [5:MQTT-6.0.0-2] [311:MQTT-6.0.0-2] packets and frames need not align: payload is one stream.
                 unmask(&input, into: &plain)
             }
             if missing == 0 {
-                try frameEnded(replies: &replies)
+                try frameEnded(into: &plain, replies: &replies)
             }
         case .closed:
             return false
@@ -247,8 +267,11 @@ package struct WebSocketFraming: Sendable {
     private mutating func headReceived(_ head: UInt16) throws(WebSocketError) {
         let first = UInt8(truncatingIfNeeded: head >> 8)
         let second = UInt8(truncatingIfNeeded: head)
-        guard first & 0x70 == 0 else { throw .reservedBits }
+        let reserved = first & 0x70
+        guard reserved == 0 || reserved == 0x40 && inflatedBytesMax != nil else { throw .reservedBits }
         guard let opcode = Opcode(rawValue: first & 0x0F) else { throw .reservedOpcode }
+        // RFC 7692 §6.1: the first frame of a message says that it is compressed, no other.
+        guard reserved == 0 || opcode == .binary || opcode == .text else { throw .reservedBits }
         let isMasked = second & 0x80 != 0
         guard isMasked != isClient else { throw isClient ? .maskedFrame : .unmaskedFrame }
         self.opcode = opcode
@@ -262,6 +285,8 @@ package struct WebSocketFraming: Sendable {
         case .binary:
             guard !isMessageOpen else { throw .unfinishedMessage }
             isMessageOpen = !isFinal
+            inflater = reserved == 0 ? nil : inflatedBytesMax.flatMap { Inflater(bytesMax: $0) }
+            if reserved != 0, inflater == nil { throw .inflatedTooLarge }
         case .continuation:
             guard isMessageOpen else { throw .continuationWithoutStart }
             isMessageOpen = !isFinal
@@ -287,14 +312,36 @@ package struct WebSocketFraming: Sendable {
         stage = isClient ? .payload : .mask
     }
 
-    private mutating func frameEnded(replies: inout ByteBuffer) throws(WebSocketError) {
+    private static func inflate(
+        _ packed: ByteBuffer,
+        with inflater: Inflater,
+        into plain: inout ByteBuffer
+    ) throws(WebSocketError) {
+        do {
+            try packed.withUnsafeReadableBytes { try inflater.inflate($0, into: &plain) }
+        } catch let error as WebSocketError {
+            throw error
+        } catch {
+            throw .malformedDeflate
+        }
+    }
+
+    private mutating func frameEnded(
+        into plain: inout ByteBuffer,
+        replies: inout ByteBuffer
+    ) throws(WebSocketError) {
         stage = .head
         switch opcode {
         case .ping:
             write(opcode: .pong, control, into: &replies)
         case .close:
             try closeReceived(replies: &replies)
-        case .pong, .binary, .text, .continuation:
+        case .binary, .continuation:
+            if isFinal, let inflater {
+                try Self.inflate(ByteBuffer(bytes: Inflater.tail), with: inflater, into: &plain)
+                self.inflater = nil
+            }
+        case .pong, .text:
             break
         }
     }

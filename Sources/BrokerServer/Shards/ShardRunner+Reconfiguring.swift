@@ -15,12 +15,16 @@ extension ShardRunner {
         var denialLevel: Logger.Level
         /// Set when it changed.
         var systemInterval: Duration?
+        /// By the listener's name.
+        var doors: [String: ClientDoor]
     }
 
     func reconfigure(_ new: Reconfiguration) {
         var settings = new.settings
         if !new.changesAccess { settings.access = shard.access }
         denialLevel = new.denialLevel
+        // Who is still in a handshake of a listener that is closed comes in as it was.
+        doors.merge(new.doors) { _, new in new }
         linkConnector = new.linkConnector
         if let interval = new.systemInterval { report(every: interval) }
         let before = shard.links

@@ -1,5 +1,6 @@
 import BrokerCore
 import NIOCore
+import Spool
 
 extension ShardRunner {
     /// Tells `$SYS` how the node is doing, now and then again and again.
@@ -9,9 +10,8 @@ extension ShardRunner {
         reporting?.cancel()
         reporting = nil
         guard interval > .zero else { return }
-        reporting = loop.assumeIsolated().scheduleRepeatedTask(initialDelay: .zero, delay: TimeAmount(interval)) { _ in
-            self.report()
-        }
+        report()
+        reporting = loop.assumeIsolated().scheduleTask(in: TimeAmount(interval)) { self.report(every: interval) }
     }
 
     private func report() {

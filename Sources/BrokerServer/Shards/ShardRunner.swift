@@ -26,13 +26,17 @@ final class ShardRunner {
     /// The outbox that is being performed; it and the shard's change places from turn to turn.
     private var outbox = Outbox()
     private var isScheduled = false
+    /// By their windows: seven at most.
+    private var deflaters: [Int: Deflater] = [:]
+    /// What clients of a listener may, by its name.
+    var doors: [String: ClientDoor]
     private var timer: Scheduled<Void>?
     private var timerAt: Instant?
     private var nextToken: UInt64 = 0
     private var receipts: [UInt64: CheckedContinuation<GatewayReceipt, any Error>] = [:]
-    private var isDraining = false
+    private(set) var isDraining = false
     /// The task that tells `$SYS`.
-    var reporting: RepeatedTask?
+    var reporting: Scheduled<Void>?
     private var handlers: [ObjectIdentifier: ConnectionHandler] = [:]
     /// Answered when a shutdown has nothing left to wait for.
     private var drained: EventLoopPromise<Void>?
@@ -44,6 +48,7 @@ final class ShardRunner {
         spool: Spool,
         linkConnector: LinkConnector,
         authenticator: Authenticator?,
+        doors: [String: ClientDoor],
         logger: Logger,
         denialLevel: Logger.Level
     ) {
@@ -55,6 +60,7 @@ final class ShardRunner {
         self.spool = spool
         self.linkConnector = linkConnector
         self.authenticator = authenticator
+        self.doors = doors
         self.logger = logger
     }
 
@@ -96,22 +102,39 @@ final class ShardRunner {
 
     /// Adds the handler of a client to its channel.
     ///
-    /// - Parameter arrival: since when it is here, and what its certificate calls it.
+    /// - Parameters:
+    ///   - arrival: since when it is here, and what its certificate calls it.
+    ///   - listener: the name of the one that it came in by.
     /// - Throws: when the node is full or shuts down; the channel is closed then.
     func admit(
         _ channel: any Channel,
-        framing: WebSocketFraming?,
+        speaksWebSocket: Bool,
         arrival: Arrival,
-        connectionsMax: Int
+        listener: String
     ) throws {
-        guard !isDraining, handlers.count < connectionsMax else {
+        guard let door = doors[listener], !isDraining, handlers.count < door.connectionsMax else {
             logger.warning("connection refused", metadata: ["detail": "\(handlers.count) connections are open"])
             throw ChannelError.ioOnClosedChannel
         }
-        let decoder = PacketDecoder(role: .server, limits: .of(shard.settings))
+        try channel.syncOptions?.setOption(.writeBufferWaterMark, value: .mqtt(door.writeBufferBytesMax))
+        let decoder = PacketDecoder(role: .server, limits: door.codecLimits)
+        let framing =
+            speaksWebSocket
+            ? WebSocketFraming(
+                limits: WebSocketLimits(frameBytesMax: door.frameBytesMax),
+                inflatedBytesMax: arrival.deflate == nil ? nil : door.inflatedBytesMax
+            ) : nil
         try channel.pipeline.syncOperations.addHandler(
-            ConnectionHandler(runner: self, decoder: decoder, framing: framing, arrival: arrival)
+            ConnectionHandler(runner: self, decoder: decoder, framing: framing, arrival: arrival, door: door)
         )
+    }
+
+    /// The compressor of all connections with such a window.
+    func deflater(_ agreement: DeflateAgreement) -> Deflater? {
+        if let known = deflaters[agreement.windowBits] { return known }
+        let new = Deflater(windowBits: agreement.windowBits)
+        deflaters[agreement.windowBits] = new
+        return new
     }
 
     func opened(_ handler: ConnectionHandler) { handlers[ObjectIdentifier(handler)] = handler }

@@ -17,10 +17,12 @@ struct NodeTLS {
         logger: Logger
     ) throws(StartError) {
         for listener in configuration.listeners {
-            if known?.configuration.listeners.contains(where: { $0.isSame(as: listener) }) == true {
+            // One that serves others shows their certificates, so they have to be the same too.
+            let isKnown = known?.configuration.listeners.contains { $0.isSame(as: listener) } == true
+            if isKnown, known?.configuration.tls(of: listener) == configuration.tls(of: listener) {
                 doors[listener.name] = known?.tls.doors[listener.name]
             } else {
-                doors[listener.name] = try Self.door(of: listener, configuration.limits, logger)
+                doors[listener.name] = try Self.door(of: listener, configuration, logger)
             }
             if let door = doors[listener.name] { all.append(door.watched) }
         }
@@ -36,16 +38,17 @@ struct NodeTLS {
 
     private static func door(
         of listener: ListenerConfiguration,
-        _ limits: LimitsConfiguration,
+        _ configuration: Configuration,
         _ logger: Logger
     ) throws(StartError) -> TLSDoor? {
-        guard let tls = listener.tls else { return nil }
+        guard let tls = configuration.tls(of: listener) else { return nil }
+        let limits = listener.limits(within: configuration.limits)
         let owner = "listener \(listener.name)"
         do throws(TLSProblem) {
             return try TLSDoor(
                 tls,
                 of: owner,
-                applicationProtocol: listener.kind == .mqtt ? "mqtt" : "http/1.1",
+                applicationProtocols: listener.kind.applicationProtocols,
                 timeout: TimeAmount(limits.connectTimeout),
                 connectionsMax: limits.connectionsMax,
                 logger: logger
@@ -82,5 +85,29 @@ extension ListenerConfiguration {
         var other = other
         other.addresses = addresses
         return self == other
+    }
+}
+
+extension ListenerConfiguration.Kind {
+    /// What is offered in ALPN.
+    fileprivate var applicationProtocols: [String] {
+        switch self {
+        case .mqtt: ["mqtt"]
+        case .web: ["http/1.1"]
+        case .mux: ["mqtt", "http/1.1"]
+        }
+    }
+}
+
+extension Configuration {
+    /// With which certificates a listener speaks TLS: its own, or, for one that serves others, those of the first that
+    /// has any.
+    package func tls(of listener: ListenerConfiguration) -> ListenerTLSConfiguration? {
+        if let own = listener.tls { return own }
+        guard case .mux(let mux) = listener.kind else { return nil }
+        for name in mux.serves {
+            if let tls = listeners.first(where: { $0.name == name })?.tls { return tls }
+        }
+        return nil
     }
 }

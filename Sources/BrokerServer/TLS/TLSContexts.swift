@@ -18,8 +18,8 @@ extension ListenerTLSConfiguration {
 
     /// TLS 1.2 and 1.3 with the ciphers of NIOSSL; renegotiation, which is off there, stays off.
     ///
-    /// - Parameter applicationProtocol: offered in ALPN; clients that offer none, or another, are served all the same.
-    func load(_ files: ConfigurationFiles, applicationProtocol: String) throws(TLSProblem) -> LoadedTLS {
+    /// - Parameter applicationProtocols: offered in ALPN; clients that offer none, or another, are served all the same.
+    func load(_ files: ConfigurationFiles, applicationProtocols: [String]) throws(TLSProblem) -> LoadedTLS {
         let files = TLSFiles(files: files)
         let pair = try files.pair(certificate: certificatePath, key: keyPath)
         var settings = TLSConfiguration.makeServerConfiguration(
@@ -28,7 +28,7 @@ extension ListenerTLSConfiguration {
         )
         settings.minimumTLSVersion = minimumVersion == .v1_3 ? .tlsv13 : .tlsv12
         settings.renegotiationSupport = .none
-        settings.applicationProtocols = [applicationProtocol]
+        settings.applicationProtocols = applicationProtocols
         settings.shutdownTimeout = shutdownTimeout
         settings.certificateVerification = .none
         if clientCertificate != .none, let clientAuthorityPath {

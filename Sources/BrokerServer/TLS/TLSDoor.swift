@@ -16,19 +16,19 @@ package struct TLSDoor: Sendable {
     ///
     /// - Parameters:
     ///   - owner: "listener mqtts", for the log.
-    ///   - applicationProtocol: "mqtt" or "http/1.1", for ALPN.
+    ///   - applicationProtocols: "mqtt", "http/1.1" or both, for ALPN.
     ///   - timeout: from accept to CONNECT.
     /// - Throws: what keeps the files from being used.
     package init(
         _ tls: ListenerTLSConfiguration,
         of owner: String,
-        applicationProtocol: String,
+        applicationProtocols: [String],
         timeout: TimeAmount,
         connectionsMax: Int = .max,
         logger: Logger
     ) throws(TLSProblem) {
         watched = try WatchedTLS(owner: owner, paths: tls.paths, isWatched: tls.isWatched) { () throws(TLSProblem) in
-            try tls.load(.disk, applicationProtocol: applicationProtocol)
+            try tls.load(.disk, applicationProtocols: applicationProtocols)
         }
         self.connectionsMax = connectionsMax
         self.username = tls.username
@@ -38,16 +38,25 @@ package struct TLSDoor: Sendable {
 
     /// Opens a connection that was just accepted: at once in the clear, after the handshake with TLS.
     ///
-    /// - Parameter open: adds the handlers of the protocol.
+    /// - Parameters:
+    ///   - arrival: what is known of it by now.
+    ///   - open: adds the handlers of the protocol.
     package static func enter(
         _ channel: any Channel,
+        _ arrival: Arrival,
         _ door: TLSDoor?,
         _ open: @escaping (any Channel, Arrival) throws -> Void
     ) throws {
-        guard let door else { return try open(channel, Arrival(at: channel.eventLoop.now)) }
+        guard let door else { return try open(channel, arrival) }
         try channel.pipeline.syncOperations.addHandlers([
             NIOSSLServerHandler(context: door.watched.context),
-            TLSGate(timeout: door.timeout, username: door.username, logger: door.logger, open: open),
+            TLSGate(
+                arrival: arrival,
+                timeout: door.timeout,
+                username: door.username,
+                logger: door.logger,
+                open: open
+            ),
         ])
     }
 }

@@ -11,6 +11,8 @@ struct Expectations {
     private let matches: FilterMatches
     /// Whoever was told by a node's books that a message expired or that a full queue gave it up.
     private var excused: [Int: Set<Int>] = [:]
+    /// Whoever gave up what for its members: a group's filter, by node, and how it ended.
+    private var excusedGroups: [SharedGroup: [Int: Set<LedgerLine.Entry>]] = [:]
     /// Messages that expired or were given up somewhere on their way to the next node.
     private var stranded: Set<Int> = []
     private let upstreamForgot: Bool
@@ -32,6 +34,13 @@ struct Expectations {
         for node in simulation.nodes {
             for (outcome, count) in node.books.outcomes where count > 0 {
                 guard let message = Int(outcome.message) else { continue }
+                if ReferenceBroker.isGroup(outcome.receiver) {
+                    // Of what only memory had, "delivered" is no more than sent.
+                    if outcome.entry == .delivered, !outcome.wasStored { continue }
+                    let group = SharedGroup(node: node.index, filter: outcome.receiver)
+                    excusedGroups[group, default: [:]][message, default: []].insert(outcome.entry)
+                    continue
+                }
                 switch outcome.entry {
                 case .expired: stranded.insert(message)
                 case .dropped:
@@ -69,7 +78,8 @@ struct Expectations {
         guard arrives(from: message.node, at: homes[client], sentAt) else { return nil }
         let isLocal = message.node == homes[client]
         var granted: QoS?
-        for entry in subscribed[client] where entry.from < sentAt && matches.matches(entry.filter, message.topic) {
+        for entry in subscribed[client]
+        where !entry.filter.isShared && entry.from < sentAt && matches.matches(entry.filter, message.topic) {
             if let to = entry.to {
                 guard isLocal, to > takenAt else { continue }
             }
@@ -78,6 +88,48 @@ struct Expectations {
         guard let granted, granted > .atMostOnce else { return nil }
         return min(granted, message.qos)
     }
+
+    /// Whether some member of a group has to get this message: a session that lasted to the end was a member since
+    /// before it was sent, so that the group and its queue were there all the time.
+    func isExpected(_ number: Int, _ message: Ledger.Published, at group: SharedGroup) -> Bool {
+        guard let sentAt = message.sentAt, message.takenAt != nil, message.qos > .atMostOnce else { return false }
+        guard !stranded.contains(number), !upstreamForgot || group.node >= message.node,
+            arrives(from: message.node, at: group.node, sentAt)
+        else { return false }
+        let outcomes = excusedGroups[group]?[number] ?? []
+        if outcomes.contains(.expired) || outcomes.contains(.dropped) { return false }
+        // A session that ends takes with it what it was sent of QoS 2 [5:MQTT-4.8.2-5], and nothing else.
+        if outcomes.contains(.discarded), message.qos == .exactlyOnce { return false }
+        return clients.contains { client in
+            homes[client] == group.node && habits[client].isDurable
+                && subscribed[client].contains { $0.filter.text == group.filter && $0.from < sentAt && $0.to == nil }
+        }
+    }
+
+    /// Who is a member of a group at some time.
+    func members(of group: SharedGroup) -> [Int] {
+        clients.filter { client in
+            homes[client] == group.node && habits[client].subscriptions.contains { $0.filter.text == group.filter }
+        }
+    }
+
+    /// All groups, in a fixed order.
+    var groups: [SharedGroup] {
+        var groups: Set<SharedGroup> = []
+        for client in clients {
+            for subscription in habits[client].subscriptions where subscription.filter.isShared {
+                groups.insert(SharedGroup(node: homes[client], filter: subscription.filter.text))
+            }
+        }
+        return groups.sorted { $0.node == $1.node ? $0.filter < $1.filter : $0.node < $1.node }
+    }
+
+    /// How a message ended for a group, as the books of its node say.
+    func outcomes(of number: Int, at group: SharedGroup) -> Set<LedgerLine.Entry> {
+        excusedGroups[group]?[number] ?? []
+    }
+
+    func churns(_ client: Int) -> Bool { habits[client].churns }
 
     /// Whether what is published at one node comes to another over sessions that nobody lost.
     func isExact(from node: Int, at client: Int) -> Bool { !upstreamForgot || node == homes[client] }
@@ -93,4 +145,12 @@ struct Expectations {
         guard home < from else { return true }
         return (home..<from).allSatisfy { linkUpSince[$0].map { $0 < sentAt } ?? false }
     }
+}
+
+/// A share group of one node.
+struct SharedGroup: Hashable, CustomStringConvertible {
+    let node: Int
+    let filter: MQTTString
+
+    var description: String { "\(filter) at node \(node)" }
 }

@@ -81,6 +81,7 @@ extension WireSink {
         properties: Properties,
         version: ProtocolVersion
     ) {
+        // [5:MQTT-3.3.2-1] [311:MQTT-3.3.2-1]
         string(topic)
         if let packetID { twoByteInteger(packetID) }
         self.properties(properties, of: .publish, version: version)

@@ -1,5 +1,4 @@
 import BrokerCore
-import DequeModule
 
 /// Messages that wait for the same receivers, in the order of their positions: one list for all of them, so that a
 /// message to a room of a thousand is one entry and not a thousand.

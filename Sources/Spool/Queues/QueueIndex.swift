@@ -1,5 +1,4 @@
 import BrokerCore
-import DequeModule
 import MQTTCodec
 import NIOCore
 
@@ -23,7 +22,7 @@ struct QueueIndex {
     private var batches: UInt64 = 0
     /// Messages that somebody waits for, each counted once, and their bytes.
     private var open: (messages: Int, bytes: Int) = (0, 0)
-    private let options: SpoolOptions
+    private var options: SpoolOptions
     private(set) var lastPosition: UInt64
     private(set) var nextReceiver: UInt64
 
@@ -87,6 +86,21 @@ struct QueueIndex {
 
     func depth(of receiver: ReceiverID) -> Int { queues[receiver]?.count ?? 0 }
 
+    /// Other bounds for all queues.
+    /// - Returns: what changed, for those who are told; nothing of it needs to be written.
+    mutating func setBounds(session: QueueBounds, links: [MQTTString: QueueBounds]) -> Batch {
+        options.session = session
+        options.links = links
+        var runs: [ObjectIdentifier: MessageRun] = [:]
+        for queue in queues.values {
+            queue.bounds = options.bounds(of: queue.kind)
+            if let run = queue.openRun { runs[ObjectIdentifier(run)] = run }
+        }
+        for run in runs.values { run.measureRoom() }
+        keepsNewestOut = queues.values.contains { $0.bounds.whenFull == .dropNewest }
+        return allTallies()
+    }
+
     /// The books of all, as if something had happened to each.
     func allTallies() -> Batch {
         var batch = Batch()
@@ -136,7 +150,7 @@ struct QueueIndex {
             lastPosition += 1
             enqueue(message, deliveries, shard: shard, &changes)
         case .acknowledged(let receiver, let position):
-            acknowledge(position, by: receiver, &changes)
+            acknowledge(position, by: receiver, shard: shard, &changes)
         case .givenUp(let receiver, let position, let reason):
             giveUp(position.number, for: receiver, reason, &changes)
         case .outboundPublish(let receiver, let packetID, let position):
@@ -149,7 +163,7 @@ struct QueueIndex {
         case .outboundRelease(let receiver, let packetID, let position):
             let outbound = SpoolContents.Outbound(packetID: packetID, position: position, isReleased: true)
             setOutbound(outbound, packetID, of: receiver, &changes)
-            acknowledge(position, by: receiver, &changes)
+            acknowledge(position, by: receiver, shard: shard, &changes)
         case .outboundComplete(let receiver, let packetID):
             setOutbound(nil, packetID, of: receiver, &changes)
         case .inboundPublish(let receiver, let packetID):
@@ -299,12 +313,18 @@ struct QueueIndex {
         changes.dropped(queue.receiver, shard: shard, messages: count, .oldest)
     }
 
-    private mutating func acknowledge(_ position: Position, by receiver: ReceiverID, _ changes: inout BatchChanges) {
+    private mutating func acknowledge(
+        _ position: Position,
+        by receiver: ReceiverID,
+        shard: Int,
+        _ changes: inout BatchChanges
+    ) {
         guard position > .zero, let queue = queues[receiver] else { return }
         changes.touch(queue)
         guard let place = queue.take(position.number) else { return queue.deliveredAfterAll() }
         queue.delivered()
         finish(place, for: queue, &changes)
+        if queue.hasTooManyHoles { makeRoom(in: queue, shard: shard, &changes) }
     }
 
     private mutating func giveUp(
@@ -354,12 +374,13 @@ struct QueueIndex {
         let receiver = record.receiver
         let bounds = options.bounds(of: record.kind)
         if let queue = queues[receiver] {
-            queue.bounds = bounds
+            (queue.kind, queue.bounds) = (record.kind, bounds)
         } else {
             // Nothing before this moment can be for it.
-            queues[receiver] = ReceiverQueue(receiver: receiver, bounds: bounds, lowWater: lastPosition)
+            let queue = ReceiverQueue(receiver: receiver, kind: record.kind, bounds: bounds, lowWater: lastPosition)
+            queues[receiver] = queue
             if bounds.whenFull == .dropNewest { keepsNewestOut = true }
-            if let queue = queues[receiver] { changes.touch(queue) }
+            changes.touch(queue)
         }
         changes.receivers.set(receiver, record)
         if receiver.number >= nextReceiver { nextReceiver = receiver.number &+ 1 }

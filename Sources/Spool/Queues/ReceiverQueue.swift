@@ -7,6 +7,7 @@ import DequeModule
 /// it has come in them.
 final class ReceiverQueue {
     let receiver: ReceiverID
+    var kind: ReceiverRecord.Kind
     var bounds: QueueBounds
     /// True from the moment that a queue that rejects is full until an eighth of it is free again.
     private(set) var isFull = false
@@ -41,8 +42,15 @@ final class ReceiverQueue {
     var inbound: Set<UInt16> = []
     var outbound: [UInt16: SpoolContents.Outbound] = [:]
 
-    init(receiver: ReceiverID, bounds: QueueBounds, lowWater: UInt64, exceptions: [UInt64] = []) {
+    init(
+        receiver: ReceiverID,
+        kind: ReceiverRecord.Kind,
+        bounds: QueueBounds,
+        lowWater: UInt64,
+        exceptions: [UInt64] = []
+    ) {
         self.receiver = receiver
+        self.kind = kind
         self.bounds = bounds
         self.lowWater = lowWater
         self.exceptions = exceptions
@@ -53,8 +61,21 @@ final class ReceiverQueue {
     /// Bytes of the messages that wait.
     var bytes: Int { bytesBefore + (runs.last?.bytes ?? 0) - bytesDone }
 
+    /// As many as a window can be wide: a receiver that has answered so many messages behind one that it has not, will
+    /// not answer that one, and what is done behind it would fill the memory.
+    private static let holesMax = 65_535
+    var hasTooManyHoles: Bool { holes.count > Self.holesMax }
+
     /// True when there is more than the bounds allow.
-    var isBeyondBounds: Bool { count > bounds.messagesMax || bytes > bounds.bytesMax }
+    var isBeyondBounds: Bool {
+        count > bounds.messagesMax || bytes > bounds.bytesMax || hasTooManyHoles && !isFirstInExchange
+    }
+
+    /// True when the first that waits is in an open exchange of QoS 2: dropping others would not free what is behind it.
+    private var isFirstInExchange: Bool {
+        guard let first = first?.entry.position else { return false }
+        return outbound.values.contains { !$0.isReleased && $0.position.number == first }
+    }
 
     /// True when it gives up its oldest messages for new ones. Others do not take in what does not fit, or refuse it to
     /// those who publish next.
@@ -66,19 +87,22 @@ final class ReceiverQueue {
     }
 
     /// True when one more message of this size would be too much.
-    func isBeyondBounds(with more: Int) -> Bool { count >= bounds.messagesMax || bytes + more > bounds.bytesMax }
+    func isBeyondBounds(with more: Int) -> Bool {
+        count >= bounds.messagesMax || bytes + more > bounds.bytesMax || hasTooManyHoles
+    }
 
     /// Looks whether the queue is full. True when that changed, and only if the queue refuses when it is.
     func updateFullness() -> Bool {
-        guard bounds.whenFull == .reject else { return false }
         let (was, count, bytes) = (isFull, count, bytes)
-        if isFull {
+        if bounds.whenFull != .reject {
+            isFull = false
+        } else if isFull {
             let isRelieved =
                 count < bounds.messagesMax && count <= bounds.messagesMax - bounds.messagesMax / 8
                 && bytes < bounds.bytesMax && bytes <= bounds.bytesMax - bounds.bytesMax / 8
-            isFull = !isRelieved
+            isFull = !isRelieved || hasTooManyHoles
         } else {
-            isFull = count >= bounds.messagesMax || bytes >= bounds.bytesMax
+            isFull = count >= bounds.messagesMax || bytes >= bounds.bytesMax || hasTooManyHoles
         }
         return isFull != was
     }
