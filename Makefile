@@ -2,7 +2,7 @@
 # `make` alone lists them: a line is a target with a `##` comment.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format conformance release bench interop sanitize chaos ledger simulate clean
+.PHONY: help run test lint format conformance release bench interop sanitize chaos fuzz ledger simulate clean
 
 SWIFT ?= swift
 
@@ -52,6 +52,12 @@ chaos: ## Crash tests: kill -9 and power cuts, 200 rounds at QoS 1 and 200 at Qo
 	@scripts/setup.sh test
 	@$(SWIFT) build --product drawbridge
 	@scripts/chaos.sh $(ARGS)
+
+MINUTES ?= 10
+fuzz: ## Mutated packets at the real server beside clients that behave, MINUTES=10 (ARGS="--seed 7 --rounds 50")
+	@scripts/setup.sh test
+	@$(SWIFT) build --product drawbridge
+	@scripts/fuzz.sh --minutes $(MINUTES) $(ARGS)
 
 ledger: ## A million messages through full queues with each policy: does every message end in a book? (ARGS="--seed 7")
 	@scripts/setup.sh test

@@ -39,6 +39,7 @@ needs_to_test=(
     "chromium-driver chromedriver"
     "libnss3-tools certutil"
     "nodejs node"
+    "libpaho-mqtt-dev /usr/include/MQTTClient.h"
     "node-mqtt /usr/share/nodejs/mqtt/package.json"
     "strace strace"
     "curl curl"

@@ -114,7 +114,7 @@ extension Shard {
             retryStalled(now)
         case .some(let reason):
             outbox.notices.append(
-                Notice(.warning, "the spool refuses messages", detail: "\(reason); QoS 0 and live delivery go on")
+                Notice(.warning, "the spool refuses messages", detail: "\(reason.rawValue); QoS 0 and live delivery go on")
             )
         }
     }

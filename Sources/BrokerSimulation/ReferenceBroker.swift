@@ -149,9 +149,10 @@ struct ReferenceBroker {
                 }
                 continue
             }
-            let matching = session.subscriptions.filter { !$0.filter.isShared && matches.matches($0.filter, topic) }
+            let matching = session.subscriptions.filter {
+                !$0.filter.isShared && matches.matches($0.filter, topic) && !(name == client && $0.options.noLocal)
+            }
             if matching.isEmpty { continue }
-            if name == client, matching.allSatisfy(\.options.noLocal) { continue }
             takers.append(
                 Taker(
                     name: name,

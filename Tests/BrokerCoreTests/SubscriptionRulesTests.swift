@@ -213,6 +213,33 @@ struct SubscriptionRulesTests {
         #expect(back.takesMessages().map(\.text) == ["another's"])
     }
 
+    @Test(
+        """
+        of overlapping subscriptions those with No Local have no part in the client's own messages: neither their QoS nor \
+        their identifiers [5:MQTT-3.8.3-3] [5:MQTT-3.3.4-3]
+        """, arguments: [false, true])
+    func noLocalAmongOthers(_ isReversed: Bool) {
+        let broker = ShardHarness()
+        let client = broker.connects("c")
+        let subscribes: [Packet] = [
+            .subscribe(
+                id: 1, filters: "a/#", options: .init(maximumQoS: .exactlyOnce, noLocal: true, retainAsPublished: true),
+                identifier: 1),
+            .subscribe(id: 2, filters: "a/b", options: .init(maximumQoS: .atMostOnce), identifier: 2),
+        ]
+        for packet in isReversed ? subscribes.reversed() : subscribes { client.sends(packet) }
+        _ = client.takes()
+        client.sends(.publish(topic: "a/b", payload: "mine", qos: .atLeastOnce, id: 9, isRetained: true))
+        let mine = client.takesMessages()
+        #expect(mine.map(\.qos) == [.atMostOnce])
+        #expect(mine.map(\.isRetained) == [false])
+        #expect(mine.map(\.properties.subscriptionIdentifiers) == [[2]])
+        broker.connects("d").sends(.publish(topic: "a/b", payload: "another's", qos: .atLeastOnce, id: 9))
+        let others = client.takesMessages()
+        #expect(others.map(\.qos) == [.atLeastOnce])
+        #expect(others.map { $0.properties.subscriptionIdentifiers.sorted() } == [[1, 2]])
+    }
+
     // MARK: - Retained messages
 
     @Test(

@@ -227,6 +227,18 @@ struct WebSocketFramingTests {
         }
     }
 
+    @Test("a server sends each packet in a frame of its own, and what is no whole packet in one frame")
+    func framesOfPackets() {
+        let ping: [UInt8] = [0xD0, 0]
+        let publish = [0x30, 0xC8, 0x01] + [UInt8](repeating: 7, count: 200)
+        let cut: [UInt8] = [0x30, 0xFF, 0xFF]
+        let frames = WebSocketFraming.frames(ofPackets: ByteBuffer(bytes: ping + publish + ping + cut))
+        let expected = [0x82, 2] + ping + [0x82, 126, 0, 203] + publish + [0x82, 2] + ping + [0x82, 3] + cut
+        #expect(Array(frames.readableBytesView) == expected)
+        #expect(WebSocketFraming.firstPacketBytes(ByteBuffer(bytes: publish)) == publish.count)
+        #expect(WebSocketFraming.firstPacketBytes(ByteBuffer(bytes: [0x30, 0xFF, 0xFF, 0xFF, 0xFF, 1])) == 6)
+    }
+
     @Test("random and mutated bytes never trap")
     func fuzz() {
         var random = SeededGenerator(seed: 42)

@@ -3,8 +3,10 @@
 import pathlib
 import ssl
 import subprocess
+import types
 
 from brokers import drawbridge_binary, free_port, program
+from keys import Authority
 from wire import Wire
 
 
@@ -62,6 +64,13 @@ class Doors:
     def start(self, *arguments):
         self.node.start(*arguments)
         return self
+
+    @property
+    def secure(self):
+        """The doors with TLS, in the form that clients of others take a broker."""
+        return types.SimpleNamespace(
+            port=self.tls_port, web_port=self.web_tls_port, keys=Authority(self.certificates.ca_crt)
+        )
 
     def wire(self, client_id, client=False, **options):
         return TLSWire(self.tls_port, client_id, context=self.certificates.context(client), **options)

@@ -1,12 +1,6 @@
-"""Clients of others behind one face, so that one test speaks to all of them.
+"""Clients of others behind one face; see client.py."""
 
-A client connects when it is made, or, for the mosquitto programs, when it first has something to do. `messages` holds
-what it received; `close` says DISCONNECT; `vanish` cuts the line without a word, so that a will is due.
-"""
-
-import collections
 import json
-import os
 import socket
 import subprocess
 import threading
@@ -17,39 +11,25 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from brokers import program
+from client import Client, Message, Will
+from driven_clients import (
+    NodeClient,
+    NodeFive,
+    NodeFiveWebSocket,
+    NodeWebSocket,
+    PahoCClient,
+    PahoCFive,
+    PahoCFiveWebSocket,
+    PahoCWebSocket,
+)
 from eventually import eventually
+from gmqtt_client import GmqttClient, GmqttFive
 
-Message = collections.namedtuple("Message", "topic payload qos retain")
-Will = collections.namedtuple("Will", "topic payload qos retain")
-
-
-class Client:
-    leaves_without_will = True
-
-    def __init__(self, broker, client_id, clean=True, will=None):
-        self.broker, self.client_id, self.clean, self.will = broker, client_id, clean, will
-        self.messages = []
-        self.connect()
-
-    def wait_for(self, count, seconds=20):
-        """The messages, once there are `count` of them."""
-        eventually(
-            lambda: f"{self.client_id} received {count} messages; it has {self.messages}",
-            lambda: len(self.messages) >= count,
-            seconds,
-        )
-        return list(self.messages)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.vanish()
+__all__ = ["EVERY_KIND", "KINDS", "Client", "Message", "PahoClient", "PahoFive", "Will"]
 
 
 class PahoClient(Client):
     version = MQTTProtocolVersion.MQTTv311
-    transport = "tcp"
 
     def connect(self):
         is_five = self.version == MQTTProtocolVersion.MQTTv5
@@ -69,13 +49,12 @@ class PahoClient(Client):
         if self.transport == "websockets":
             client.ws_set_options(path="/mqtt")
         self.broker.keys.paho(client)
-        port = self.broker.web_port if self.transport == "websockets" else self.broker.port
         if is_five:
             properties = Properties(PacketTypes.CONNECT)
             properties.SessionExpiryInterval = 0 if self.clean else 3600
-            client.connect("127.0.0.1", port, clean_start=self.clean, properties=properties)
+            client.connect("127.0.0.1", self.port, clean_start=self.clean, properties=properties)
         else:
-            client.connect("127.0.0.1", port)
+            client.connect("127.0.0.1", self.port)
         client.loop_start()
         eventually("CONNACK arrives", lambda: self.connected is not None)
         assert not self.connected.is_failure, f"CONNECT refused: {self.connected}"
@@ -135,7 +114,8 @@ class MosquittoClient(Client):
 
     def subscribe(self, filter, qos):
         command = ["stdbuf", "-oL", program("mosquitto_sub"), "-d", "-F", "%j", "-V", self.version]
-        command += ["-p", str(self.broker.port), "-i", self.client_id, "-t", filter, "-q", str(qos)]
+        command += ["-p", str(self.port), "-i", self.client_id, *self.broker.keys.mosquitto]
+        command += ["-t", filter, "-q", str(qos)]
         if not self.clean:
             command.append("-c")
         if self.will:
@@ -160,7 +140,7 @@ class MosquittoClient(Client):
     resume = subscribe
 
     def publish(self, topic, payload, qos, retain=False):
-        command = [program("mosquitto_pub"), "-V", self.version, "-p", str(self.broker.port)]
+        command = [program("mosquitto_pub"), "-V", self.version, "-p", str(self.port), *self.broker.keys.mosquitto]
         command += ["-t", topic, "-m", payload, "-q", str(qos)] + (["-r"] if retain else [])
         result = subprocess.run(command, capture_output=True, text=True, timeout=30)
         assert result.returncode == 0, f"mosquitto_pub: {result.stderr}"
@@ -181,88 +161,26 @@ class MosquittoFive(MosquittoClient):
     leaves_without_will = False  # with version 5 it answers SIGTERM with DISCONNECT 0x04, "publish my will"
 
 
-class NodeClient(Client):
-    """node-mqtt over WebSocket, in a process of its own."""
-
-    version = 4
-    more = {}
-
-    def connect(self):
-        options = {
-            "url": f"ws://127.0.0.1:{self.broker.web_port}/mqtt",
-            "clientId": self.client_id,
-            "clean": self.clean,
-            "protocolVersion": self.version,
-            **self.more,
-        }
-        if self.version == 5 and not self.clean:
-            options["properties"] = {"sessionExpiryInterval": 3600}
-        if self.will:
-            options["will"] = self.will._asdict()
-        self.events, self.done = [], 0
-        self.process = subprocess.Popen(
-            [program("node"), os.path.join(os.path.dirname(__file__), "node_client.js"), json.dumps(options)],
-            env={**os.environ, "NODE_PATH": "/usr/share/nodejs"},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        threading.Thread(target=self._read, args=(self.process.stdout,), daemon=True).start()
-        connected = self._wait(lambda event: event["event"] == "connect", "node-mqtt connects")
-        self.session_present = connected["sessionPresent"]
-
-    def _read(self, stream):
-        for line in stream:
-            event = json.loads(line) if line.startswith("{") else {"event": "output", "line": line}
-            if event["event"] == "message":
-                self.messages.append(Message(event["topic"], event["payload"], event["qos"], event["retain"]))
-            self.events.append(event)
-
-    def _wait(self, matches, what, start=0):
-        return eventually(
-            lambda: f"{what}; it said {self.events}", lambda: next(filter(matches, self.events[start:]), None)
-        )
-
-    def _order(self, order, **rest):
-        start = len(self.events)
-        self.process.stdin.write(json.dumps({"order": order, **rest}) + "\n")
-        self.process.stdin.flush()
-        done = self._wait(lambda event: event["event"] == "done", f"{order} is answered", start)
-        assert not done.get("error"), done
-        return done
-
-    def subscribe(self, filter, qos):
-        done = self._order("subscribe", filter=filter, qos=qos)
-        assert done["granted"][0]["qos"] == qos
-
-    def resume(self, filter, qos):
-        assert self.session_present, "the session was forgotten"
-
-    def publish(self, topic, payload, qos, retain=False):
-        self._order("publish", topic=topic, payload=payload, qos=qos, retain=retain)
-
-    def close(self):
-        self.process.stdin.write('{"order":"end"}\n')
-        self.process.stdin.flush()
-        self.process.wait(10)
-
-    def vanish(self):
-        self.process.kill()
-        self.process.wait(10)
-
-
-class NodeFive(NodeClient):
-    version = 5
-
-
+# One transport of each client; these meet every test.
 KINDS = {
     "mosquitto, 3.1.1": MosquittoClient,
     "mosquitto, 5": MosquittoFive,
     "paho, 3.1.1": PahoClient,
     "paho, 5": PahoFive,
+    "paho C, 3.1.1": PahoCClient,
+    "paho C, 5": PahoCFive,
+    "gmqtt, 3.1.1": GmqttClient,
+    "gmqtt, 5": GmqttFive,
+    "node-mqtt, 3.1.1, WebSocket": NodeWebSocket,
+    "node-mqtt, 5, WebSocket": NodeFiveWebSocket,
+}
+
+# The other transports of those that have more than one.
+EVERY_KIND = KINDS | {
     "paho, 3.1.1, WebSocket": PahoWebSocket,
     "paho, 5, WebSocket": PahoFiveWebSocket,
-    "node-mqtt, 3.1.1, WebSocket": NodeClient,
-    "node-mqtt, 5, WebSocket": NodeFive,
+    "paho C, 3.1.1, WebSocket": PahoCWebSocket,
+    "paho C, 5, WebSocket": PahoCFiveWebSocket,
+    "node-mqtt, 3.1.1": NodeClient,
+    "node-mqtt, 5": NodeFive,
 }

@@ -9,6 +9,7 @@ class NoKeys:
 
     mosquitto = []
     curl = []
+    authority = None
     password = None
 
     def paho(self, client):
@@ -23,25 +24,48 @@ class NoKeys:
         return None
 
 
-class Keys(NoKeys):
-    """`user` of a broker whose certificate `authority` vouches for. In the stories each password is its user's name."""
+class Authority(NoKeys):
+    """A broker whose certificate `authority` vouches for, and who asks nobody for a name."""
+
+    def __init__(self, authority):
+        self.authority = authority
+
+    @property
+    def mosquitto(self):
+        return ["--cafile", self.authority]
+
+    @property
+    def curl(self):
+        return ["--cacert", self.authority]
+
+    def paho(self, client):
+        client.tls_set(self.authority)
+
+    @property
+    def context(self):
+        return ssl.create_default_context(cafile=self.authority)
+
+
+class Keys(Authority):
+    """`user` of such a broker. In the stories each password is its user's name."""
 
     def __init__(self, authority, user):
-        self.authority, self.user, self.password = authority, user, user
+        super().__init__(authority)
+        self.user = self.password = user
 
     def of(self, user):
         return Keys(self.authority, user)
 
     @property
     def mosquitto(self):
-        return ["--cafile", self.authority, "-u", self.user, "-P", self.password]
+        return super().mosquitto + ["-u", self.user, "-P", self.password]
 
     @property
     def curl(self):
-        return ["--cacert", self.authority, "-u", f"{self.user}:{self.password}"]
+        return super().curl + ["-u", f"{self.user}:{self.password}"]
 
     def paho(self, client):
-        client.tls_set(self.authority)
+        super().paho(client)
         client.username_pw_set(self.user, self.password)
 
     def browser(self, home):
@@ -51,7 +75,3 @@ class Keys(NoKeys):
         for arguments in (["-N", "--empty-password"], ["-A", "-t", "C,,", "-n", "site", "-i", self.authority]):
             subprocess.run(["certutil", "-d", f"sql:{database}", *arguments], check=True, timeout=60)
         return {"HOME": str(home)}
-
-    @property
-    def context(self):
-        return ssl.create_default_context(cafile=self.authority)

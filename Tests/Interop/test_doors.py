@@ -15,7 +15,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from brokers import Drawbridge, drawbridge_binary, free_port, program
 from certificates import Certificates
-from clients import NodeClient
+from driven_clients import NodeWebSocket
 from eventually import eventually
 from raw_http import Line, ask, upgrade
 from wire import DISCONNECT, PINGREQ, PINGRESP, PUBACK, PUBLISH, Gone, Wire, text
@@ -622,7 +622,7 @@ def test_compressed_messages_travel_both_ways(deflating):
 
 
 def test_node_mqtt_compresses_and_is_understood(deflating):
-    class Compressing(NodeClient):
+    class Compressing(NodeWebSocket):
         more = {"wsOptions": {"perMessageDeflate": {"threshold": 0}}}
 
     deflating.web_port = deflating.deflate_port

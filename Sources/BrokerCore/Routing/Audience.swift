@@ -46,7 +46,7 @@ extension Shard {
         let kind = Route.Kind(qos: publication.qos, isRetained: publication.isRetained)
         if isCommon, !route.isByPublisher, let known = route.audiences[kind] { return known }
         if settings.sharedOrder == .publisher, hasGroup(route) { return audience(of: publication, route, isCommon) }
-        let audience = makeAudience(of: publication, route.targets)
+        let audience = makeAudience(of: publication, route.targets(of: publication.publisher))
         if isCommon { route.audiences[kind] = audience }
         return audience
     }
@@ -56,7 +56,7 @@ extension Shard {
         let publisher = publisherKey(of: publication)
         let kind = Route.PublisherKind(qos: publication.qos, isRetained: publication.isRetained, publisher: publisher)
         if isCommon, let known = route.audiencesByPublisher[kind] { return known }
-        let audience = makeAudience(of: publication, route.targets, publisher: publisher)
+        let audience = makeAudience(of: publication, route.targets(of: publication.publisher), publisher: publisher)
         guard isCommon else { return audience }
         route.isByPublisher = true
         if route.audiencesByPublisher.count >= Self.audiencesMax { route.audiencesByPublisher.removeAll() }

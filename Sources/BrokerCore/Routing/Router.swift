@@ -13,20 +13,49 @@ struct RouteTarget {
     var subscriptionIdentifiers: [UInt32]
 }
 
+extension RouteTarget {
+    fileprivate init(_ subscriber: SubscriptionTree.Subscriber) {
+        self.init(
+            slot: subscriber.slot,
+            maximumQoS: subscriber.options.maximumQoS,
+            noLocal: subscriber.options.noLocal,
+            retainAsPublished: subscriber.options.retainAsPublished,
+            subscriptionIdentifiers: subscriber.identifier.map { [$0] } ?? []
+        )
+    }
+
+    /// Another subscription of the same session matches.
+    fileprivate mutating func add(_ subscriber: SubscriptionTree.Subscriber) {
+        maximumQoS = max(maximumQoS, subscriber.options.maximumQoS)
+        noLocal = noLocal && subscriber.options.noLocal
+        retainAsPublished = retainAsPublished || subscriber.options.retainAsPublished
+        if let identifier = subscriber.identifier { subscriptionIdentifiers.append(identifier) }
+    }
+}
+
 /// Who gets a topic, and what was found out about the messages that are published to it.
 final class Route {
     let targets: [RouteTarget]
-    /// Slots of the sessions that do not want what they publish themselves.
+    /// Slots of the sessions that do not want, in one subscription at least, what they publish themselves.
     let localOnes: Set<Int32>
+    /// What is left of those for their own messages, where other subscriptions match as well [5:MQTT-3.8.3-3].
+    let own: [Int32: RouteTarget]
     /// The audiences that all publishers have in common.
     var audiences: [Kind: Audience] = [:]
     /// The same where a share group keeps the messages of a publisher together.
     var audiencesByPublisher: [PublisherKind: Audience] = [:]
     var isByPublisher = false
 
-    init(targets: [RouteTarget]) {
+    init(targets: [RouteTarget], own: [Int32: RouteTarget]) {
         self.targets = targets
-        localOnes = Set(targets.lazy.filter(\.noLocal).map(\.slot))
+        self.own = own
+        localOnes = Set(targets.lazy.filter(\.noLocal).map(\.slot)).union(own.keys)
+    }
+
+    /// The receivers of what a publisher publishes: it may be one of them, by some of its subscriptions only.
+    func targets(of publisher: Int32?) -> [RouteTarget] {
+        guard let publisher, let left = own[publisher] else { return targets }
+        return targets.map { $0.slot == publisher ? left : $0 }
     }
 
     struct Kind: Hashable {
@@ -68,7 +97,11 @@ struct Router {
             cachedGeneration = tree.generation
         }
         if let route = cache[topic] { return route }
-        let route = Route(targets: match(topic).filter { mayReceive($0.slot, topic) })
+        let (targets, mixed) = match(topic)
+        let route = Route(
+            targets: targets.filter { mayReceive($0.slot, topic) },
+            own: mixed.isEmpty ? [:] : match(topic, own: mixed)
+        )
         cache[topic] = route
         cachedTargets += route.targets.count
         cachedTopicBytes += topic.count
@@ -85,29 +118,30 @@ struct Router {
     /// What routes were made of has changed, other than subscriptions.
     mutating func forgetRoutes() { cachedGeneration = 0 }
 
-    private func match(_ topic: MQTTString) -> [RouteTarget] {
+    /// - Returns: the receivers, and the slots of those that have matching subscriptions with and without No Local.
+    private func match(_ topic: MQTTString) -> (targets: [RouteTarget], mixed: Set<Int32>) {
         var targets: [RouteTarget] = []
         var places: [Int32: Int] = [:]
+        var mixed: Set<Int32> = []
         tree.forEachMatch(topic) { subscriber in
-            let options = subscriber.options
             guard let place = places[subscriber.slot] else {
                 places[subscriber.slot] = targets.count
-                targets.append(
-                    RouteTarget(
-                        slot: subscriber.slot,
-                        maximumQoS: options.maximumQoS,
-                        noLocal: options.noLocal,
-                        retainAsPublished: options.retainAsPublished,
-                        subscriptionIdentifiers: subscriber.identifier.map { [$0] } ?? []
-                    )
-                )
+                targets.append(RouteTarget(subscriber))
                 return
             }
-            targets[place].maximumQoS = max(targets[place].maximumQoS, options.maximumQoS)
-            targets[place].noLocal = targets[place].noLocal && options.noLocal
-            targets[place].retainAsPublished = targets[place].retainAsPublished || options.retainAsPublished
-            if let identifier = subscriber.identifier { targets[place].subscriptionIdentifiers.append(identifier) }
+            if targets[place].noLocal != subscriber.options.noLocal { mixed.insert(subscriber.slot) }
+            targets[place].add(subscriber)
         }
-        return targets
+        return (targets, mixed)
+    }
+
+    /// What some receivers get of their own messages: by their subscriptions without No Local.
+    private func match(_ topic: MQTTString, own slots: Set<Int32>) -> [Int32: RouteTarget] {
+        var own: [Int32: RouteTarget] = [:]
+        tree.forEachMatch(topic) { subscriber in
+            guard slots.contains(subscriber.slot), !subscriber.options.noLocal else { return }
+            if own[subscriber.slot]?.add(subscriber) == nil { own[subscriber.slot] = RouteTarget(subscriber) }
+        }
+        return own
     }
 }

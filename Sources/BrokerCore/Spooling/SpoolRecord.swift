@@ -166,11 +166,11 @@ package struct WillRecord: Sendable {
 
 /// Why the spool takes nothing more, as shards know it when they route a message: refused then, before anything is
 /// delivered.
-package enum SpoolRefusal: Sendable, Hashable {
+package enum SpoolRefusal: String, Sendable, Hashable {
     /// `durability.max_bytes` is reached.
     case full
     /// The file system has less than `durability.min_free_disk` left.
-    case diskFull
+    case diskFull = "disk full"
     /// Commits fail; the spool tries again by itself.
     case sick
 }

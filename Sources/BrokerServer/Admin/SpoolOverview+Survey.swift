@@ -31,13 +31,7 @@ extension SpoolOverview {
             self.reason = reason
             failingSeconds = age(since)
         }
-        refusing = spool.refusal.map { refusal in
-            switch refusal {
-            case .full: "full"
-            case .diskFull: "disk full"
-            case .sick: "sick"
-            }
-        }
+        refusing = spool.refusal?.rawValue
         notices = (spool.quarantine.map { [$0.description] } ?? []) + spool.notices
         durability =
             switch spool.durability["synchronous"] {

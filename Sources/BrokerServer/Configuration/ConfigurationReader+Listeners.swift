@@ -35,7 +35,7 @@ extension ConfigurationReader {
         }
         var listener = ListenerConfiguration(name: name, kind: .mqtt, addresses: [])
         let isEncrypted = table.has("tls")
-        listener.tls = listenerTLS(of: table, isWeb: type == .web)
+        listener.tls = listenerTLS(of: table, named: name, isWeb: type == .web)
         readDoor(table, isMQTT: type == .mqtt, into: &listener)
         switch type {
         case .mqtt:

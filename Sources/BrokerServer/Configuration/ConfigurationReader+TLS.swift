@@ -14,7 +14,7 @@ extension ConfigurationReader {
     }
 
     /// - Returns: nil when there is no such table, or when it lacks what it cannot do without.
-    func listenerTLS(of listener: SettingsTable, isWeb: Bool) -> ListenerTLSConfiguration? {
+    func listenerTLS(of listener: SettingsTable, named name: String, isWeb: Bool) -> ListenerTLSConfiguration? {
         guard let table = listener.table("tls", known: .listenerTLS) else { return nil }
         for key in ["cert", "key"] where !table.has(key) {
             reading.report("TLS needs `\(key)`; `drawbridge cert init` makes certificates", at: table.place)
@@ -37,11 +37,12 @@ extension ConfigurationReader {
             return tls
         }
         if tls.clientCertificate == .none {
-            for key in ["client_ca", "username"] where table.has(key) && table.string(key) != "none" {
+            for (key, isThere) in [("client_ca", tls.clientAuthorityPath != nil), ("username", tls.username != nil)]
+            where isThere {
                 table.report(key, "is only for client_cert = \"optional\" or \"required\"")
             }
         }
-        check(table, "listener \(listener.string("name") ?? (isWeb ? "web" : "mqtt"))") { files throws(TLSProblem) in
+        check(table, "listener \(name)") { files throws(TLSProblem) in
             try tls.load(files, applicationProtocols: [isWeb ? "http/1.1" : "mqtt"])
         }
         return tls

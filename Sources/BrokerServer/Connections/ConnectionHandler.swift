@@ -265,6 +265,12 @@ final class ConnectionHandler: ChannelInboundHandler {
             return context.writeAndFlush(Self.wrapOutboundOut(packed), promise: nil)
         }
         if framing != nil {
+            guard WebSocketFraming.firstPacketBytes(bytes) == bytes.readableBytes else {
+                return context.writeAndFlush(
+                    Self.wrapOutboundOut(WebSocketFraming.frames(ofPackets: bytes)),
+                    promise: nil
+                )
+            }
             var header = ByteBuffer()
             WebSocketFraming.writeHeader(payloadBytes: bytes.readableBytes, into: &header)
             context.write(Self.wrapOutboundOut(header), promise: nil)

@@ -150,6 +150,34 @@ package struct WebSocketFraming: Sendable {
         writeHeader(opcode: .binary, payloadBytes: payloadBytes, isCompressed: true, into: &buffer)
     }
 
+    /// What a server sends for several packets at once: a frame for each. MQTT has receivers ignore how packets and
+    /// frames align, and yet Paho in C looks at no second packet in a frame until more bytes come: its PUBACK would lie
+    /// behind the message that was delivered with it.
+    ///
+    /// - Complexity: O(bytes), one copy.
+    package static func frames(ofPackets packets: ByteBuffer) -> ByteBuffer {
+        var packets = packets
+        var frames = ByteBuffer()
+        frames.reserveCapacity(packets.readableBytes + packets.readableBytes / 8 + 64)
+        while packets.readableBytes > 0 {
+            let count = firstPacketBytes(packets)
+            writeHeader(payloadBytes: count, into: &frames)
+            frames.writeImmutableBuffer(packets.readSlice(length: count) ?? ByteBuffer())
+        }
+        return frames
+    }
+
+    /// How many bytes the first packet has; all there are when it is not there as a whole.
+    package static func firstPacketBytes(_ packets: ByteBuffer) -> Int {
+        var length = 0
+        for index in 0..<4 {
+            guard let byte = packets.getInteger(at: packets.readerIndex + 1 + index, as: UInt8.self) else { break }
+            length |= Int(byte & 0x7F) << (7 * index)
+            if byte & 0x80 == 0 { return min(2 + index + length, packets.readableBytes) }
+        }
+        return packets.readableBytes
+    }
+
     /// Writes a close frame with a code of RFC 6455 §7.4.1 and no reason.
     package static func writeClose(code: UInt16, into buffer: inout ByteBuffer) {
         writeHeader(opcode: .close, payloadBytes: 2, into: &buffer)

@@ -1,14 +1,15 @@
-/// Text from the network on its way into the log.
-enum LogText {
-    /// Control characters would write lines of their own or speak to a terminal.
-    static func escaped(_ text: String) -> String {
-        String(
-            text.unicodeScalars.map { scalar in
-                switch scalar.value {
-                case 0..<0x20, 0x7F..<0xA0, 0x2028, 0x2029: "\u{FFFD}"
-                default: Character(scalar)
-                }
+/// Text from the network on its way to people: into the log, onto a terminal.
+package enum LogText {
+    /// Control characters would write lines of their own or speak to a terminal, and format characters would turn the
+    /// rest of the line round.
+    package static func escaped(_ text: String) -> String {
+        var plain = ""
+        for scalar in text.unicodeScalars {
+            switch scalar.properties.generalCategory {
+            case .control, .format, .lineSeparator, .paragraphSeparator: plain.unicodeScalars.append("\u{FFFD}")
+            default: plain.unicodeScalars.append(scalar)
             }
-        )
+        }
+        return plain
     }
 }

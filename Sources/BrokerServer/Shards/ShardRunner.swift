@@ -264,7 +264,7 @@ final class ShardRunner {
 
     private var spoolTrouble: String? {
         if case .failing(_, let reason) = spool.state { return reason }
-        return shard.spoolRefusal.map { "\($0)" }
+        return shard.spoolRefusal?.rawValue
     }
 
     private var account: ShardAccount {
@@ -306,8 +306,11 @@ final class ShardRunner {
         promise.succeed()
     }
 
-    /// Whoever has not read its farewell by now is closed with the node.
+    /// Whoever has not read its farewell by now is closed with the node, and a publish over HTTP whose message is not on
+    /// disk by now hears that.
     func giveUpDraining() {
+        for receipt in receipts.values { receipt.resume(throwing: GatewayRefusal.draining) }
+        receipts = [:]
         drained?.succeed()
         drained = nil
     }

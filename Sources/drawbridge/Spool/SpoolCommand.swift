@@ -57,7 +57,7 @@ struct SpoolCheckCommand: ParsableCommand {
         )
         if check.isCopy { print("a copy that `drawbridge spool backup` made") }
         if check.isOpen { print("its last node did not end in good order; the next start takes care of that") }
-        for line in check.damage { print("damaged: \(Plain.text(line))") }
+        for line in check.damage { print("damaged: \(LogText.escaped(line))") }
         guard check.damage.isEmpty else {
             Console.error("drawbridge: \(path) is damaged")
             throw ExitCode(1)

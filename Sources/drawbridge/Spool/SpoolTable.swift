@@ -5,10 +5,10 @@ import Foundation
 enum SpoolTable {
     static func text(_ spool: SpoolOverview) -> String {
         var lines: [String] = []
-        for notice in spool.notices { lines.append("warning: \(Plain.text(notice))") }
+        for notice in spool.notices { lines.append("warning: \(LogText.escaped(notice))") }
         var state = spool.state
         if let seconds = spool.failingSeconds { state += " for \(Plain.age(seconds))" }
-        if let reason = spool.reason { state += ": \(Plain.text(reason))" }
+        if let reason = spool.reason { state += ": \(LogText.escaped(reason))" }
         if let refusing = spool.refusing { state += "; new messages are refused: \(refusing)" }
         lines.append("state       \(state)")
         lines.append("durability  \(spool.durability)")
@@ -51,7 +51,7 @@ enum SpoolTable {
         lines.append("")
         let rows = spool.receivers.map { receiver in
             [
-                Plain.text(receiver.name), receiver.kind,
+                LogText.escaped(receiver.name), receiver.kind,
                 receiver.state ?? (receiver.connected ? "connected" : "away"),
                 String(receiver.depth), Plain.size(receiver.bytes), receiver.oldestSeconds.map(Plain.age) ?? "-",
                 String(receiver.ledger.delivered), String(receiver.ledger.dropped.total), remarks(receiver),
@@ -127,19 +127,5 @@ enum Plain {
         case ..<86_400: "\(seconds / 3_600) h \(seconds % 3_600 / 60) min"
         default: "\(seconds / 86_400) d \(seconds % 86_400 / 3_600) h"
         }
-    }
-
-    /// Client ids come from the network: control characters would speak to the terminal.
-    static func text(_ text: String) -> String {
-        var plain = ""
-        for scalar in text.unicodeScalars {
-            let isControl =
-                switch scalar.properties.generalCategory {
-                case .control, .format, .lineSeparator, .paragraphSeparator: true
-                default: false
-                }
-            plain.unicodeScalars.append(isControl ? "\u{FFFD}" : scalar)
-        }
-        return plain
     }
 }
