@@ -60,6 +60,8 @@ package struct BrokerSettings: Sendable {
     package var pageBytesMax = 1 << 20
     package var links: [LinkSettings] = []
     package var admission = Admission.believing
+    /// Authentication Methods that whoever is asked knows.
+    package var authenticationMethods: [MQTTString] = []
     package var durability = DurabilityMode.sync
     /// The first rule that matches a topic decides.
     package var durabilityRules: [DurabilityRule] = []
@@ -71,6 +73,15 @@ package struct BrokerSettings: Sendable {
     package var deniedPublishOfVersion3 = DeniedPublishOfVersion3.acknowledge
     /// Whether `Outbox.ledger` says what became of every message: for tests, costs an allocation a message.
     package var keepsLedger = false
+
+    /// Where version 5 clients are sent when the node shuts down; nil when there is nowhere.
+    package var serverReference: MQTTString?
+    /// Whether they are to stay there.
+    package var isServerMoved = false
+    /// This node's name in `$SYS`.
+    package var nodeName: MQTTString = "drawbridge"
+    /// Whose names `$SYS` has; none switches it off, and presence with it.
+    package var systemNames = SystemNames.allCases
 
     package init() {}
 }

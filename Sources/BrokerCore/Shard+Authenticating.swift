@@ -21,6 +21,10 @@ extension Shard {
         connection.pending = PendingConnect(token: lastQuestion, connect: kept)
         connection.state = .authenticating
         connection.isHeld = true
+        if let method = connect.properties.authenticationMethod {
+            connection.exchange = EnhancedAuthentication(method: method)
+            return askNext(connection, connect.properties.authenticationData)
+        }
         asked[lastQuestion] = connection
         outbox.questions.append(
             AuthenticationRequest(
@@ -29,23 +33,34 @@ extension Shard {
                 password: connect.password.map { Array($0.readableBytesView) },
                 certificateName: connection.certificateName,
                 address: connection.principal.address,
-                clientID: connect.clientID
+                clientID: connect.clientID,
+                exchange: nil
             )
         )
     }
 
     /// The answer to a question of the outbox. One about a connection that is gone is ignored.
     package func authenticated(_ token: UInt64, _ verdict: AuthenticationVerdict, now: Now) {
-        guard let connection = asked.removeValue(forKey: token), let pending = connection.pending,
-            connection.state == .authenticating
-        else {
-            return
+        guard let connection = asked.removeValue(forKey: token) else { return }
+        connection.exchange?.token = nil
+        if connection.isOpen { return reauthenticated(connection, verdict, now) }
+        guard let pending = connection.pending, connection.state == .authenticating else { return }
+        if case .challenge(let data, let memory) = verdict {
+            guard challenge(connection, data, memory) else { return refuse(connection, .notAuthorized) }
+            // The answer is read, and nothing is done with anything else.
+            return release(connection)
         }
         connection.pending = nil
         switch verdict {
+        case .challenge: break
         case .accepted(let username):
-            // CONNACK knows no 0x8B [5:MQTT-3.2.2-8].
-            if isDraining { return refuse(connection, .serverUnavailable) }
+            if isDraining { return refuseDraining(connection) }
+            // Whoever asked for an exchange is let in by none but that.
+            guard connection.exchange == nil else { return refuse(connection, .notAuthorized) }
+            accept(pending.connect, as: username, on: connection, now)
+        case .proven(let username, let data):
+            if isDraining { return refuseDraining(connection) }
+            connection.exchange?.lastWord = data
             accept(pending.connect, as: username, on: connection, now)
         case .refused(let refusal):
             // [5:MQTT-3.1.4-2] The log of it is the business of who refused: a storm of logins must not become a storm
@@ -72,6 +87,7 @@ extension Shard {
     }
 
     func forgetQuestion(of connection: Connection) {
+        if let token = connection.exchange?.token { asked[token] = nil }
         guard let pending = connection.pending else { return }
         asked[pending.token] = nil
         connection.pending = nil

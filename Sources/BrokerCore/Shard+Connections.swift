@@ -32,6 +32,7 @@ extension Shard {
         )
         connection.certificateName = certificateName
         connectionCount += 1
+        counters.opened &+= 1
         setTimer(of: connection, now.instant.advanced(by: max(.zero, connection.door.limits.connectTimeout - age)))
         return connection
     }
@@ -39,6 +40,7 @@ extension Shard {
     /// A packet arrived. The caller reads nothing more from a connection while `isHeld` is true.
     package func received(_ packet: Packet, on connection: Connection, now: Now) {
         connection.lastReceived = now.instant
+        counters.packetsReceived &+= 1
         switch connection.state {
         case .waitingForConnect:
             // [5:MQTT-3.1.0-1] [311:MQTT-3.1.0-1] the first packet is CONNECT.
@@ -64,7 +66,8 @@ extension Shard {
             case .publish, .subscribe, .unsubscribe: if backlog.bytes > before { holdForSpool(connection) }
             default: break
             }
-        case .authenticating, .accepted, .closing:
+        case .authenticating: receivedWhileAuthenticating(packet, on: connection)
+        case .accepted, .closing:
             // [5:MQTT-3.1.4-6] [311:MQTT-3.1.4-5] after a refused CONNECT nothing is processed.
             break
         }
@@ -114,7 +117,7 @@ extension Shard {
         if !wasClosing {
             outbox.notices.append(Notice(.info, "connection lost", clientID: session.clientID))
         }
-        detach(session, from: connection, publishesWill: true, now)
+        detach(session, from: connection, "closed", publishesWill: true, now)
     }
 
     /// The channel's write buffer went above or below its limit.
@@ -129,15 +132,27 @@ extension Shard {
         for case let session? in sessions {
             // A link ends its connection itself: DISCONNECT 0x8B is not a client's to send.
             guard let connection = session.connection, session.link == nil else { continue }
-            fail(connection, .serverShuttingDown, now)
+            // A client that is sent elsewhere hears where in the same packet (§4.11).
+            fail(connection, elsewhere ?? .serverShuttingDown, now)
         }
         for link in links { stop(link, now) }
+    }
+
+    /// What version 5 clients are told while the node shuts down, when there is another server for them.
+    var elsewhere: ReasonCode? {
+        settings.serverReference.map { _ in settings.isServerMoved ? .serverMoved : .useAnotherServer }
+    }
+
+    /// Goes with the reasons that send a client elsewhere, and with no others.
+    private func serverReference(with reason: ReasonCode) -> MQTTString? {
+        reason == .useAnotherServer || reason == .serverMoved ? settings.serverReference : nil
     }
 
     // MARK: - CONNECT
 
     private func connectReceived(_ connect: Connect, on connection: Connection, _ now: Now) {
         connection.version = connect.version
+        counters.connects &+= 1
         let properties = connect.properties
         connection.packetBytesMax = properties.maximumPacketSize.map { Int($0) } ?? .max
         connection.inflightMax = min(settings.inflightMax, Int(properties.receiveMaximum ?? .max))
@@ -147,10 +162,13 @@ extension Shard {
             connection.outboundAliases = OutboundAliases(max: min(Int(max), settings.topicAliasMax))
         }
 
-        // CONNACK knows no 0x8B [5:MQTT-3.2.2-8].
-        if isDraining { return refuse(connection, .serverUnavailable) }
-        // [5:MQTT-4.12.0-1] no authentication method is supported.
-        if properties.authenticationMethod != nil { return refuse(connection, .badAuthenticationMethod) }
+        if isDraining { return refuseDraining(connection) }
+        // [5:MQTT-4.12.0-1]
+        if let method = properties.authenticationMethod,
+            settings.admission != .asking || !settings.authenticationMethods.contains(method)
+        {
+            return refuse(connection, .badAuthenticationMethod)
+        }
         // [5:MQTT-3.1.3-8] [311:MQTT-3.1.3-9] Of up to 23 bytes all are let in [5:MQTT-3.1.3-5] [311:MQTT-3.1.3-5].
         if let reason = excess(of: connect, over: connection.door.limits) { return refuse(connection, reason) }
         if connect.clientID.isEmpty, !connect.cleanStart, connect.version != .v5 {
@@ -320,6 +338,12 @@ extension Shard {
         values.serverKeepAlive = serverKeepAlive(connect)
         // [5:MQTT-3.2.2-16] [5:MQTT-3.1.3-7]
         values.assignedClientIdentifier = assigned
+        if let exchange = connection.exchange {
+            // [5:MQTT-4.12.0-5]
+            values.authenticationMethod = exchange.method
+            values.authenticationData = exchange.lastWord.map { ByteBuffer(bytes: $0) }
+            connection.exchange?.lastWord = nil
+        }
         ack.properties.values = values
         return ack
     }
@@ -331,6 +355,12 @@ extension Shard {
         connection.state = .open
         release(connection)
         resume(session)
+        announceArrival(of: session, on: connection, latest)
+    }
+
+    /// CONNACK knows no 0x8B [5:MQTT-3.2.2-8].
+    func refuseDraining(_ connection: Connection) {
+        refuse(connection, connection.version == .v5 ? elsewhere ?? .serverUnavailable : .serverUnavailable)
     }
 
     /// A CONNECT that cannot be accepted: CONNACK with the reason, then close [5:MQTT-3.2.2-7] [311:MQTT-3.2.2-5].
@@ -350,7 +380,10 @@ extension Shard {
         // [5:MQTT-3.2.2-6] session present stays 0; [5:MQTT-3.2.2-8] not every reason is one of CONNACK.
         let code = reason.isAllowed(in: .connAck) ? reason : .unspecifiedError
         var ack = ConnAck(reason: code)
-        if connection.version == .v5 { ack.properties.reasonString = text.map { MQTTString($0) } ?? reason.text }
+        if connection.version == .v5 {
+            ack.properties.reasonString = text.map { MQTTString($0) } ?? reason.text
+            if let elsewhere = serverReference(with: code) { ack.properties.values.serverReference = elsewhere }
+        }
         send(.connAck(ack), on: connection)
         connection.hasFarewell = true
         close(connection, reason: nil)
@@ -362,7 +395,7 @@ extension Shard {
     private func takeOver(_ session: Session, from previous: Connection, _ now: Now) {
         outbox.notices.append(Notice(.info, "taken over", clientID: session.clientID, detail: previous.peer))
         close(previous, reason: .sessionTakenOver)
-        detach(session, from: previous, publishesWill: true, now)
+        detach(session, from: previous, "conflict", publishesWill: true, now)
     }
 
     /// A broken rule: version 5 hears the reason, then the connection ends and counts as lost.
@@ -371,7 +404,7 @@ extension Shard {
         close(connection, reason: reason, because: text)
         if let link = connection.link { return linkFailed(link, connection, now) }
         guard let session = connection.session, session.connection === connection else { return }
-        detach(session, from: connection, publishesWill: true, now)
+        detach(session, from: connection, reason.departure, publishesWill: true, now)
     }
 
     /// - Parameter reason: sent as DISCONNECT to a version 5 peer that got CONNACK [5:MQTT-3.14.0-1].
@@ -381,6 +414,9 @@ extension Shard {
             // [5:MQTT-3.14.2-1]
             var disconnect = Disconnect(reason: reason.isAllowed(in: .disconnect) ? reason : .unspecifiedError)
             disconnect.properties.reasonString = text.map { MQTTString($0) } ?? reason.text
+            if let elsewhere = serverReference(with: reason) {
+                disconnect.properties.values.serverReference = elsewhere
+            }
             send(.disconnect(disconnect), on: connection)
             connection.hasFarewell = true
         }
@@ -406,11 +442,20 @@ extension Shard {
         outbox.notices.append(Notice(.info, "disconnected", clientID: session.clientID))
         close(connection, reason: nil)
         // [5:MQTT-3.14.4-3] [311:MQTT-3.14.4-3] DISCONNECT 0x00 deletes the will; 0x04 asks for it.
-        detach(session, from: connection, publishesWill: disconnect.reason != .success, now)
+        let reason = disconnect.reason
+        detach(session, from: connection, reason.departure, publishesWill: reason != .success, now)
     }
 
     /// The session has no connection any more: it ends, or it waits for its client.
-    private func detach(_ session: Session, from connection: Connection, publishesWill: Bool, _ now: Now) {
+    ///
+    /// - Parameter word: why, for presence.
+    private func detach(
+        _ session: Session,
+        from connection: Connection,
+        _ word: String,
+        publishesWill: Bool,
+        _ now: Now
+    ) {
         session.connection = nil
         session.epoch &+= 1
         connection.session = nil
@@ -420,6 +465,7 @@ extension Shard {
         session.flow = .behind
         session.page.removeAll()
         session.isLoading = false
+        announceDeparture(of: session, from: connection, word, now)
         if !publishesWill { dropWill(of: session) }
 
         // [5:MQTT-3.1.2-23] [5:MQTT-4.1.0-1] [311:MQTT-4.1.0-1] [311:MQTT-4.1.0-2] the session is kept while it has a
@@ -460,7 +506,10 @@ extension Shard {
         session.timer = nil
         guard session.connection == nil, !session.isEnded else { return }
         if let due = session.will?.due, due <= now.instant { publishWill(of: session, now) }
-        if let expires = session.expiresAt, expires <= now.instant { return end(session, now) }
+        if let expires = session.expiresAt, expires <= now.instant {
+            counters.sessionsExpired &+= 1
+            return end(session, now)
+        }
         armAbsence(session)
     }
 

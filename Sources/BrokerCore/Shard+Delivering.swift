@@ -29,7 +29,7 @@ extension Shard {
             }
             guard fits(&encoder, delivery, connection) else { return book(.tooLarge, session, message()) }
             touch(connection)
-            counters.sent &+= 1
+            counters.sentPublish(payloadBytes: encoder.payload.readableBytes)
             book(.delivered, session, message())
             // [5:MQTT-4.3.1-1] [311:MQTT-4.3.1-1]
             write(&encoder, delivery, packetID: 0, on: connection)
@@ -42,7 +42,7 @@ extension Shard {
                 return book(.dropped, session, message())
             }
             touch(connection)
-            counters.sent &+= 1
+            counters.sentPublish(payloadBytes: encoder.payload.readableBytes)
             book(.delivered, session, message())
             write(&encoder, delivery, packetID: id, on: connection)
             return
@@ -267,7 +267,7 @@ extension Shard {
         _ now: Now
     ) {
         touch(connection)
-        counters.sent &+= 1
+        counters.sentPublish(payloadBytes: message.payload.readableBytes)
         let properties = properties(of: message, now)
         if connection.outboundAliases != nil,
             connection.writeAliased(

@@ -16,6 +16,8 @@ struct Publication {
     var origin: Link?
     /// True when the sender is answered only after the commit of its packet identifier: delivery waits too.
     var storesIdentifier = false
+    /// The server itself says it: it is no message of anybody.
+    var isOwn = false
 }
 
 /// PUBLISH and the four acknowledgements, inbound and outbound: §3.3 to §3.7, §4.3.
@@ -32,9 +34,9 @@ extension Shard {
         // [5:MQTT-3.12.4-1] [311:MQTT-3.12.4-1] PINGRESP does not queue behind answers that wait for the disk.
         case .pingReq: send(.pingResp, on: connection)
         case .disconnect(let disconnect): disconnectReceived(disconnect, session, on: connection, now)
-        // [5:MQTT-3.1.0-2] [311:MQTT-3.1.0-2] a second CONNECT; [5:MQTT-4.12.0-7] AUTH without a method; the rest only
-        // a server may send.
-        case .connect, .auth, .connAck, .subAck, .unsubAck, .pingResp: fail(connection, .protocolError, now)
+        case .auth(let auth): authReceived(auth, on: connection, now)
+        // [5:MQTT-3.1.0-2] [311:MQTT-3.1.0-2] a second CONNECT; the rest only a server may send.
+        case .connect, .connAck, .subAck, .unsubAck, .pingResp: fail(connection, .protocolError, now)
         }
     }
 
@@ -236,7 +238,10 @@ extension Shard {
     /// Routes a message: at once to receivers that are not durable, into this turn's records for those that are.
     @discardableResult
     func publish(_ publication: Publication, _ now: Now, id: MessageID? = nil) -> PublishResult {
-        counters.received &+= 1
+        if !publication.isOwn {
+            counters.received &+= 1
+            counters.payloadBytesReceived &+= UInt64(truncatingIfNeeded: publication.payload.readableBytes)
+        }
         var result = PublishResult(id: id)
         // [5:§3.3.2.3.3] Without an interval it never expires.
         let expiry = publication.properties.messageExpiryInterval.map { now.wall.advanced(bySeconds: $0) }
@@ -312,7 +317,7 @@ extension Shard {
         publication.storesIdentifier || storesExactlyOnce || gate.deliveries > 0 || !audience.durable.isEmpty
     }
 
-    private func bookRouted(_ message: Message, to audience: Audience) {
+    func bookRouted(_ message: Message, to audience: Audience) {
         for (session, delivery) in zip(audience.durable, audience.deliveries) {
             let identifiers = delivery.subscriptionIdentifiers
             book(.routed, session, message, delivery.qos, isRetained: delivery.isRetained, identifiers)

@@ -54,6 +54,13 @@ package final class Shard {
     /// Links that are not configured any more, by name: their queues stay in the spool until they are named again.
     var sleepingLinks: [MQTTString: Link] = [:]
     package internal(set) var connectionCount = 0
+    /// Clients that got CONNACK and are there, and the most of them at the same time.
+    package internal(set) var clientsConnected = 0
+    var clientsMaximum = 0
+    let startedAt: Instant
+    /// When `$SYS` was last told.
+    var reportedAt: Instant
+    var load = LoadAverages()
     package internal(set) var counters = Counters()
     /// Connections that are being asked about, by the token of the question; one for each, so bounded by them.
     var asked: [UInt64: Connection] = [:]
@@ -86,6 +93,8 @@ package final class Shard {
         self.ids = MessageIDSource(node: contents.nodeNumber, mark: contents.wallMark)
         self.nextReceiver = contents.nextReceiver.number
         self.latest = now
+        self.startedAt = now.instant
+        self.reportedAt = now.instant
         router.mayReceive = { [unowned self] slot, topic in mayReceive(slot: slot, topic) }
         restore(contents, now)
     }
@@ -225,6 +234,7 @@ package final class Shard {
     package func takeBytes(of connection: Connection) -> ByteBuffer {
         connection.isTouched = false
         let bytes = connection.out
+        counters.bytesSent &+= UInt64(truncatingIfNeeded: bytes.readableBytes)
         connection.out = ByteBuffer()
         return bytes
     }
@@ -252,6 +262,7 @@ package final class Shard {
             return send(shorter, on: connection)
         }
         touch(connection)
+        counters.answersSent &+= 1
         return PacketEncoder.write(packet, version: connection.version, into: &connection.out)
     }
 

@@ -46,6 +46,7 @@ extension BrokerServer {
             redialing: Set(change.changedLinks.map { MQTTString($0) }),
             linkConnector: LinkConnector(new, tls: tls.links),
             denialLevel: Logger.Level(new.log.denials),
+            systemInterval: old.configuration.metrics == new.metrics ? nil : new.metrics.systemInterval,
             doors: ClientDoor.all(of: new)
         )
         let detail = change.live.isEmpty ? "nothing changed" : "changed: \(change.live.joined(separator: ", "))"

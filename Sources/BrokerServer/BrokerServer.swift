@@ -171,7 +171,11 @@ package final class BrokerServer: Sendable {
                 doors.append(OpenDoor(door: door, channel: channel))
             }
             let control = await openControl(configuration, group, spool, inbox, logger)
-            loop.execute { runner.value.turn() }
+            let systemInterval = configuration.metrics.systemInterval
+            loop.execute {
+                runner.value.report(every: systemInterval)
+                runner.value.turn()
+            }
             certificates.watch(tls.all)
             return BrokerServer(
                 endpoints: doors.map { Endpoint($0, isEncrypted: tls.doors[$0.door.listener.name] != nil) },

@@ -172,6 +172,11 @@ package final class Spool: Sendable {
 
     var books: SpoolBooks { status.books }
 
+    /// What waits in all, and what was given up because there was no room.
+    ///
+    /// - Complexity: O(1), one lock.
+    package var standing: SpoolStanding { status.standing }
+
     /// Why new messages are refused; nil when they are taken.
     package var refusal: SpoolRefusal? { status.refusal }
 

@@ -28,6 +28,15 @@ package struct SpoolStatistics: Sendable, Hashable {
     package init() {}
 }
 
+/// What the spool holds, in three numbers.
+package struct SpoolStanding: Sendable, Hashable {
+    /// Messages that somebody waits for, each counted once.
+    package let messages: Int
+    package let bytes: Int
+    /// Messages that full queues gave up since the spool was opened.
+    package let dropped: UInt64
+}
+
 /// The books of all receivers as of the last commit.
 struct SpoolBooks: Sendable {
     private(set) var receivers: [ReceiverID: ReceiverTally] = [:]
@@ -64,6 +73,17 @@ final class SpoolStatus: Sendable {
     var statistics: SpoolStatistics { values.withLock { $0.statistics } }
 
     var books: SpoolBooks { values.withLock { $0.books } }
+
+    var standing: SpoolStanding {
+        values.withLock {
+            let dropped = $0.books.total.dropped
+            return SpoolStanding(
+                messages: $0.books.messages,
+                bytes: $0.books.bytes,
+                dropped: dropped[.oldest] &+ dropped[.newest]
+            )
+        }
+    }
 
     func tally(of receiver: ReceiverID) -> ReceiverTally {
         values.withLock { $0.books.receivers[receiver] ?? ReceiverTally() }

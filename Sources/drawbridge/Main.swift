@@ -1,4 +1,5 @@
 import ArgumentParser
+import BrokerServer
 
 /// Subcommands in the manner of git.
 @main
@@ -15,11 +16,6 @@ struct Drawbridge: AsyncParsableCommand {
         ],
         defaultSubcommand: RunCommand.self
     )
-}
-
-enum Version {
-    static let number = "0.1.0"
-    static let text = "drawbridge \(number)"
 }
 
 struct VersionCommand: ParsableCommand {

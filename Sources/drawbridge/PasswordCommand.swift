@@ -23,6 +23,10 @@ struct PasswordCommand: ParsableCommand {
     @Flag(help: "Delete the user.")
     var delete = false
 
+    @Flag(
+        help: "Keep what SCRAM-SHA-256 needs, for clients of version 5 that prove the password instead of sending it.")
+    var scram = false
+
     @Flag(help: "Print the names of all users.")
     var list = false
 
@@ -43,7 +47,8 @@ struct PasswordCommand: ParsableCommand {
                 Console.error("warning: with this name, access rules that hold %u do not let the user in")
             }
             let password = try PasswordPrompt.read(for: name)
-            let isNew = try edit.set(name, password: password)
+            let isNew = try edit.set(
+                name, password: password, method: scram ? PasswordHash.scramCost : PasswordHash.cost)
             Console.error("\(file): \(isNew ? "added" : "changed") \(name)")
         } catch let error as ExitCode {
             throw error

@@ -6,11 +6,17 @@ import Testing
 
 /// Clients with one filter each, asked through a whole shard: who gets a topic?
 struct RouteTable {
-    private let broker = ShardHarness()
+    private let broker: ShardHarness
     private let publisher: ScriptedPeer
     private var subscribers: [(number: Int, peer: ScriptedPeer)] = []
 
-    init() { publisher = broker.connects("publisher") }
+    init() {
+        var settings = BrokerSettings()
+        // Some of the filters would hear of every client that comes.
+        settings.systemNames = []
+        broker = ShardHarness(settings)
+        publisher = broker.connects("publisher")
+    }
 
     mutating func subscribe(_ filter: String, _ number: Int) {
         let peer = broker.connects(MQTTString("subscriber-\(number)"))
@@ -100,7 +106,8 @@ struct TableTests {
             let filter = try #require(TopicFilter(Self.filter(&random)))
             let found = retained.topics(matching: filter.text)
             #expect(found.sorted() == topics.filter { filter.matches($0) }.sorted(), "\(filter)")
-            #expect(retained.count == topics.count)
+            // What the server keeps counts apart.
+            #expect(retained.count == topics.count { !$0.string.hasPrefix("$") })
             #expect((retained[topic: topic] != nil) == topics.contains(topic))
         }
         for topic in topics { retained.remove(topic) }

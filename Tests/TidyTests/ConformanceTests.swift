@@ -41,11 +41,8 @@ struct ConformanceTests {
         #expect(done.isEmpty, "tested by now, take out of the list: \(done.sorted().joined(separator: " "))")
     }
 
-    private static let withoutTest = Set(
-        """
-        [5:MQTT-3.15.2-2] [5:MQTT-3.15.2-3] [5:MQTT-4.12.0-2] [5:MQTT-4.12.0-4] [5:MQTT-4.12.0-5] [5:MQTT-4.12.1-2]
-        """
-        .split { $0.isWhitespace }.map(String.init))
+    /// None: whoever adds a statement that cannot be tested yet names it here.
+    private static let withoutTest: Set<String> = []
 
     @Test("docs/conformance.md says what the tags say; `make conformance` writes it")
     func document() throws {

@@ -23,12 +23,34 @@ package struct AuthenticationRequest: Sendable {
     package let address: String?
     /// What the client calls itself; empty when it asks for an id.
     package let clientID: MQTTString
+    /// A step of an exchange of AUTH packets; nil for a CONNECT that names no Authentication Method.
+    package let exchange: AuthenticationExchange?
+}
+
+/// A step of enhanced authentication (§4.12): what the client says now, and what whoever answers said to himself with
+/// his last challenge.
+package struct AuthenticationExchange: Sendable, Equatable {
+    package let method: MQTTString
+    /// Empty when the packet had none.
+    package let data: [UInt8]
+    /// Nil in the first step.
+    package let memory: [UInt8]?
+
+    package init(method: MQTTString, data: [UInt8], memory: [UInt8]?) {
+        self.method = method
+        self.data = data
+        self.memory = memory
+    }
 }
 
 /// The answer to an `AuthenticationRequest`.
 package enum AuthenticationVerdict: Sendable, Equatable {
     /// It is who it says, under this user name; nil lets it in as nobody in particular.
     case accepted(username: MQTTString?)
+    /// The end of an exchange: it is this user, and `data` is the last word to it.
+    case proven(username: MQTTString, data: [UInt8])
+    /// The exchange goes on: `data` goes to the client, and `memory` comes back with its answer.
+    case challenge(data: [UInt8], memory: [UInt8])
     case refused(AuthenticationRefusal)
 }
 
@@ -52,7 +74,7 @@ package enum AuthenticationRefusal: Sendable, Equatable {
 
 /// A valid CONNECT whose sender is being asked about.
 final class PendingConnect {
-    let token: UInt64
+    var token: UInt64
     /// Without its password, and with bytes of its own: it may have to wait.
     let connect: Connect
 

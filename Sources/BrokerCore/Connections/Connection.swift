@@ -33,6 +33,8 @@ package final class Connection {
     package var certificateName: String?
     /// What waits while it is `.authenticating`.
     var pending: PendingConnect?
+    /// Set when CONNECT named an Authentication Method.
+    var exchange: EnhancedAuthentication?
 
     /// What the runner needs to find the channel again.
     package weak var owner: AnyObject?
@@ -41,6 +43,8 @@ package final class Connection {
     /// True when the peer is told why before its connection closes: it gets the time to read it.
     package internal(set) var hasFarewell = false
     var isTouched = false
+    /// True while it counts as a client that is there.
+    var isAnnounced = false
     /// False above the write buffer's limit: QoS 0 is dropped, QoS 1 and 2 wait.
     package internal(set) var isWritable = true
     /// While true nothing is to be read from the channel: the client is being asked about, or CONNACK, or too many

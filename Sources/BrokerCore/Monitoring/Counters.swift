@@ -1,9 +1,27 @@
-/// Plain integers of one shard, summed by whoever asks.
+/// Plain integers of one shard, summed by whoever asks. They only grow.
 package struct Counters: Sendable, Equatable {
     /// PUBLISH packets and gateway publishes that were accepted.
     package var received: UInt64 = 0
     /// PUBLISH packets that were handed to a connection.
     package var sent: UInt64 = 0
+    /// Bytes of the payloads of `received`.
+    package var payloadBytesReceived: UInt64 = 0
+    /// Bytes of the payloads of `sent`.
+    package var payloadBytesSent: UInt64 = 0
+    /// Control packets of any type that came over a connection.
+    package var packetsReceived: UInt64 = 0
+    /// Control packets other than PUBLISH that were handed to a connection.
+    package var answersSent: UInt64 = 0
+    /// Bytes of MQTT from connections: without TLS, and without the frames of WebSocket.
+    package var bytesReceived: UInt64 = 0
+    /// Bytes of MQTT to connections.
+    package var bytesSent: UInt64 = 0
+    /// Network connections of clients.
+    package var opened: UInt64 = 0
+    /// CONNECT packets.
+    package var connects: UInt64 = 0
+    /// Sessions whose client did not return in time.
+    package var sessionsExpired: UInt64 = 0
     /// QoS 0 messages that a slow or absent receiver did not get.
     package var qos0Dropped: UInt64 = 0
     /// QoS 1 and 2 messages that a full queue in memory gave up; the spool counts those of its own.
@@ -22,4 +40,13 @@ package struct Counters: Sendable, Equatable {
     package var subscribesDenied: UInt64 = 0
     /// Messages that waited for a receiver, or were retained, and that it may not have (any more).
     package var deliveriesDenied: UInt64 = 0
+
+    /// Control packets of any type that were handed to a connection.
+    package var packetsSent: UInt64 { answersSent &+ sent }
+
+    @inline(__always)
+    mutating func sentPublish(payloadBytes: Int) {
+        sent &+= 1
+        payloadBytesSent &+= UInt64(truncatingIfNeeded: payloadBytes)
+    }
 }

@@ -16,6 +16,7 @@ package struct RetainedMessages {
     private var nodes: [Node] = [Node()]
     private var edges: [TopicEdge: Int32] = [:]
     private var free: [Int32] = []
+    /// Those of clients: what the server keeps under `$SYS` takes nobody's room.
     package private(set) var count = 0
 
     package init() {}
@@ -25,7 +26,7 @@ package struct RetainedMessages {
     mutating func set(_ message: Message, publisher: AccessSubject?) {
         var number: Int32 = 0
         for level in message.topic.levels { number = child(of: number, level) }
-        if nodes[Int(number)].message == nil { count += 1 }
+        if nodes[Int(number)].message == nil, !message.topic.isReserved { count += 1 }
         nodes[Int(number)].message = message
         nodes[Int(number)].publisher = publisher
     }
@@ -34,7 +35,7 @@ package struct RetainedMessages {
         guard var number = find(topic), nodes[Int(number)].message != nil else { return }
         nodes[Int(number)].message = nil
         nodes[Int(number)].publisher = nil
-        count -= 1
+        if !topic.isReserved { count -= 1 }
         while number != 0, nodes[Int(number)].message == nil, nodes[Int(number)].children.isEmpty {
             let (parent, level) = (nodes[Int(number)].parent, nodes[Int(number)].level)
             edges[TopicEdge(parent: parent, level: level)] = nil

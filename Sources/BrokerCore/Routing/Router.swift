@@ -108,6 +108,13 @@ struct Router {
         return route
     }
 
+    /// Whether any filter matches the topic. Not cached, for topics that are rarely published to.
+    func hasListener(_ topic: MQTTString) -> Bool {
+        var isFound = false
+        tree.forEachMatch(topic) { _ in isFound = true }
+        return isFound
+    }
+
     /// What routes were made of has changed, other than subscriptions.
     mutating func forgetRoutes() { cachedGeneration = 0 }
 

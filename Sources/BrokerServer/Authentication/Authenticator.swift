@@ -15,6 +15,8 @@ package final class Authenticator: Sendable {
 
     private struct State {
         var users = UserFile()
+        /// Makes up what unknown users are asked for, where no user tells.
+        let secret = Array(PasswordHash.random(32))
         /// Of the file that was read last, whether it was taken or not.
         var changes = FileChanges(since: [])
         /// Counts the changes of `users`: what was hashed before one is not remembered after it.
@@ -28,7 +30,7 @@ package final class Authenticator: Sendable {
         var revoked: (@Sendable (Set<MQTTString>) -> Void)?
     }
 
-    private let configuration: AuthenticationConfiguration
+    let configuration: AuthenticationConfiguration
     private let state: Mutex<State>
     private let threads: HashingThreads
     private let patience: Duration
@@ -76,6 +78,7 @@ package final class Authenticator: Sendable {
     /// - Parameter answer: called once, on some other thread, when this returns nil; else not at all.
     /// - Returns: the verdict when it is known at once.
     package func decide(_ login: Login, _ answer: @escaping Answer) -> AuthenticationVerdict? {
+        if let exchange = login.exchange { return step(exchange, login, answer) }
         for source in configuration.chain {
             switch source {
             case .cert:
@@ -166,6 +169,38 @@ package final class Authenticator: Sendable {
             answer(.refused(refusal))
         }
         return nil
+    }
+
+    // MARK: - SCRAM
+
+    /// A step of an exchange. What it costs is a few microseconds, so that it need not wait.
+    private func step(_ exchange: AuthenticationExchange, _ login: Login, _ answer: @escaping Answer)
+        -> AuthenticationVerdict?
+    {
+        guard configuration.chain.contains(.users), exchange.method.string == SCRAMServer.method else {
+            return refuse(login, .notAuthorized, answer)
+        }
+        var login = login
+        do throws(SCRAMServer.Failure) {
+            guard let memory = exchange.memory else {
+                let first = try SCRAMServer.First(exchange.data)
+                let (text, memory) = SCRAMServer.challenge(
+                    first, credentials(of: first.username), nonce: SCRAMServer.nonce())
+                return .challenge(data: Array(text.utf8), memory: Array(memory.utf8))
+            }
+            let second = try SCRAMServer.Second(memory: memory)
+            let name = second.first.username
+            login.username = MQTTString(name)
+            let lastWord = try second.verify(exchange.data, credentials(of: name))
+            state.withLock { $0.failed.succeeded(address: login.address, user: name) }
+            return .proven(username: MQTTString(name), data: Array(lastWord.utf8))
+        } catch {
+            return refuse(login, .badCredentials, answer)
+        }
+    }
+
+    private func credentials(of name: String) -> SCRAMCredentials {
+        state.withLock { $0.users.scram(for: name, otherwise: $0.secret) }
     }
 
     // MARK: - The file

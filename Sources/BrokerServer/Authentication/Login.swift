@@ -1,4 +1,4 @@
-import BrokerCore
+package import BrokerCore
 package import MQTTCodec
 
 /// One attempt to come in, by CONNECT or by HTTP.
@@ -12,6 +12,8 @@ package struct Login: Sendable {
     package var address: String?
     /// For the log; empty by HTTP.
     package var clientID: MQTTString
+    /// A step of SCRAM, in the place of user name and password.
+    package var exchange: AuthenticationExchange?
 
     package init(
         username: MQTTString? = nil,
@@ -35,5 +37,6 @@ package struct Login: Sendable {
             address: request.address,
             clientID: request.clientID
         )
+        exchange = request.exchange
     }
 }

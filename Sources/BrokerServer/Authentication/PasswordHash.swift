@@ -9,6 +9,7 @@ import Foundation
 /// | `$scrypt$ln=14,r=8,p=1$salt$digest` | scrypt (RFC 7914), what `drawbridge passwd` writes |
 /// | `$7$rounds$salt$digest` | PBKDF2 with HMAC-SHA-512, mosquitto_passwd since 2.0 |
 /// | `$6$salt$digest` | one round of SHA-512 over password and salt, mosquitto_passwd before |
+/// | `$scram-sha-256$iterations$salt$stored$server` | the two keys of SCRAM-SHA-256 (RFC 5802), `passwd --scram` |
 ///
 /// Salt and digest are Base64; the first form leaves the padding out, as password hashes of this shape do elsewhere.
 package struct PasswordHash: Sendable, Equatable {
@@ -17,11 +18,15 @@ package struct PasswordHash: Sendable, Equatable {
         case scrypt(logRounds: Int, blockSize: Int, parallelism: Int)
         case pbkdf2(rounds: Int)
         case sha512
+        /// The digest is the StoredKey.
+        case scram(iterations: Int)
     }
 
     package let method: Method
     let salt: [UInt8]
     let digest: [UInt8]
+    /// Of SCRAM; empty for the others.
+    var serverKey: [UInt8] = []
 
     /// 16 MiB and some 40 ms of one core: a guess is dear, and a site whose 500 devices return at once after a power
     /// cut is in again within half a minute; those that wait longer than a CONNECT may are told to come again.
@@ -30,17 +35,32 @@ package struct PasswordHash: Sendable, Equatable {
     /// A longer password is nobody's: those that wait to be hashed must not fill the memory.
     package static let passwordBytesMax = 4096
 
-    private static let saltBytes = 16
+    /// For users who prove their password by SCRAM. Their clients do this work too, with each login, and they may be
+    /// small; RFC 7677 asks for at least 4,096.
+    package static let scramCost = Method.scram(iterations: scramIterations)
+    static let scramIterations = 16_384
+
+    static let saltBytes = 16
     private static let digestBytes = 32
 
     /// Hashes a new password with fresh salt.
     ///
     /// - Throws: what the library says; in practice that there is no memory.
     package init(password: [UInt8], method: Method = Self.cost) throws {
-        var generator = SystemRandomNumberGenerator()
         self.method = method
-        salt = (0..<Self.saltBytes).map { _ in UInt8.random(in: .min ... .max, using: &generator) }
-        digest = try Self.digest(of: password, salt, method, bytes: Self.digestBytes)
+        salt = Array(Self.random(Self.saltBytes))
+        if case .scram(let iterations) = method {
+            let keys = SCRAMCredentials.keys(of: try Self.salted(password, salt, iterations))
+            (digest, serverKey) = (keys.stored, keys.server)
+        } else {
+            digest = try Self.digest(of: password, salt, method, bytes: Self.digestBytes)
+        }
+    }
+
+    /// Bytes that nobody can foretell.
+    static func random(_ count: Int) -> Data {
+        var generator = SystemRandomNumberGenerator()
+        return Data((0..<count).map { _ in UInt8.random(in: .min ... .max, using: &generator) })
     }
 
     /// Something to compare the password of an unknown user with: costs the same and fits nothing.
@@ -84,10 +104,28 @@ package struct PasswordHash: Sendable, Equatable {
             ).bytes
         case .sha512:
             Array(SHA512.hash(data: password + salt))
+        case .scram(let iterations):
+            SCRAMCredentials.keys(of: try salted(password, salt, iterations)).stored
         }
     }
 
-    private static func areEqual(_ a: [UInt8], _ b: [UInt8]) -> Bool {
+    package static func salted(_ password: [UInt8], _ salt: [UInt8], _ iterations: Int) throws -> [UInt8] {
+        try KDF.Insecure.PBKDF2.deriveKey(
+            from: password,
+            salt: salt,
+            using: .sha256,
+            outputByteCount: digestBytes,
+            unsafeUncheckedRounds: iterations
+        ).bytes
+    }
+
+    /// What SCRAM needs to know; nil for the other methods.
+    package var scram: SCRAMCredentials? {
+        guard case .scram(let iterations) = method else { return nil }
+        return SCRAMCredentials(salt: salt, iterations: iterations, storedKey: digest, serverKey: serverKey)
+    }
+
+    static func areEqual(_ a: [UInt8], _ b: [UInt8]) -> Bool {
         guard a.count == b.count else { return false }
         var difference: UInt8 = 0
         for (x, y) in zip(a, b) { difference |= x ^ y }
@@ -130,7 +168,18 @@ extension PasswordHash {
             salt = try Self.bytes(parts[2], "salt")
             digest = try Self.bytes(parts[3], "digest")
             guard digest.count == SHA512.byteCount else { throw Problem(message: "the digest must have 64 bytes") }
-        case ("scrypt", _), ("6", _), ("7", _):
+        case ("scram-sha-256", 6):
+            guard let iterations = Int(parts[2]), (4_096...1_000_000).contains(iterations) else {
+                throw Problem(message: "the number of iterations must be 4096 to 1000000")
+            }
+            method = .scram(iterations: iterations)
+            salt = try Self.bytes(parts[3], "salt")
+            digest = try Self.bytes(parts[4], "stored key")
+            serverKey = try Self.bytes(parts[5], "server key")
+            guard digest.count == SHA256.byteCount, serverKey.count == SHA256.byteCount else {
+                throw Problem(message: "the keys must have 32 bytes each")
+            }
+        case ("scrypt", _), ("6", _), ("7", _), ("scram-sha-256", _):
             throw Problem(message: "the password hash is cut short or has too many parts")
         default:
             throw Problem(
@@ -172,6 +221,8 @@ extension PasswordHash {
             "$scrypt$ln=\(logRounds),r=\(blockSize),p=\(parallelism)$\(unpadded(salt))$\(unpadded(digest))"
         case .pbkdf2(let rounds): "$7$\(rounds)$\(padded(salt))$\(padded(digest))"
         case .sha512: "$6$\(padded(salt))$\(padded(digest))"
+        case .scram(let iterations):
+            "$scram-sha-256$\(iterations)$\(padded(salt))$\(padded(digest))$\(padded(serverKey))"
         }
     }
 

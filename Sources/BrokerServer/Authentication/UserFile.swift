@@ -64,6 +64,20 @@ package struct UserFile: Sendable {
         return PasswordHash(standInFor: inOrder[Int(hasher.finalize().magnitude % UInt(inOrder.count))].method)
     }
 
+    /// What SCRAM says to a name: the user's own, or something stable for who is unknown here, so that whoever asks
+    /// twice learns nothing. It is made from what the first user of SCRAM has, which changes as seldom as that line.
+    ///
+    /// - Parameter otherwise: a secret for files without such a user.
+    package func scram(for name: String, otherwise: [UInt8]) -> SCRAMCredentials {
+        if let known = hash(of: name)?.scram { return known }
+        let first = inOrder.lazy.compactMap(\.scram).first
+        return SCRAMCredentials.standIn(
+            for: name,
+            secret: first.map { $0.storedKey + $0.serverKey } ?? otherwise,
+            iterations: first?.iterations ?? PasswordHash.scramIterations
+        )
+    }
+
     /// Reads the file at `path`.
     package static func load(
         path: String,

@@ -31,14 +31,19 @@ package struct UserFileEdit: Sendable {
 
     /// Sets the password of a user, who is added if need be; makes the file if there is none.
     ///
+    /// - Parameter method: how it is kept.
     /// - Returns: true when the user is new.
-    package func set(_ name: String, password: [UInt8]) throws -> Bool {
+    package func set(
+        _ name: String,
+        password: [UInt8],
+        method: PasswordHash.Method = PasswordHash.cost
+    ) throws -> Bool {
         try check(name)
         guard !password.isEmpty else { throw Problem(description: "the password is empty") }
         guard password.count <= PasswordHash.passwordBytesMax else {
             throw Problem(description: "a password has at most \(PasswordHash.passwordBytesMax) bytes")
         }
-        let line = "\(name):\(try PasswordHash(password: password).text)"
+        let line = "\(name):\(try PasswordHash(password: password, method: method).text)"
         return try change { lines in
             if let index = Self.index(of: name, in: lines) {
                 lines[index] = line

@@ -26,6 +26,8 @@ extension BrokerSettings {
         sessionExpiryMax = UInt32(clamping: limits.sessionExpiry.components.seconds)
         connectTimeout = limits.connectTimeout
         admission = configuration.authentication.chain.isEmpty ? .anonymous : .asking
+        authenticationMethods =
+            configuration.authentication.chain.contains(.users) ? [MQTTString(SCRAMServer.method)] : []
         access = configuration.access.compiled
         deniedPublish = configuration.access.deniedPublish
         deniedPublishOfVersion3 = configuration.access.deniedPublishOfVersion3
@@ -38,6 +40,10 @@ extension BrokerSettings {
         sharedOrder = configuration.sharing.order
         retainedMessagesMax = configuration.retained.messagesMax
         retainedPayloadMax = configuration.retained.payloadBytesMax
+        nodeName = MQTTString(configuration.node.id)
+        serverReference = configuration.node.serverReference.map { MQTTString($0) }
+        isServerMoved = configuration.node.isServerMoved
+        systemNames = configuration.metrics.systemNames
         links = configuration.links.compactMap(LinkSettings.init)
     }
 }

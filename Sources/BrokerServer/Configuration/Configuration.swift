@@ -15,6 +15,7 @@ package struct Configuration: Sendable, Equatable {
     package var retained = RetainedConfiguration()
     package var authentication = AuthenticationConfiguration()
     package var access = AccessConfiguration()
+    package var metrics = MetricsConfiguration()
     /// `[[listener]]`: the doors, in the order of the file; never empty.
     package var listeners: [ListenerConfiguration]
     /// `[[link]]`: the connections to upstream brokers, in the order of the file; names are unique.
@@ -42,6 +43,11 @@ package struct NodeConfiguration: Sendable, Equatable {
     package var id: String
     /// `data_dir`: folder of the spool, relative to the working directory; default `./drawbridge-data`.
     package var dataDirectory: String
+    /// `server_reference`: where version 5 clients are sent when this node shuts down, as `host` or `host:port`, several
+    /// with spaces between them; default: nowhere.
+    package var serverReference: String?
+    /// `server_moved`: whether they are to stay there (0x9D) or may come back (0x9C); default false.
+    package var isServerMoved = false
 
     package init(id: String, dataDirectory: String = "./drawbridge-data") {
         self.id = id
@@ -142,6 +148,16 @@ package struct RetainedConfiguration: Sendable, Equatable {
     package var messagesMax = 100_000
     /// `max_payload`: bytes of one retained payload; default 64 KiB; 0 to 268,435,455 bytes.
     package var payloadBytesMax = 64 << 10
+
+    package init() {}
+}
+
+/// `[metrics]`: what the node says of itself.
+package struct MetricsConfiguration: Sendable, Equatable {
+    /// `sys_interval`: how often the values under `$SYS` are told; default 10 s; 1 s to 1 d, or 0 s for never.
+    package var systemInterval = Duration.seconds(10)
+    /// `sys_names`: whose names they have; default both. Presence of clients is among emqttd's.
+    package var systemNames = SystemNames.allCases
 
     package init() {}
 }

@@ -13,6 +13,8 @@ package struct ConfigurationChange: Sendable, Equatable {
 
     package init(from old: Configuration, to new: Configuration) {
         changesAccess = old.access.rules != new.access.rules || old.access.fallback != new.access.fallback
+        var node = new.node
+        (node.serverReference, node.isServerMoved) = (old.node.serverReference, old.node.isServerMoved)
         // Doors and logins were made with these.
         var limits = new.limits
         limits.connectionsMax = old.limits.connectionsMax
@@ -22,7 +24,8 @@ package struct ConfigurationChange: Sendable, Equatable {
         log.format = old.log.format
 
         let table: [(name: String, isLive: Bool, isSame: Bool)] = [
-            ("[node]", false, old.node == new.node),
+            ("[node]", false, old.node == node),
+            ("node.server_reference", true, new.node == node),
             ("log.format", false, old.log.format == new.log.format),
             ("[log]", true, old.log == log),
             ("[durability]", false, old.durability == new.durability),
@@ -35,6 +38,7 @@ package struct ConfigurationChange: Sendable, Equatable {
             ("[retained]", true, old.retained == new.retained),
             ("[auth]", false, old.authentication == new.authentication),
             ("[acl]", true, old.access == new.access),
+            ("[metrics]", true, old.metrics == new.metrics),
         ]
         for row in table where !row.isSame {
             if row.isLive { live.append(row.name) } else { needingRestart.append(row.name) }

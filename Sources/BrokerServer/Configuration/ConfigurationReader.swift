@@ -47,6 +47,7 @@ struct ConfigurationReader {
             set(\.retained.messagesMax, table.integer("max_messages", in: 0...100_000_000))
             set(\.retained.payloadBytesMax, table.size("max_payload", in: 0...268_435_455))
         }
+        if let table = root.table("metrics", known: .metrics) { readMetrics(table) }
         if let table = root.table("auth", known: .authentication) { readAuthentication(table) }
         if let table = root.table("acl", known: .access) { readAccess(table) }
         if let table = root.table("defaults", known: .defaults)?.table("link", known: .linkDefaults) {
@@ -63,6 +64,16 @@ struct ConfigurationReader {
             }
         }
         set(\.node.dataDirectory, table.nonEmptyString("data_dir"))
+        if let reference = table.nonEmptyString("server_reference") {
+            if reference.utf8.count <= 1_024,
+                reference.unicodeScalars.allSatisfy({ $0.value > 0x1F && $0.value != 0x7F })
+            {
+                configuration.node.serverReference = reference
+            } else {
+                table.report("server_reference", "must be at most 1024 bytes without control characters")
+            }
+        }
+        set(\.node.isServerMoved, table.boolean("server_moved"))
     }
 
     private mutating func readQueue(_ table: SettingsTable) {

@@ -9,11 +9,12 @@ package struct KnownKeys: Sendable {
         available: [
             "node", "log", "durability", "limits", "queue", "shared_subscriptions", "retained", "listener", "auth",
             "acl", "defaults",
-            "link",
+            "link", "metrics",
         ],
-        later: ["autosubscribe", "rewrite", "webhook", "assign", "metrics"]
+        later: ["autosubscribe", "rewrite", "webhook", "assign"]
     )
-    package static let node = KnownKeys(available: ["id", "data_dir", "include"], later: ["user"])
+    package static let node = KnownKeys(
+        available: ["id", "data_dir", "include", "server_reference", "server_moved"], later: ["user"])
     package static let log = KnownKeys(available: ["level", "format", "denials"], later: [])
     package static let durability = KnownKeys(
         available: ["mode", "on_corrupt", "max_bytes", "min_free_disk", "rule"], later: ["archive"]
@@ -43,6 +44,7 @@ package struct KnownKeys: Sendable {
     )
     package static let sharing = KnownKeys(available: ["order"], later: [])
     package static let retained = KnownKeys(available: ["max_messages", "max_payload"], later: ["ttl"])
+    package static let metrics = KnownKeys(available: ["sys_interval", "sys_names"], later: ["prometheus"])
     package static let webOnly = [
         "paths", "subprotocols", "require_subprotocol", "origins", "allow_missing_origin", "deflate", "static",
         "max_body",
@@ -102,7 +104,7 @@ package struct KnownKeys: Sendable {
     private static let homes: [(header: String, keys: KnownKeys)] = [
         ("[node]", node), ("[log]", log), ("[limits]", limits), ("[queue]", queue),
         ("[shared_subscriptions]", sharing), ("[retained]", retained),
-        ("[durability]", durability), ("[link.spool]", linkSpool),
+        ("[durability]", durability), ("[metrics]", metrics), ("[link.spool]", linkSpool),
         ("[auth]", authentication), ("[auth.users]", authenticationUsers), ("[acl]", access),
         ("a rule of [acl]", accessRule), ("[[listener]]", listener), ("[listener.limits]", listenerLimits),
         ("`rate` of [[listener]]", rate),

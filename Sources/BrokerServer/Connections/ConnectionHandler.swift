@@ -139,6 +139,7 @@ final class ConnectionHandler: ChannelInboundHandler {
     private func decode() {
         guard let connection else { return }
         let now = runner.now
+        let unread = pending.readableBytes
         do throws(DecodeError) {
             while !connection.isHeld, !isThrottled, connection.state != .closing,
                 let packet = try decoder.next(from: &pending)
@@ -150,6 +151,7 @@ final class ConnectionHandler: ChannelInboundHandler {
             runner.shard.decodeFailed(error, version: decoder.version, on: connection, now: now)
         }
         if throttle != nil { slowDown(connection, now.instant) }
+        runner.shard.bytesArrived(unread - pending.readableBytes)
         if pending.readableBytes == 0 || connection.state == .closing {
             pending = ByteBuffer()
         } else if pending.readableBytes < pending.storageCapacity / 4 {

@@ -328,6 +328,9 @@ final class WebConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler 
         switch verdict {
         case .refused(let refusal):
             send(.refusal(refusal), to: request, closes: request.head.announcesBody, context)
+        case .challenge, .proven:
+            // HTTP has no exchange of AUTH packets, and nobody asked for one.
+            send(.refusal(.notAuthorized), to: request, closes: request.head.announcesBody, context)
         case .accepted(let username):
             var message = message
             message.principal = Principal(username: username, clientID: "", address: address)

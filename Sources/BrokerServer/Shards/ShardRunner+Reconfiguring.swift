@@ -13,6 +13,8 @@ extension ShardRunner {
         var redialing: Set<MQTTString>
         var linkConnector: LinkConnector
         var denialLevel: Logger.Level
+        /// Set when it changed.
+        var systemInterval: Duration?
         /// By the listener's name.
         var doors: [String: ClientDoor]
     }
@@ -24,6 +26,7 @@ extension ShardRunner {
         // Who is still in a handshake of a listener that is closed comes in as it was.
         doors.merge(new.doors) { _, new in new }
         linkConnector = new.linkConnector
+        if let interval = new.systemInterval { report(every: interval) }
         let before = shard.links
         shard.reconfigure(settings, redialing: new.redialing, now: now)
         for link in before where !shard.links.contains(where: { $0 === link }) { logRemoved(link) }

@@ -35,6 +35,8 @@ final class ShardRunner {
     private var nextToken: UInt64 = 0
     private var receipts: [UInt64: CheckedContinuation<GatewayReceipt, any Error>] = [:]
     private(set) var isDraining = false
+    /// The task that tells `$SYS`.
+    var reporting: Scheduled<Void>?
     private var handlers: [ObjectIdentifier: ConnectionHandler] = [:]
     /// Answered when a shutdown has nothing left to wait for.
     private var drained: EventLoopPromise<Void>?
@@ -300,6 +302,7 @@ final class ShardRunner {
         }
         drained = nil
         timer?.cancel()
+        reporting?.cancel()
         promise.succeed()
     }
 

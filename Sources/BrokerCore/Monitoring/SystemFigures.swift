@@ -1,0 +1,72 @@
+/// What `$SYS` tells of a node at one moment. All of it was counted or measured.
+struct SystemFigures {
+    var version: String
+    var uptimeSeconds: UInt64
+    var wall: Timestamp
+    /// Since the start.
+    var counters: Counters
+    var clientsConnected: Int
+    /// The most that were connected at the same time since the start.
+    var clientsMaximum: Int
+    /// Sessions that wait for their clients.
+    var clientsAway: Int
+    var subscriptions: Int
+    var sharedSubscriptions: Int
+    /// Those of clients; the topics of the server itself are not among them.
+    var retained: Int
+    var node: NodeFigures
+    var load: LoadAverages
+
+    /// Messages that a receiver did not get because a queue or a write buffer was full.
+    var dropped: UInt64 { counters.qos0Dropped &+ counters.queueDropped &+ node.dropped }
+}
+
+/// What the parts of a node around its shard know, for `$SYS`.
+package struct NodeFigures: Sendable {
+    /// The product and its version, as "drawbridge version 1.2.3".
+    package var version: String
+    /// Messages that wait in the spool, each once however many receivers wait for it.
+    package var storedMessages: Int
+    /// Their topics, payloads and properties.
+    package var storedBytes: Int
+    /// Messages that queues in the spool gave up because they were full.
+    package var dropped: UInt64
+
+    package init(version: String, storedMessages: Int = 0, storedBytes: Int = 0, dropped: UInt64 = 0) {
+        self.version = version
+        self.storedMessages = storedMessages
+        self.storedBytes = storedBytes
+        self.dropped = dropped
+    }
+}
+
+/// The averages of mosquitto's `$SYS/broker/load`.
+struct LoadAverages {
+    var packetsReceived = LoadAverage()
+    var packetsSent = LoadAverage()
+    var publishesReceived = LoadAverage()
+    var publishesSent = LoadAverage()
+    var publishesDropped = LoadAverage()
+    var bytesReceived = LoadAverage()
+    var bytesSent = LoadAverage()
+    var opened = LoadAverage()
+    var connects = LoadAverage()
+
+    /// What the counters were when they were looked at last.
+    private var before = Counters()
+    private var droppedBefore: UInt64 = 0
+
+    mutating func add(_ counters: Counters, dropped: UInt64, in seconds: Double) {
+        packetsReceived.add(counters.packetsReceived &- before.packetsReceived, in: seconds)
+        packetsSent.add(counters.packetsSent &- before.packetsSent, in: seconds)
+        publishesReceived.add(counters.received &- before.received, in: seconds)
+        publishesSent.add(counters.sent &- before.sent, in: seconds)
+        publishesDropped.add(dropped &- droppedBefore, in: seconds)
+        bytesReceived.add(counters.bytesReceived &- before.bytesReceived, in: seconds)
+        bytesSent.add(counters.bytesSent &- before.bytesSent, in: seconds)
+        opened.add(counters.opened &- before.opened, in: seconds)
+        connects.add(counters.connects &- before.connects, in: seconds)
+        before = counters
+        droppedBefore = dropped
+    }
+}
