@@ -18,7 +18,8 @@ extension Shard {
     func hasNoRoom(for publication: Publication, storesIdentifier: Bool = false) -> Bool {
         guard publication.qos > .atMostOnce, spoolRefusal != nil || fullReceivers > 0 else { return false }
         var stores = storesIdentifier || publication.isRetained
-        for target in router.route(publication.topic).targets where target.maximumQoS > .atMostOnce {
+        let targets = router.route(publication.topic).targets(of: publication.publisher)
+        for target in targets where target.maximumQoS > .atMostOnce {
             guard let session = sessions[Int(target.slot)], session.receiver != nil else { continue }
             if let link = session.link, publication.origin === link { continue }
             // Nor does what a bridge sends go back to it: its own full queue must not hold it.
@@ -114,7 +115,8 @@ extension Shard {
             retryStalled(now)
         case .some(let reason):
             outbox.notices.append(
-                Notice(.warning, "the spool refuses messages", detail: "\(reason.rawValue); QoS 0 and live delivery go on")
+                Notice(
+                    .warning, "the spool refuses messages", detail: "\(reason.rawValue); QoS 0 and live delivery go on")
             )
         }
     }

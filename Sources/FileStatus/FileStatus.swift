@@ -38,6 +38,7 @@ package struct FileStatus: Sendable, Equatable {
     }
 
     package var isReadableByAll: Bool { mode & 0o004 != 0 }
+    package var isSocket: Bool { mode & UInt32(S_IFMT) == UInt32(S_IFSOCK) }
 
     private init(_ status: stat) {
         #if canImport(Darwin)

@@ -1,4 +1,5 @@
 import BrokerCore
+import DequeModule
 import Foundation
 import MQTTCodec
 
@@ -23,7 +24,7 @@ struct DamagedRow {
 /// Unchecked: every stored property is touched with `condition` locked, and nothing is called while it is held.
 final class SpoolIntake: @unchecked Sendable {
     private let condition = NSCondition()
-    private var pending: [SpoolAppend] = []
+    private var pending: Deque<SpoolAppend> = []
     private var damaged: [DamagedRow] = []
     private var bounds: (session: QueueBounds, links: [MQTTString: QueueBounds])?
     private var nextPosition: UInt64
@@ -92,7 +93,7 @@ final class SpoolIntake: @unchecked Sendable {
     }
 
     enum Drained {
-        /// Everything that waited, in order, and the latest wall time that was seen.
+        /// What waited longest, in order, and the latest wall time that was seen.
         case work([SpoolAppend], Timestamp)
         /// Nothing came for as long as the writer wanted to wait, or there is something else to do: the reader found
         /// damage, or queues get other bounds.
@@ -102,7 +103,9 @@ final class SpoolIntake: @unchecked Sendable {
     }
 
     /// Waits until there is work, until the spool closes, or for `seconds` at most.
-    func take(waitingAtMost seconds: TimeInterval?) -> Drained {
+    ///
+    /// - Parameter recordsMax: takes no further append once it has so many.
+    func take(waitingAtMost seconds: TimeInterval?, recordsMax: Int) -> Drained {
         let deadline = seconds.map { Date(timeIntervalSinceNow: $0) }
         condition.lock()
         defer { condition.unlock() }
@@ -120,8 +123,13 @@ final class SpoolIntake: @unchecked Sendable {
             }
             isWriterWaiting = false
         }
-        defer { pending = [] }
-        return .work(pending, wallMark)
+        var appends: [SpoolAppend] = []
+        var records = 0
+        while records < recordsMax, let append = pending.popFirst() {
+            records += append.records.count
+            appends.append(append)
+        }
+        return .work(appends, wallMark)
     }
 
     private var hasErrands: Bool { !damaged.isEmpty || bounds != nil }

@@ -1,9 +1,9 @@
 import BrokerCore
 import Foundation
 
-/// The one thread that writes: it takes everything that waits, commits it in one transaction, announces it, repeats.
+/// The one thread that writes: it takes what waits, commits it in one transaction, announces it, repeats.
 ///
-///     take -> apply to the index -> write, COMMIT -> depths -> announce -> loads to the reader -> checkpoint -> take
+///     take -> apply to the index -> write, COMMIT -> books -> announce -> loads to the reader -> checkpoint -> take
 ///                                     |      ^
 ///                                     v      | not on disk: write again
 ///                          close, pause, reopen, read the batch number -> on disk: go on
@@ -30,6 +30,13 @@ final class SpoolWriter: @unchecked Sendable {
     private var hasPagesToGive = true
     private let end = NSCondition()
     private var hasEnded = false
+
+    /// How many records a batch takes: so many that its commit is a small part of it, and no more, since those who wait
+    /// for its answers could send the next ones meanwhile. A disk that takes long to sync gets large batches.
+    private var recordsMax = SpoolWriter.recordsMin
+    private static let recordsMin = 1_000
+    /// How much longer than its commit the rest of a batch should take at least; a commit writes the pages of the batch.
+    private static let commitsWorth = 2.0
 
     /// How long nothing must come before the log is emptied.
     private static let idleSeconds = 1.0
@@ -83,7 +90,7 @@ final class SpoolWriter: @unchecked Sendable {
     private func run() {
         var isRunning = true
         while isRunning {
-            switch intake.take(waitingAtMost: patience) {
+            switch intake.take(waitingAtMost: patience, recordsMax: recordsMax) {
             case .work(let appends, let wall):
                 isRunning = perform(appends, wall)
             case .idle:
@@ -128,7 +135,9 @@ final class SpoolWriter: @unchecked Sendable {
         lastWall = wall
         if !batch.isEmpty {
             batch.number = lastBatch + 1
+            let start = ContinuousClock.now
             guard let aside = write(batch, wall) else { return false }
+            if let store { measure(batch, ContinuousClock.now - start - store.lastCommit, store.lastCommit) }
             lastBatch = batch.number
             for one in aside { forget(one, &batch) }
             status.committed(batch, setAside: aside.count, isDemanded: batch.demandsSync && options.mode != .sync)
@@ -142,6 +151,11 @@ final class SpoolWriter: @unchecked Sendable {
         setDamagedAside()
         updateRefusal()
         return true
+    }
+
+    private func measure(_ batch: Batch, _ writing: Duration, _ committing: Duration) {
+        let wanted = Self.commitsWorth * (committing / max(writing, .nanoseconds(1))) * Double(batch.count)
+        recordsMax = max(Self.recordsMin, Int(min(wanted, 1e6)))
     }
 
     /// Maintenance may have closed the file. While the spool refuses, no batch would come to find out that it is well.

@@ -223,6 +223,22 @@ struct RefusalTests {
         other.receives(.pubAck(id: 1, reason: .quotaExceeded))
     }
 
+    @Test("its own messages need no room by subscriptions that do not want them")
+    func ownQueueBesideAnotherFilter() throws {
+        let broker = ShardHarness()
+        let client = broker.connectsDurably("c")
+        let options = SubscriptionOptions(maximumQoS: .atLeastOnce, noLocal: true)
+        client.sends(.subscribe(id: 1, filters: "#", options: options))
+        client.sends(.subscribe(id: 2, filters: "t", qos: .atMostOnce))
+        _ = client.takes()
+        Self.tell(broker, .full(try #require(client.connection.session?.receiver), true))
+        client.sends(.publish(topic: "t", payload: "x", qos: .atLeastOnce, id: 1))
+        #expect(client.takesMessages().map(\.text) == ["x"])
+        let other = broker.connects("other")
+        other.sends(.publish(topic: "t", payload: "x", qos: .atLeastOnce, id: 1))
+        other.receives(.pubAck(id: 1, reason: .quotaExceeded))
+    }
+
     @Test("who waits for the room of a receiver waits no longer when its session ends")
     func receiverEnds() throws {
         let (broker, durable, clean) = Self.site()

@@ -27,6 +27,8 @@ enum RegressionSeeds {
         Seed(seed: 23_986, story: "a repeated deletion was let go with the next one, and one was taken for the other"),
         Seed(seed: 65_705, story: "a crash after so many steps came to a quiet site late, and what it cut had no need"),
         Seed(seed: 84_263, story: "a client of version 3 was closed since no room came in time: that is a need"),
+        Seed(seed: 5_717, story: "a client's own message was refused for its full queue, where No Local kept it out"),
+        Seed(seed: 10_758, story: "the same with a retained message, which a link was to get"),
         // These four pass without their fixes since the workload changed; nobody found others for their stories yet.
         Seed(
             seed: 182, story: "a full queue gave up a QoS 2 message that was sent; its identifier stayed at the client"),

@@ -1,3 +1,4 @@
+import FileStatus
 import Foundation
 
 /// The file of a Unix socket that clients connect to. Its folder and its mode say who may: the mode is what the umask of
@@ -32,8 +33,7 @@ enum UnixSocketFile {
 
     /// - Throws: when there is a socket and somebody answers on it. What is no socket stays, and `bind` says so.
     private static func isAbandonedSocket(_ path: String) throws(Failure) -> Bool {
-        var status = stat()
-        guard lstat(path, &status) == 0, status.st_mode & S_IFMT == S_IFSOCK else { return false }
+        guard FileStatus.of(path)?.isSocket == true else { return false }
         let probe = try newSocket()
         defer { close(probe) }
         if call(path, probe, connect) == 0 || errno == EAGAIN {

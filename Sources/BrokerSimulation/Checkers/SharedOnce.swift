@@ -93,8 +93,10 @@ enum SharedOnce {
         let firsts = arrivals.values.compactMap { $0.min { $0.at < $1.at } }
         for arrival in firsts.sorted(by: { $0.at == $1.at ? $0.message < $1.message : $0.at < $1.at }) {
             let message = ledger.published[arrival.message]
-            // What comes over HTTP has no publisher. What was begun with QoS 2 waits for the member that it was begun with, and others do not wait for it.
-            guard message.qos == .atLeastOnce, message.publisher >= 0 || !isByPublisher, expectations.isExpected(arrival.message, message, at: group),
+            // What comes over HTTP has no publisher. What was begun with QoS 2 waits for the member that it was begun
+            // with, and others do not wait for it.
+            guard message.qos == .atLeastOnce, message.publisher >= 0 || !isByPublisher,
+                expectations.isExpected(arrival.message, message, at: group),
                 expectations.isExact(from: message.node, at: arrival.client), expectations.keepsItsPlace(message)
             else { continue }
             let stream = Stream(

@@ -33,6 +33,8 @@ final class BatchStore {
     private var row = MessageRow()
 
     private let mode: DurabilityMode
+    /// How long the last commit took.
+    private(set) var lastCommit = Duration.zero
 
     /// Beyond this much log the writer checkpoints between two batches.
     private static let walPagesMax = 16 * 1024 * 1024 / 4096
@@ -144,7 +146,9 @@ final class BatchStore {
             updateNode.bind(batch.wallMark, at: 4)
             try updateNode.run()
             try hooks.willCommit(batch.number)
+            let start = ContinuousClock.now
             try commit.run()
+            lastCommit = ContinuousClock.now - start
             try hooks.didCommit(batch.number)
             if raises { try setSynchronous(mode.synchronous) }
         } catch {
