@@ -80,15 +80,18 @@ struct ReferenceBroker {
     }
 
     mutating func subscribe(_ client: MQTTString, _ packet: Subscribe) {
+        guard var session = sessions[client] else { return }
+        // In one step: a group whose only member subscribes anew stays.
+        defer { sessions[client] = session }
         for entry in packet.subscriptions {
             var options = entry.options
-            if sessions[client]?.isBridge == true {
+            if session.isBridge {
                 options.noLocal = true
                 options.retainAsPublished = true
                 options.retainHandling = .sendOnNewSubscription
             }
-            sessions[client]?.subscriptions.removeAll { $0.filter == entry.filter }
-            sessions[client]?.subscriptions.append(
+            session.subscriptions.removeAll { $0.filter == entry.filter }
+            session.subscriptions.append(
                 Subscription(
                     filter: entry.filter, options: options, identifier: packet.properties.subscriptionIdentifiers.first)
             )

@@ -35,7 +35,6 @@ final class SpoolReader: @unchecked Sendable {
 
     func start() {
         let thread = Thread { self.run() }
-        thread.name = "spool-reader"
         thread.name = "spool.reader"
         thread.start()
     }

@@ -50,6 +50,8 @@ struct ConfigurationFileTests {
             max_clientid = 23
             max_topic_levels = 5
             max_subscriptions = 6
+            max_keep_alive = "90s"
+            check_payload_format = true
             write_buffer = "8KiB"
             session_expiry = "2h"
             [durability]
@@ -90,6 +92,8 @@ struct ConfigurationFileTests {
         #expect(limits.clientIDBytesMax == 23)
         #expect(limits.topicLevelsMax == 5)
         #expect(limits.subscriptionsMax == 6)
+        #expect(BrokerSettings(configuration).keepAliveMax == 90)
+        #expect(BrokerSettings(configuration).checksPayloadFormat)
         #expect(limits.writeBufferBytesMax == 8_192)
         #expect(limits.sessionExpiry == .seconds(7_200))
         let durability = configuration.durability

@@ -35,8 +35,6 @@ struct AckGate {
         if case .deliver = first.held { deliveries -= 1 }
         return first.held
     }
-
-    var isEmpty: Bool { waiting.isEmpty }
 }
 
 /// A message that was handed to the spool, with its receivers on this shard.

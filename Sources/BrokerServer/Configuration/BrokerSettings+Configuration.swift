@@ -18,6 +18,8 @@ extension BrokerSettings {
         filtersPerPacketMax = limits.filtersPerPacketMax
         maximumQoS = QoS(rawValue: UInt8(clamping: limits.qosMax)) ?? .exactlyOnce
         isRetainAvailable = limits.retainsMessages
+        keepAliveMax = limits.keepAliveMax.map { UInt16(clamping: $0.components.seconds) }
+        checksPayloadFormat = limits.checksPayloadFormat
         allowsWildcards = limits.allowsWildcards
         writeBufferBytesMax = limits.writeBufferBytesMax
         awaitingReleaseMax = limits.awaitingReleaseMax

@@ -109,6 +109,10 @@ package struct LimitsConfiguration: Sendable, Equatable {
     package var retainsMessages = true
     /// `wildcards`: whether filters may have `+` and `#`; default true.
     package var allowsWildcards = true
+    /// `max_keep_alive`: the longest keep-alive that a client gets; nil: what it asks for; 1 s to 65,535 s.
+    package var keepAliveMax: Duration?
+    /// `check_payload_format`: whether payloads that are said to be text must be UTF-8; default false.
+    package var checksPayloadFormat = false
     /// `per_address`: connections from one address, a /64 of IPv6 counting as one; nil: 1,000, and loopback is not
     /// counted; 1 to 1,000,000.
     package var connectionsPerAddressMax: Int?

@@ -24,6 +24,10 @@ extension ConfigurationReader {
         if let perAddress = table.integer("per_address", in: 1...1_000_000) {
             limits.connectionsPerAddressMax = perAddress
         }
+        if let longest = table.duration("max_keep_alive", in: .seconds(1)...(.seconds(65_535)), wholeSeconds: true) {
+            limits.keepAliveMax = longest
+        }
+        set(\.checksPayloadFormat, table.boolean("check_payload_format"))
         set(\.writeBufferBytesMax, table.size("write_buffer", in: 4_096...(1 << 30)))
         set(\.sessionExpiry, table.duration("session_expiry", in: Self.sessionExpiryRange, wholeSeconds: true))
     }

@@ -24,7 +24,8 @@ package struct KnownKeys: Sendable {
         available: [
             "max_connections", "max_packet", "receive_maximum", "inflight", "max_connect", "max_awaiting_rel",
             "connect_timeout", "max_clientid", "max_topic", "max_topic_levels", "max_filters", "max_subscriptions",
-            "max_qos", "retain_available", "wildcards", "per_address", "write_buffer", "session_expiry",
+            "max_qos", "retain_available", "wildcards", "per_address", "max_keep_alive", "check_payload_format",
+            "write_buffer", "session_expiry",
         ],
         later: ["retry_interval"]
     )

@@ -35,7 +35,7 @@ package struct Arrival: Sendable {
     package func age(now: NIODeadline) -> Duration { .nanoseconds(max(0, (now - at).nanoseconds)) }
 
     /// Where it comes from, for the log.
-    func peer(of channel: any Channel) -> String { client?.peer ?? channel.remoteAddress?.description ?? "local" }
+    func peer(of channel: any Channel) -> String { client?.peer ?? channel.remoteAddress?.text ?? "local" }
 
     /// The same as rules and limits know it; nil for sockets of the file system.
     func address(of channel: any Channel) -> String? {

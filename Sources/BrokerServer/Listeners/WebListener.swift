@@ -44,7 +44,7 @@ package enum WebListener {
             return group.any().makeFailedFuture(error)
         }
         return ListenerSocket.bind(
-            BindAddress(host: unbracketed(options.host), port: options.port),
+            BindAddress(host: options.host, port: options.port),
             group: group,
             entrance: entrance(options, tls: tls, logger: logger),
             hasStages: true
@@ -66,11 +66,6 @@ package enum WebListener {
         entrance.connectionsMax = options.connectionsMax
         entrance.tls = tls
         return entrance
-    }
-
-    /// An IPv6 address may be written as in a URL.
-    private static func unbracketed(_ host: String) -> String {
-        host.hasPrefix("[") && host.hasSuffix("]") ? String(host.dropFirst().dropLast()) : host
     }
 
     /// Puts the HTTP handlers into the pipeline of a connection; on its event loop.

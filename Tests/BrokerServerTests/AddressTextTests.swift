@@ -1,0 +1,25 @@
+import BrokerServer
+import NIOCore
+import Testing
+
+@Suite("Addresses in words")
+struct AddressTextTests {
+    @Test(
+        "one client has one address, whichever listener it came through",
+        arguments: [
+            ("127.0.0.1", "127.0.0.1:1883", "127.0.0.1"), ("::ffff:127.0.0.1", "127.0.0.1:1883", "127.0.0.1"),
+            ("::1", "[::1]:1883", "::1"),
+        ])
+    func text(address: String, text: String, bare: String) throws {
+        let socket = try SocketAddress(ipAddress: address, port: 1883)
+        #expect(socket.text == text)
+        #expect(socket.addressText == bare)
+    }
+
+    @Test("the peer of a Unix socket is local")
+    func local() throws {
+        let socket = try SocketAddress(unixDomainSocketPath: "/tmp/x")
+        #expect(socket.text == "local")
+        #expect(socket.addressText == nil)
+    }
+}
