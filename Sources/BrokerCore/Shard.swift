@@ -273,7 +273,9 @@ package final class Shard {
     /// - Parameter ticket: `.none` when the answer itself waits for nothing.
     func answer(_ packet: Packet, on connection: Connection, after ticket: Ticket) {
         let wait = max(ticket, connection.lastTicket)
-        guard wait > gate.committed else {
+        // The gate lets go in the order in which it was asked: answers of this connection may still be in it, behind
+        // somebody else's, although their ticket is on disk.
+        guard wait > gate.committed || !connection.answers.isEmpty else {
             answerNow(packet, on: connection)
             return
         }
