@@ -239,6 +239,27 @@ struct RefusalTests {
         other.receives(.pubAck(id: 1, reason: .quotaExceeded))
     }
 
+    @Test("a refusal does not overtake one that waits behind somebody else's commit [5:MQTT-4.6.0-2]")
+    func refusalsInOrder() throws {
+        let (broker, durable, _) = Self.site()
+        let id = try #require(durable.connection.session?.receiver)
+        broker.commitsAtOnce = false
+        let publisher = broker.connects("a")
+        let other = broker.connects("b")
+        publisher.sends(.publish(topic: "t", payload: "1", qos: .atLeastOnce, id: 1))
+        other.sends(.publish(topic: "t", payload: "2", qos: .atLeastOnce, id: 1))
+        Self.tell(broker, .full(id, true))
+        publisher.sends(.publish(topic: "t", payload: "3", qos: .atLeastOnce, id: 2))
+        broker.commit(batches: 1)
+        publisher.receives(.pubAck(id: 1))
+        // Its ticket is on disk; the refusal before it stands behind the other's message, which is not.
+        publisher.sends(.publish(topic: "t", payload: "4", qos: .atLeastOnce, id: 3))
+        publisher.receivesNothing()
+        broker.commit()
+        publisher.receives(.pubAck(id: 2, reason: .quotaExceeded), .pubAck(id: 3, reason: .quotaExceeded))
+        other.receives(.pubAck(id: 1))
+    }
+
     @Test("who waits for the room of a receiver waits no longer when its session ends")
     func receiverEnds() throws {
         let (broker, durable, clean) = Self.site()
