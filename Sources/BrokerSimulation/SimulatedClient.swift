@@ -315,10 +315,13 @@ final class SimulatedClient: LineEnd {
 
     /// §4.6: messages of one QoS are answered in the order in which they were sent, whatever became of them.
     private func answerReceived(_ packetID: UInt16, _ qos: QoS) {
-        let oldest = unanswered[qos]?.popFirst()
-        if oldest == packetID { return }
-        simulation.fail("\(name): \(qos) #\(packetID) answered before #\(oldest.map { "\($0)" } ?? "it was sent")")
-        unanswered[qos]?.removeAll { $0 == packetID }
+        guard let place = unanswered[qos]?.firstIndex(of: packetID) else {
+            return simulation.fail("\(name): \(qos) #\(packetID) answered, which was not sent over this line")
+        }
+        if place > 0, let oldest = unanswered[qos]?.first {
+            simulation.fail("\(name): \(qos) #\(packetID) answered before #\(oldest)")
+        }
+        unanswered[qos]?.remove(at: place)
     }
 
     private func takePacketID() -> UInt16 {
