@@ -2,7 +2,9 @@ package import MQTTCodec
 import NIOCore
 
 /// A message on its way in, from a client, an upstream, a will or the gateway.
-struct Publication {
+///
+/// Many fields of it are counted references: it is lent, never copied.
+struct Publication: ~Copyable {
     var topic: MQTTString
     var payload: ByteBuffer
     var qos: QoS
@@ -49,7 +51,7 @@ extension Shard {
             }
             return publishReceived(packet, session, on: connection, now)
         }
-        if session.link == nil, let broken = brokenLimit(packet, connection.door.limits) {
+        if session.link == nil, let broken = brokenLimit(packet, connection.door) {
             return fail(connection, broken, now)
         }
         if packet.qos == .exactlyOnce, let ticket = session.inbound[packet.packetID] {
@@ -82,12 +84,7 @@ extension Shard {
         var refusal: ReasonCode?
         if let link = session.link {
             // Judged by the name and the flag that it has here.
-            if let mapped = link.accepted(publication) {
-                publication = mapped
-                refusal = self.refusal(of: mapped)
-            } else {
-                refusal = .noMatchingSubscribers
-            }
+            refusal = link.accept(&publication) ? self.refusal(of: publication) : .noMatchingSubscribers
             if !settings.isRetainAvailable { publication.isRetained = false }
             if refusal == .quotaExceeded {
                 // An upstream cannot be told; without the flag the message arrives at least.
@@ -167,9 +164,9 @@ extension Shard {
     }
 
     /// What CONNACK said that clients must not do, and this one does [5:§3.2.2.3.4] [5:§3.2.2.3.5].
-    private func brokenLimit(_ packet: Publish, _ limits: ClientLimits) -> ReasonCode? {
-        if packet.qos > limits.maximumQoS { return .qosNotSupported }
-        return packet.isRetained && !limits.isRetainAvailable ? .retainNotSupported : nil
+    private func brokenLimit(_ packet: Publish, _ door: Door) -> ReasonCode? {
+        if packet.qos > door.limits.maximumQoS { return .qosNotSupported }
+        return packet.isRetained && !door.limits.isRetainAvailable ? .retainNotSupported : nil
     }
 
     /// Whether a payload is said to be text and is not [5:§3.3.2.3.2].
@@ -179,7 +176,7 @@ extension Shard {
     }
 
     /// Why a message is not accepted, or nil. Topics that begin with `$` belong to the server.
-    func refusal(of publication: Publication) -> ReasonCode? {
+    func refusal(of publication: borrowing Publication) -> ReasonCode? {
         if publication.topic.isReserved { return .notAuthorized }
         // Properties are kept as long as the payload is, so they count as much.
         if publication.isRetained,
@@ -226,6 +223,8 @@ extension Shard {
 
     struct PublishResult {
         var id: MessageID?
+        /// The message for those that keep it; made when the first asks for it.
+        fileprivate var kept: Message?
         /// Receivers that the message was routed to.
         var matched = 0
         /// True when it is, or will be, on disk for somebody.
@@ -237,34 +236,12 @@ extension Shard {
 
     /// Routes a message: at once to receivers that are not durable, into this turn's records for those that are.
     @discardableResult
-    func publish(_ publication: Publication, _ now: Now, id: MessageID? = nil) -> PublishResult {
+    func publish(_ publication: borrowing Publication, _ now: Now, id: MessageID? = nil) -> PublishResult {
         if !publication.isOwn {
             counters.received &+= 1
             counters.payloadBytesReceived &+= UInt64(truncatingIfNeeded: publication.payload.readableBytes)
         }
         var result = PublishResult(id: id)
-        // [5:§3.3.2.3.3] Without an interval it never expires.
-        let expiry = publication.properties.messageExpiryInterval.map { now.wall.advanced(bySeconds: $0) }
-        var kept: Message?
-        func message() -> Message {
-            if let kept { return kept }
-            var properties = publication.properties
-            if properties.messageExpiryInterval != nil { properties.messageExpiryInterval = nil }
-            properties.ownBytes()
-            let message = Message(
-                id: result.id ?? ids.next(now.wall),
-                topic: publication.topic,
-                payload: publication.payload.owned,
-                qos: publication.qos,
-                isRetained: publication.isRetained,
-                properties: properties,
-                expiry: expiry
-            )
-            result.id = message.id
-            kept = message
-            return message
-        }
-
         // [5:MQTT-3.3.1-8] [311:MQTT-3.3.1-12] without the flag what is retained stays as it is.
         if publication.isRetained {
             // The store first, then the routes: who subscribes in between gets the message one way or the other.
@@ -275,8 +252,9 @@ extension Shard {
                 store(.retainGone(topic: publication.topic))
             } else {
                 // [5:MQTT-3.3.1-5] [311:MQTT-3.3.1-5] Of QoS 0 too [311:MQTT-3.3.1-7].
-                retained.set(message(), publisher: publication.subject)
-                store(.retain(message()))
+                let message = keep(publication, &result, now)
+                retained.set(message, publisher: publication.subject)
+                store(.retain(message))
             }
             result.isStored = publication.qos > .atMostOnce
         }
@@ -285,7 +263,7 @@ extension Shard {
         let waits = publication.qos == .exactlyOnce && waitsForCommit(publication, audience)
         result.matched = audience.count
         result.links = audience.links
-        if settings.keepsLedger { bookRouted(message(), to: audience) }
+        if settings.keepsLedger { bookRouted(keep(publication, &result, now), to: audience) }
         if !waits, !audience.transient.isEmpty {
             var encoder = PublishEncoder(
                 topic: publication.topic,
@@ -293,12 +271,13 @@ extension Shard {
                 properties: publication.properties
             )
             for (session, delivery) in audience.transient {
-                deliver(delivery, to: session, &encoder, now) { message() }
+                deliver(delivery, to: session, &encoder, now) { keep(publication, &result, now) }
             }
         }
         if !audience.durable.isEmpty || waits && !audience.transient.isEmpty {
-            store(.message(message(), deliveries: audience.deliveries))
-            stored.append(StoredMessage(message: message(), audience: audience, includesTransient: waits))
+            let message = keep(publication, &result, now)
+            store(.message(message, deliveries: audience.deliveries))
+            stored.append(StoredMessage(message: message, audience: audience, includesTransient: waits))
             if publication.qos == .exactlyOnce { storesExactlyOnce = true }
             result.isStored = true
         }
@@ -311,9 +290,31 @@ extension Shard {
         return result
     }
 
+    /// The message as it is kept: in a queue, in the spool or as a retained one.
+    private func keep(_ publication: borrowing Publication, _ result: inout PublishResult, _ now: Now) -> Message {
+        if let kept = result.kept { return kept }
+        var properties = publication.properties
+        // [5:§3.3.2.3.3] Without an interval it never expires.
+        let expiry = properties.messageExpiryInterval.map { now.wall.advanced(bySeconds: $0) }
+        if expiry != nil { properties.messageExpiryInterval = nil }
+        properties.ownBytes()
+        let message = Message(
+            id: result.id ?? ids.next(now.wall),
+            topic: publication.topic,
+            payload: publication.payload.owned,
+            qos: publication.qos,
+            isRetained: publication.isRetained,
+            properties: properties,
+            expiry: expiry
+        )
+        result.id = message.id
+        result.kept = message
+        return message
+    }
+
     /// QoS 2 is delivered after the commit of the message, so that a crash in between gives it to nobody twice; and
     /// never before an earlier one that waits.
-    private func waitsForCommit(_ publication: Publication, _ audience: Audience) -> Bool {
+    private func waitsForCommit(_ publication: borrowing Publication, _ audience: Audience) -> Bool {
         publication.storesIdentifier || storesExactlyOnce || gate.deliveries > 0 || !audience.durable.isEmpty
     }
 

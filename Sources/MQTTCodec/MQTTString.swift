@@ -51,8 +51,15 @@ package struct MQTTString: Sendable {
 
 extension MQTTString: Hashable {
     package static func == (a: MQTTString, b: MQTTString) -> Bool {
+        // Mostly it is the same string, since the decoder keeps the topic of the PUBLISH before.
+        if a.isSame(as: b) { return true }
         guard a.count == b.count else { return false }
         return unsafe a.withBytes { unsafe b.isEqual(to: $0) }
+    }
+
+    /// Whether both are the same storage, or the same bytes within the value.
+    private func isSame(as other: MQTTString) -> Bool {
+        unsafe unsafeBitCast(string, to: (UInt64, UInt64).self) == unsafeBitCast(other.string, to: (UInt64, UInt64).self)
     }
 
     package func hash(into hasher: inout Hasher) {
