@@ -35,7 +35,7 @@ let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 
 let package = Package(
     name: "drawbridge",
-    platforms: [.macOS(.v15)],
+    platforms: [.macOS(.v26)],
     products: [.executable(name: "drawbridge", targets: ["drawbridge"])],
     dependencies: [
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),

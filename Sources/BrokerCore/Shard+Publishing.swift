@@ -1,27 +1,6 @@
 package import MQTTCodec
 import NIOCore
 
-/// A message on its way in, from a client, an upstream, a will or the gateway.
-///
-/// Many fields of it are counted references: it is lent, never copied.
-struct Publication: ~Copyable {
-    var topic: MQTTString
-    var payload: ByteBuffer
-    var qos: QoS
-    var isRetained: Bool
-    var properties: Properties
-    /// Slot of the publishing session, for No Local; nil for the gateway.
-    var publisher: Int32?
-    /// Who published it, for what is retained; nil for links, and while there are no rules.
-    var subject: AccessSubject?
-    /// The link it came in over: it never leaves over the same one.
-    var origin: Link?
-    /// True when the sender is answered only after the commit of its packet identifier: delivery waits too.
-    var storesIdentifier = false
-    /// The server itself says it: it is no message of anybody.
-    var isOwn = false
-}
-
 /// PUBLISH and the four acknowledgements, inbound and outbound: §3.3 to §3.7, §4.3.
 extension Shard {
     func receivedFromClient(_ packet: Packet, _ session: Session, on connection: Connection, _ now: Now) {
@@ -223,8 +202,6 @@ extension Shard {
 
     struct PublishResult {
         var id: MessageID?
-        /// The message for those that keep it; made when the first asks for it.
-        fileprivate var kept: Message?
         /// Receivers that the message was routed to.
         var matched = 0
         /// True when it is, or will be, on disk for somebody.
@@ -236,12 +213,12 @@ extension Shard {
 
     /// Routes a message: at once to receivers that are not durable, into this turn's records for those that are.
     @discardableResult
-    func publish(_ publication: borrowing Publication, _ now: Now, id: MessageID? = nil) -> PublishResult {
+    func publish(_ publication: consuming Publication, _ now: Now) -> PublishResult {
         if !publication.isOwn {
             counters.received &+= 1
             counters.payloadBytesReceived &+= UInt64(truncatingIfNeeded: publication.payload.readableBytes)
         }
-        var result = PublishResult(id: id)
+        var result = PublishResult()
         // [5:MQTT-3.3.1-8] [311:MQTT-3.3.1-12] without the flag what is retained stays as it is.
         if publication.isRetained {
             // The store first, then the routes: who subscribes in between gets the message one way or the other.
@@ -252,7 +229,7 @@ extension Shard {
                 store(.retainGone(topic: publication.topic))
             } else {
                 // [5:MQTT-3.3.1-5] [311:MQTT-3.3.1-5] Of QoS 0 too [311:MQTT-3.3.1-7].
-                let message = keep(publication, &result, now)
+                let message = publication.message(&ids, now)
                 retained.set(message, publisher: publication.subject)
                 store(.retain(message))
             }
@@ -263,19 +240,12 @@ extension Shard {
         let waits = publication.qos == .exactlyOnce && waitsForCommit(publication, audience)
         result.matched = audience.count
         result.links = audience.links
-        if settings.keepsLedger { bookRouted(keep(publication, &result, now), to: audience) }
+        if settings.keepsLedger { bookRouted(publication.message(&ids, now), to: audience) }
         if !waits, !audience.transient.isEmpty {
-            var encoder = PublishEncoder(
-                topic: publication.topic,
-                payload: publication.payload,
-                properties: publication.properties
-            )
-            for (session, delivery) in audience.transient {
-                deliver(delivery, to: session, &encoder, now) { keep(publication, &result, now) }
-            }
+            for (session, delivery) in audience.transient { deliver(delivery, to: session, &publication, now) }
         }
         if !audience.durable.isEmpty || waits && !audience.transient.isEmpty {
-            let message = keep(publication, &result, now)
+            let message = publication.message(&ids, now)
             store(.message(message, deliveries: audience.deliveries))
             stored.append(StoredMessage(message: message, audience: audience, includesTransient: waits))
             if publication.qos == .exactlyOnce { storesExactlyOnce = true }
@@ -287,29 +257,8 @@ extension Shard {
             if result.waits { lastDemanded = ticket }
             if mode == .sync, settings.durability != .sync { store(.demandsSync) }
         }
+        result.id = publication.kept?.id ?? publication.id
         return result
-    }
-
-    /// The message as it is kept: in a queue, in the spool or as a retained one.
-    private func keep(_ publication: borrowing Publication, _ result: inout PublishResult, _ now: Now) -> Message {
-        if let kept = result.kept { return kept }
-        var properties = publication.properties
-        // [5:§3.3.2.3.3] Without an interval it never expires.
-        let expiry = properties.messageExpiryInterval.map { now.wall.advanced(bySeconds: $0) }
-        if expiry != nil { properties.messageExpiryInterval = nil }
-        properties.ownBytes()
-        let message = Message(
-            id: result.id ?? ids.next(now.wall),
-            topic: publication.topic,
-            payload: publication.payload.owned,
-            qos: publication.qos,
-            isRetained: publication.isRetained,
-            properties: properties,
-            expiry: expiry
-        )
-        result.id = message.id
-        result.kept = message
-        return message
     }
 
     /// QoS 2 is delivered after the commit of the message, so that a crash in between gives it to nobody twice; and
@@ -331,7 +280,7 @@ extension Shard {
 
     /// A message from the gateway. The receipt follows as `outbox.receipts`, after the commit for QoS 1 and 2.
     package func publish(_ request: GatewayPublish, token: UInt64, now: Now) {
-        let publication = Publication(
+        var publication = Publication(
             topic: request.topic,
             payload: request.payload,
             qos: request.qos,
@@ -339,7 +288,8 @@ extension Shard {
             properties: request.properties,
             subject: access.isOpen ? nil : gatewaySubject(request.principal)
         )
-        let result = publish(publication, now, id: ids.next(now.wall))
+        publication.id = ids.next(now.wall)
+        let result = publish(publication, now)
         let receipt = Outbox.Receipt(
             token: token,
             receipt: GatewayReceipt(

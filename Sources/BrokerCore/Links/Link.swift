@@ -69,13 +69,12 @@ package final class Link {
     func accept(_ publication: inout Publication) -> Bool {
         for rule in settings.inRules {
             guard let topic = rule.map(publication.topic) else { continue }
-            publication.topic = topic
+            var properties = publication.properties
+            if !properties.subscriptionIdentifiers.isEmpty { properties.subscriptionIdentifiers = [] }
+            publication.rename(topic, properties: properties)
             publication.isRetained = rule.retains(publication.isRetained)
             if let cap = rule.qosCap { publication.qos = min(publication.qos, cap) }
             publication.origin = self
-            if !publication.properties.subscriptionIdentifiers.isEmpty {
-                publication.properties.subscriptionIdentifiers = []
-            }
             return true
         }
         return false
