@@ -26,7 +26,9 @@ extension Shard {
             if session.link != nil {
                 return sendUpstream(publication.message(&ids, now), session, delivery, on: connection, now)
             }
-            guard fits(&publication.encoder, delivery, connection) else { return book(.tooLarge, session, publication.message(&ids, now)) }
+            guard fits(&publication.encoder, delivery, connection) else {
+                return book(.tooLarge, session, publication.message(&ids, now))
+            }
             touch(connection)
             counters.sentPublish(payloadBytes: publication.payload.readableBytes)
             book(.delivered, session, publication.message(&ids, now))
@@ -36,7 +38,9 @@ extension Shard {
         }
         guard !session.isEnded else { return book(.discarded, session, publication.message(&ids, now)) }
         if session.queue.isEmpty, session.room > 0, let connection = session.connection {
-            guard fits(&publication.encoder, delivery, connection) else { return book(.tooLarge, session, publication.message(&ids, now)) }
+            guard fits(&publication.encoder, delivery, connection) else {
+                return book(.tooLarge, session, publication.message(&ids, now))
+            }
             guard let id = session.window.add(delivery.qos.publishedState, position: .zero) else {
                 return book(.dropped, session, publication.message(&ids, now))
             }

@@ -57,7 +57,8 @@ extension MQTTString: Hashable {
 
     /// Whether both are the same storage, or the same bytes within the value.
     private func isSame(as other: MQTTString) -> Bool {
-        unsafe unsafeBitCast(string, to: (UInt64, UInt64).self) == unsafeBitCast(other.string, to: (UInt64, UInt64).self)
+        unsafe unsafeBitCast(string, to: (UInt64, UInt64).self)
+            == unsafeBitCast(other.string, to: (UInt64, UInt64).self)
     }
 
     package func hash(into hasher: inout Hasher) {
