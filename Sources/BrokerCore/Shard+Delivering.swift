@@ -53,7 +53,8 @@ extension Shard {
                 message: message(),
                 qos: delivery.qos,
                 isRetained: delivery.isRetained,
-                subscriptionIdentifiers: delivery.subscriptionIdentifiers
+                subscriptionIdentifiers: delivery.subscriptionIdentifiers,
+                came: now.instant
             ),
             for: session
         )
@@ -114,6 +115,7 @@ extension Shard {
     private func enqueue(_ queued: Session.Queued, for session: Session) {
         session.queue.append(queued)
         session.queueBytes += queued.bytes
+        giveUpAged(of: session, queued.came)
         while session.queue.count > settings.queueMessagesMax || session.queueBytes > settings.queueBytesMax,
             let oldest = session.queue.popFirst()
         {
@@ -415,6 +417,7 @@ extension Shard {
     }
 
     private func feedFromMemory(_ session: Session, on connection: Connection, _ now: Now) {
+        giveUpAged(of: session, now.instant)
         // In the order in which they came [5:MQTT-4.6.0-5] [5:MQTT-4.6.0-6] [311:MQTT-4.6.0-5] [311:MQTT-4.6.0-6].
         while session.room > 0, let next = session.queue.popFirst() {
             session.queueBytes -= next.bytes

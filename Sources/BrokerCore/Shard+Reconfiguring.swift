@@ -17,6 +17,7 @@ extension Shard {
         // Audiences were made for the old order.
         if settings.sharedOrder != new.sharedOrder { router.forgetRoutes() }
         settings = new
+        watchAges(now.instant)
         setAccess(new.access, now: now)
         setLinks(new.links, redialing, now)
     }

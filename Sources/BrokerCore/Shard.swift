@@ -47,6 +47,8 @@ package final class Shard {
     /// The time of the event that CONNACK may leave with.
     var latest: Now
     var timers = TimerQueue()
+    /// Set while something waits in memory that may grow too old.
+    var agesTimer: TimerQueue.Token?
     var random: RandomSource
     var ids: MessageIDSource
     var nextReceiver: UInt64
@@ -182,6 +184,7 @@ package final class Shard {
             case .replay(let session):
                 session.replayTimer = nil
                 feed(session, now)
+            case .ages: giveUpAged(now)
             }
         }
     }

@@ -10,6 +10,8 @@ enum TimerEvent {
     case link(Link)
     /// The replay of retained messages goes on.
     case replay(Session)
+    /// Queues in memory are looked at for messages that are too old.
+    case ages
 }
 
 /// The timers of one shard, earliest first. Whoever sets a timer holds its token and cancels it, so that the queue

@@ -112,7 +112,8 @@ package final class Spool: Sendable {
             intake: intake,
             shards: shards,
             status: status,
-            reader: reader
+            reader: reader,
+            openedAt: now
         )
         reader.start()
         writer.start()
@@ -151,7 +152,8 @@ package final class Spool: Sendable {
     }
 
     /// Other bounds for the queues of sessions, and of links by their names, from the next batch on. What a smaller queue
-    /// has too much of gives way, as its policy says, with the next message for it. From any thread.
+    /// has too much of gives way, as its policy says, with the next message for it; what is too old now, by itself. From
+    /// any thread.
     package func setBounds(session: QueueBounds, links: [MQTTString: QueueBounds]) {
         intake.setBounds(session: session, links: links)
     }

@@ -134,6 +134,13 @@ final class SpoolIntake: @unchecked Sendable {
 
     private var hasErrands: Bool { !damaged.isEmpty || bounds != nil }
 
+    /// The latest wall time that was seen.
+    var wall: Timestamp {
+        condition.lock()
+        defer { condition.unlock() }
+        return wallMark
+    }
+
     /// Waits before the writer tries again. Returns at once when the spool closes.
     /// - Returns: true when the spool is closing.
     func pause(seconds: TimeInterval) -> Bool {

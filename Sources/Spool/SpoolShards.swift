@@ -28,6 +28,12 @@ final class SpoolShards: Sendable {
         deliver?(events)
     }
 
+    /// The same to every shard.
+    func deliverToEveryone(_ events: [SpoolEvent]) {
+        let everyone = receivers.withLock { $0.sorted { $0.key < $1.key } }
+        for (_, deliver) in everyone { deliver(events) }
+    }
+
     /// Tells every shard, if it is new, that the spool refuses or takes messages.
     /// - Returns: true when it is new.
     @discardableResult
@@ -35,7 +41,7 @@ final class SpoolShards: Sendable {
         standing.withLock { standing in
             guard standing.refusal != refusal else { return false }
             standing.refusal = refusal
-            tellEveryone([.refusing(refusal)])
+            deliverToEveryone([.refusing(refusal)])
             return true
         }
     }
@@ -49,12 +55,7 @@ final class SpoolShards: Sendable {
                 let isNew = isFull ? standing.full.insert(receiver).inserted : standing.full.remove(receiver) != nil
                 if isNew { events.append(.full(receiver, isFull)) }
             }
-            if !events.isEmpty { tellEveryone(events) }
+            if !events.isEmpty { deliverToEveryone(events) }
         }
-    }
-
-    private func tellEveryone(_ events: [SpoolEvent]) {
-        let everyone = receivers.withLock { $0.sorted { $0.key < $1.key } }
-        for (_, deliver) in everyone { deliver(events) }
     }
 }

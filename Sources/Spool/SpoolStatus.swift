@@ -33,7 +33,7 @@ package struct SpoolStanding: Sendable, Hashable {
     /// Messages that somebody waits for, each counted once.
     package let messages: Int
     package let bytes: Int
-    /// Messages that full queues gave up since the spool was opened.
+    /// Messages that queues gave up, because they were full or the messages too old, since the spool was opened.
     package let dropped: UInt64
 }
 
@@ -80,7 +80,7 @@ final class SpoolStatus: Sendable {
             return SpoolStanding(
                 messages: $0.books.messages,
                 bytes: $0.books.bytes,
-                dropped: dropped[.oldest] &+ dropped[.newest]
+                dropped: dropped[.oldest] &+ dropped[.newest] &+ dropped[.aged]
             )
         }
     }

@@ -68,6 +68,7 @@ struct ConfigurationFileTests {
             [queue]
             max_messages = 7
             max_bytes = "1GiB"
+            max_age = "7d"
             on_full = "drop-newest"
             [shared_subscriptions]
             order = "publisher"
@@ -103,6 +104,8 @@ struct ConfigurationFileTests {
         #expect(configuration.queue.whenFull == .dropNewest)
         #expect(configuration.queue.messagesMax == 7)
         #expect(configuration.queue.bytesMax == 1 << 30)
+        #expect(configuration.queue.ageMax == .seconds(7 * 86_400))
+        #expect(BrokerSettings(configuration).queueAgeMax == .seconds(7 * 86_400))
         #expect(configuration.sharing.order == .publisher)
         #expect(configuration.retained.messagesMax == 0)
         #expect(configuration.retained.payloadBytesMax == 1_024)

@@ -93,6 +93,10 @@ struct ConfigurationProblemTests {
                 "drawbridge.toml:1: queue.on_full: must be \"drop-qos0-then-oldest\" or \"drop-oldest\" or "
                     + "\"drop-newest\" or \"reject\", found \"drop\""
             ),
+            Case(
+                "queue.max_age = \"500ms\"",
+                "drawbridge.toml:1: queue.max_age: must be 1s to 3650d, or \"0s\" for as long as it takes"
+            ),
             Case("auth.anonymous = \"yes\"", "drawbridge.toml:1: auth.anonymous: must be true or false, found \"yes\""),
             Case("log = 1", "drawbridge.toml:1: log: must be a table, found 1"),
             Case(

@@ -222,10 +222,11 @@ extension Message {
         topic: MQTTString = "room/1",
         qos: QoS = .atLeastOnce,
         properties: Properties = Properties(),
-        expiry: Timestamp? = nil
+        expiry: Timestamp? = nil,
+        came: Timestamp = Timestamp(microseconds: 7)
     ) -> Message {
         Message(
-            id: MessageID(high: 7, low: 9),
+            id: MessageID(high: came.microseconds, low: 9),
             topic: topic,
             payload: ByteBuffer(string: payload),
             qos: qos,

@@ -26,6 +26,8 @@ package struct Counters: Sendable, Equatable {
     package var qos0Dropped: UInt64 = 0
     /// QoS 1 and 2 messages that a full queue in memory gave up; the spool counts those of its own.
     package var queueDropped: UInt64 = 0
+    /// Messages that waited in memory for longer than a queue keeps them; the spool counts those of its own.
+    package var queueAged: UInt64 = 0
     /// Messages that expired before they were sent to a receiver.
     package var expired: UInt64 = 0
     /// Messages larger than the receiver's Maximum Packet Size [5:MQTT-3.1.2-25].

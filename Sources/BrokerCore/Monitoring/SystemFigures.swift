@@ -17,8 +17,8 @@ struct SystemFigures {
     var node: NodeFigures
     var load: LoadAverages
 
-    /// Messages that a receiver did not get because a queue or a write buffer was full.
-    var dropped: UInt64 { counters.qos0Dropped &+ counters.queueDropped &+ node.dropped }
+    /// Messages that a receiver did not get because a queue or a write buffer was full, or they waited for too long.
+    var dropped: UInt64 { counters.qos0Dropped &+ counters.queueDropped &+ counters.queueAged &+ node.dropped }
 }
 
 /// What the parts of a node around its shard know, for `$SYS`.
@@ -29,7 +29,7 @@ package struct NodeFigures: Sendable {
     package var storedMessages: Int
     /// Their topics, payloads and properties.
     package var storedBytes: Int
-    /// Messages that queues in the spool gave up because they were full.
+    /// Messages that queues in the spool gave up because they were full or the messages too old.
     package var dropped: UInt64
 
     package init(version: String, storedMessages: Int = 0, storedBytes: Int = 0, dropped: UInt64 = 0) {

@@ -119,6 +119,7 @@ package final class Session {
         var qos: QoS
         var isRetained: Bool
         var subscriptionIdentifiers: [UInt32]
+        var came: Instant
         var bytes: Int { message.bytes }
     }
 

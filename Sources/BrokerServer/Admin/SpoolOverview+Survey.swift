@@ -94,6 +94,7 @@ extension SpoolOverview.Ledger {
         dropped = SpoolOverview.Dropped(
             oldest: tally.dropped[.oldest],
             newest: tally.dropped[.newest],
+            aged: tally.dropped[.aged],
             expired: tally.dropped[.expired],
             tooLarge: tally.dropped[.tooLarge],
             rejected: tally.dropped[.rejected],

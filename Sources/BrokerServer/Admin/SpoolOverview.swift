@@ -43,6 +43,8 @@ package struct SpoolOverview: Codable, Sendable, Equatable {
         package var oldest: UInt64
         /// `on_full = "drop-newest"`: it came to a full queue.
         package var newest: UInt64
+        /// `max_age`: it waited for longer than its queue keeps messages.
+        package var aged: UInt64
         /// Its expiry passed before it was sent.
         package var expired: UInt64
         /// It is larger than the packets that the receiver takes.
@@ -59,7 +61,7 @@ package struct SpoolOverview: Codable, Sendable, Equatable {
         package var ended: UInt64
 
         package var total: UInt64 {
-            oldest + newest + expired + tooLarge + rejected + denied + damaged + setAside + ended
+            oldest + newest + aged + expired + tooLarge + rejected + denied + damaged + setAside + ended
         }
     }
 

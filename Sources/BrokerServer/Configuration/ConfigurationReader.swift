@@ -79,6 +79,7 @@ struct ConfigurationReader {
     private mutating func readQueue(_ table: SettingsTable) {
         set(\.queue.messagesMax, table.integer("max_messages", in: 1...1_000_000_000))
         set(\.queue.bytesMax, table.size("max_bytes", in: 1_024...(1 << 40)))
+        if let age = queueAge(of: table) { configuration.queue.ageMax = age > .zero ? age : nil }
         set(\.queue.whenFull, table.choice("on_full", of: FullQueuePolicy.self))
     }
 

@@ -41,7 +41,7 @@ package struct KnownKeys: Sendable {
     package static let deflate = KnownKeys(available: ["enabled", "max_inflated"], later: [])
     package static let rate = KnownKeys(available: ["bytes", "burst", "messages", "connects"], later: [])
     package static let queue = KnownKeys(
-        available: ["max_messages", "max_bytes", "on_full"], later: ["max_age", "store_qos0", "watermarks"]
+        available: ["max_messages", "max_bytes", "max_age", "on_full"], later: ["store_qos0", "watermarks"]
     )
     package static let sharing = KnownKeys(available: ["order"], later: [])
     package static let retained = KnownKeys(available: ["max_messages", "max_payload"], later: ["ttl"])
@@ -89,7 +89,7 @@ package struct KnownKeys: Sendable {
         available: ["ca", "cert", "key", "alpn", "server_name", "verify"], later: ["crl"]
     )
     package static let linkSpool = KnownKeys(
-        available: ["max_bytes", "max_messages", "on_full"], later: ["max_age", "qos0"]
+        available: ["max_bytes", "max_messages", "max_age", "on_full"], later: ["qos0"]
     )
     package static let backoff = KnownKeys(available: ["base", "cap", "jitter", "stable"], later: [])
     package static let password = KnownKeys(available: ["file"], later: [])

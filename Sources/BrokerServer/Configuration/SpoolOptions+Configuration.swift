@@ -12,6 +12,7 @@ extension SpoolOptions {
         session = QueueBounds(
             messagesMax: configuration.queue.messagesMax,
             bytesMax: configuration.queue.bytesMax,
+            ageMax: configuration.queue.ageMax,
             whenFull: configuration.queue.whenFull
         )
         for link in configuration.links { links[MQTTString(link.name)] = link.spool }

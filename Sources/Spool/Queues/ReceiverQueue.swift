@@ -27,6 +27,8 @@ final class ReceiverQueue {
     private var countRestored = 0
     /// Messages that did not fit and were never in a run.
     private var turnedAway: UInt64 = 0
+    /// Everything up to here that waited was given up for its age.
+    private var agedThrough: UInt64 = 0
     /// What became of its messages, apart from those that wait.
     private var counts = ReceiverTally()
     /// The highest position that the head has passed.
@@ -142,9 +144,11 @@ final class ReceiverQueue {
     }
 
     /// The receiver acknowledged what its queue had given up: it was under way then, so it is delivered after all.
-    func deliveredAfterAll() {
-        for reason in [dropsOldest ? DropReason.oldest : .newest, .setAside, .damaged]
-        where counts.dropped[reason] > 0 {
+    func deliveredAfterAll(_ position: UInt64) {
+        let byBounds: DropReason = dropsOldest ? .oldest : .newest
+        let reasons: [DropReason] =
+            position <= agedThrough ? [.aged, byBounds, .setAside, .damaged] : [byBounds, .setAside, .damaged]
+        for reason in reasons where counts.dropped[reason] > 0 {
             counts.dropped[reason] -= 1
             counts.delivered += 1
             return
@@ -198,6 +202,35 @@ final class ReceiverQueue {
         }
         if let found { take(found) }
         return found
+    }
+
+    /// Whether something below a position waits that may go.
+    ///
+    /// - Complexity: one comparison when nothing is so old.
+    func hasWaiting(below position: UInt64) -> Bool {
+        guard let first, first.entry.position < position else { return false }
+        return outbound.isEmpty || !oldest(below: position, atMost: 1).isEmpty
+    }
+
+    /// Takes out what waits below a position because of its age, but for what an open exchange of QoS 2 stands on.
+    func takeAged(below position: UInt64, atMost count: Int) -> [RunPlace] {
+        guard let first, first.entry.position < position else { return [] }
+        // What is taken behind an exchange that stays open leaves holes, of which there may be only so many.
+        let places = oldest(below: position, atMost: min(count, max(0, Self.holesMax - holes.count)))
+        for place in places { take(place) }
+        if let last = places.last { agedThrough = max(agedThrough, last.entry.position) }
+        return places
+    }
+
+    private func oldest(below position: UInt64, atMost count: Int) -> [RunPlace] {
+        let busy = outbound.isEmpty ? [] : Set(outbound.values.lazy.filter { !$0.isReleased }.map(\.position.number))
+        var places: [RunPlace] = []
+        forEachWaiting { place in
+            guard places.count < count, place.entry.position < position else { return false }
+            if busy.isEmpty || !busy.contains(place.entry.position) { places.append(place) }
+            return true
+        }
+        return places
     }
 
     /// Empties the queue.

@@ -78,10 +78,10 @@ enum SpoolTable {
 
     private static func reasons(_ dropped: SpoolOverview.Dropped) -> String {
         let named = [
-            ("oldest", dropped.oldest), ("newest", dropped.newest), ("expired", dropped.expired),
-            ("too large", dropped.tooLarge), ("rejected", dropped.rejected), ("denied", dropped.denied),
-            ("damaged", dropped.damaged),
-            ("set aside", dropped.setAside), ("session ended", dropped.ended),
+            ("oldest", dropped.oldest), ("newest", dropped.newest), ("aged", dropped.aged),
+            ("expired", dropped.expired), ("too large", dropped.tooLarge), ("rejected", dropped.rejected),
+            ("denied", dropped.denied), ("damaged", dropped.damaged), ("set aside", dropped.setAside),
+            ("session ended", dropped.ended),
         ]
         return named.filter { $0.1 > 0 }.map { "\($0.0) \($0.1)" }.joined(separator: ", ")
     }
