@@ -528,6 +528,7 @@ extension Shard {
         session.subscriptions.removeAll()
         if settings.keepsLedger { for queued in session.queue { book(.discarded, session, queued.message) } }
         session.queue.removeAll()
+        clearAlarm(of: session, now)
         session.replay.removeAll()
         session.page.removeAll()
         if directory[session.clientID] === session { directory[session.clientID] = nil }

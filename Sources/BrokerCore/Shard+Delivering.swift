@@ -123,6 +123,7 @@ extension Shard {
             counters.queueDropped &+= 1
             book(.dropped, session, oldest.message)
         }
+        noteLevel(of: session, queued.came)
     }
 
     // MARK: - Durable receivers
@@ -418,6 +419,7 @@ extension Shard {
 
     private func feedFromMemory(_ session: Session, on connection: Connection, _ now: Now) {
         giveUpAged(of: session, now.instant)
+        defer { noteLevel(of: session, now.instant) }
         // In the order in which they came [5:MQTT-4.6.0-5] [5:MQTT-4.6.0-6] [311:MQTT-4.6.0-5] [311:MQTT-4.6.0-6].
         while session.room > 0, let next = session.queue.popFirst() {
             session.queueBytes -= next.bytes

@@ -18,6 +18,7 @@ extension Shard {
         if settings.sharedOrder != new.sharedOrder { router.forgetRoutes() }
         settings = new
         watchAges(now.instant)
+        noteLevels(now.instant)
         setAccess(new.access, now: now)
         setLinks(new.links, redialing, now)
     }

@@ -12,6 +12,8 @@ enum TimerEvent {
     case replay(Session)
     /// Queues in memory are looked at for messages that are too old.
     case ages
+    /// A queue in memory passed a watermark.
+    case level(Session)
 }
 
 /// The timers of one shard, earliest first. Whoever sets a timer holds its token and cancels it, so that the queue

@@ -19,6 +19,8 @@ package struct SpoolOptions: Sendable {
     package var link = QueueBounds.ofLink
     /// How much may wait for a link, by its name.
     package var links: [MQTTString: QueueBounds] = [:]
+    /// When the spool as a whole raises an alarm; each queue has its own in its bounds.
+    package var watermarks = Watermarks.standard
     /// What tests put between the writer and its disk.
     package var hooks = SpoolHooks()
 
@@ -56,6 +58,8 @@ package struct QueueBounds: Sendable, Hashable {
     /// older goes a little later, whatever the policy says: an exchange of QoS 2 that was begun is finished first.
     package var ageMax: Duration?
     package var whenFull: FullQueuePolicy
+    /// When the queue raises an alarm.
+    package var watermarks = Watermarks.standard
 
     /// Of a link that says nothing else.
     package static let ofLink = QueueBounds(messagesMax: 5_000_000, bytesMax: 2 << 30, whenFull: .reject)

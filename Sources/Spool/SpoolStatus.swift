@@ -63,6 +63,7 @@ final class SpoolStatus: Sendable {
         var statistics = SpoolStatistics()
         var books = SpoolBooks()
         var refusal: SpoolRefusal?
+        var isHigh = false
         /// Positions of damaged rows, so that a row that is read often counts once.
         var damaged: Set<UInt64> = []
     }
@@ -90,6 +91,10 @@ final class SpoolStatus: Sendable {
     }
 
     var refusal: SpoolRefusal? { values.withLock { $0.refusal } }
+
+    var isHigh: Bool { values.withLock { $0.isHigh } }
+
+    func isHigh(_ isHigh: Bool) { values.withLock { $0.isHigh = isHigh } }
 
     func refuses(_ refusal: SpoolRefusal?) { values.withLock { $0.refusal = refusal } }
 

@@ -198,11 +198,13 @@ final class SpoolWriter: @unchecked Sendable {
         batch.tallies += change.tallies
         batch.open = change.open
         batch.fullness += change.fullness
+        batch.levels += change.levels
     }
 
     private func takeBounds() {
         guard let bounds = intake.takeBounds() else { return }
         let change = index.setBounds(session: bounds.session, links: bounds.links)
+        room.setWatermarks(bounds.watermarks)
         status.changed(change)
         tell(change, tickets: [:])
     }
@@ -228,8 +230,12 @@ final class SpoolWriter: @unchecked Sendable {
     /// Tells the shards when the spool, or the disk, has no more room, and when it has again.
     private func updateRefusal() {
         maintain { (store) throws(SpoolError) in
-            let refusal = room.refusal(bytesUsed: try store.bytesUsed(), directory: options.directory)
-            refuse(refusal)
+            let bytesUsed = try store.bytesUsed()
+            refuse(room.refusal(bytesUsed: bytesUsed, directory: options.directory))
+            let wasHigh = room.isHigh
+            guard room.isHigh(bytesUsed: bytesUsed) != wasHigh else { return }
+            status.isHigh(room.isHigh)
+            shards.level(QueueLevel(isHigh: room.isHigh, messages: index.openMessages, bytes: bytesUsed))
         }
     }
 
@@ -300,6 +306,10 @@ final class SpoolWriter: @unchecked Sendable {
         }
         // Who is full is told first: the answers that follow may bring the next message.
         shards.fullness(batch.fullness + batch.tallies.compactMap { $0.isGone ? ($0.receiver, false) : nil })
+        let lowered = batch.tallies.filter(\.isGone).map {
+            ($0.receiver, QueueLevel(isHigh: false, messages: 0, bytes: 0))
+        }
+        shards.levels(batch.levels + lowered)
         for (shard, events) in events.sorted(by: { $0.key < $1.key }) { shards.deliver(events, to: shard) }
     }
 

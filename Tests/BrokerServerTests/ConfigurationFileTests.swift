@@ -70,6 +70,7 @@ struct ConfigurationFileTests {
             max_bytes = "1GiB"
             max_age = "7d"
             on_full = "drop-newest"
+            watermarks = { low = 0.25, high = 1 }
             [shared_subscriptions]
             order = "publisher"
             [retained]
@@ -105,6 +106,8 @@ struct ConfigurationFileTests {
         #expect(configuration.queue.messagesMax == 7)
         #expect(configuration.queue.bytesMax == 1 << 30)
         #expect(configuration.queue.ageMax == .seconds(7 * 86_400))
+        #expect(configuration.queue.watermarks == Watermarks(low: 0.25, high: 1))
+        #expect(BrokerSettings(configuration).watermarks == Watermarks(low: 0.25, high: 1))
         #expect(BrokerSettings(configuration).queueAgeMax == .seconds(7 * 86_400))
         #expect(configuration.sharing.order == .publisher)
         #expect(configuration.retained.messagesMax == 0)

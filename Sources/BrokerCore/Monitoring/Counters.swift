@@ -32,6 +32,9 @@ package struct Counters: Sendable, Equatable {
     package var expired: UInt64 = 0
     /// Messages larger than the receiver's Maximum Packet Size [5:MQTT-3.1.2-25].
     package var tooLarge: UInt64 = 0
+    /// Queues, or the spool as a whole, that came to their high watermark, and those that are below their low one again.
+    package var alarmsRaised: UInt64 = 0
+    package var alarmsCleared: UInt64 = 0
     /// Publishes that were refused because a queue or the spool had no room: 0x97, or 507 over HTTP.
     package var refused: UInt64 = 0
     /// Publishes of version 3, which has no refusal, that waited for room.

@@ -14,6 +14,8 @@ struct SystemFigures {
     var sharedSubscriptions: Int
     /// Those of clients; the topics of the server itself are not among them.
     var retained: Int
+    /// Queues above their watermarks, and the spool as a whole.
+    var alarms: Int
     var node: NodeFigures
     var load: LoadAverages
 

@@ -68,6 +68,7 @@ extension SystemFigures {
             ("stats/sessions/count", "\(clientsConnected + clientsAway)"),
             ("stats/subscriptions/count", "\(subscriptions)"),
             ("stats/retained/count", "\(retained)"),
+            ("stats/alarms/count", "\(alarms)"),
             ("metrics/bytes/received", "\(counters.bytesReceived)"),
             ("metrics/bytes/sent", "\(counters.bytesSent)"),
             ("metrics/packets/received", "\(counters.packetsReceived)"),

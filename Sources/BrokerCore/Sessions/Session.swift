@@ -38,6 +38,12 @@ package final class Session {
     var isEnded = false
     /// Its queue is full and its policy is to refuse: nothing more is taken for it.
     var isFull = false
+    /// Its queue is above its watermark: that in the spool, that in memory.
+    var isHigh = false
+    var isHighInMemory = false
+    /// What was last said of that, and whether something is about to be said.
+    package internal(set) var isAlarmed = false
+    var saysLevel = false
     /// Publishes that this queue had no room for: refused to their senders, and held back.
     package internal(set) var refused: UInt64 = 0
     package internal(set) var heldBack: UInt64 = 0

@@ -14,6 +14,7 @@ extension Shard {
             counters.queueAged &+= 1
             book(.dropped, session, first.message)
         }
+        noteLevel(of: session, now)
         if !session.queue.isEmpty, agesTimer == nil { armAges(now) }
     }
 

@@ -94,6 +94,7 @@ extension Shard {
     /// - Returns: false when something still waits in memory.
     private func feedFromMemory(_ session: Session, _ group: ShareGroup, _ now: Now) -> Bool {
         giveUpAged(of: session, now.instant)
+        defer { noteLevel(of: session, now.instant) }
         while let first = group.returned.first?.queued ?? session.queue.first {
             let publisher = first.subscriptionIdentifiers.first
             var choice = Choice.never(.expired)

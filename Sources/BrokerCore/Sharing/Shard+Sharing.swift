@@ -105,6 +105,7 @@ extension Shard {
             for queued in session.queue { book(.discarded, session, queued.message) }
         }
         session.queue.removeAll()
+        clearAlarm(of: session, latest)
         session.page.removeAll()
         router.tree.remove(group.pattern, slot: session.slot)
         groups[session.clientID] = nil

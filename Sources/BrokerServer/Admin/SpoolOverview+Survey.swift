@@ -32,6 +32,7 @@ extension SpoolOverview {
             failingSeconds = age(since)
         }
         refusing = spool.refusal?.rawValue
+        high = spool.isHigh
         notices = (spool.quarantine.map { [$0.description] } ?? []) + spool.notices
         durability =
             switch spool.durability["synchronous"] {
@@ -77,6 +78,7 @@ extension SpoolOverview {
                 depth: receiver.tally.waiting,
                 bytes: receiver.tally.bytes,
                 oldestSeconds: age(receiver.oldest),
+                high: receiver.tally.isHigh,
                 ledger: Ledger(receiver.tally),
                 refused: account.refusals[receiver.receiver]?.refused ?? 0,
                 heldBack: account.refusals[receiver.receiver]?.heldBack ?? 0

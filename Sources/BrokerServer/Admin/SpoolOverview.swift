@@ -17,6 +17,8 @@ package struct SpoolOverview: Codable, Sendable, Equatable {
         package var bytes: Int
         /// Age of the oldest message that waits.
         package var oldestSeconds: Int?
+        /// Its alarm is raised: it came to its high watermark, and was not below its low one since.
+        package var high: Bool
         package var ledger: Ledger
         /// Publishes that were refused because this queue was full.
         package var refused: UInt64
@@ -110,6 +112,8 @@ package struct SpoolOverview: Codable, Sendable, Equatable {
     package var failingSeconds: Int?
     /// Why new messages are refused: "full", "disk full" or "sick"; nil when they are taken.
     package var refusing: String?
+    /// The spool as a whole is above its watermark.
+    package var high: Bool
     /// What the operator must know about how this spool came here.
     package var notices: [String]
     /// "sync", "normal" or "off".

@@ -136,6 +136,9 @@ package struct QueueConfiguration: Sendable, Equatable {
     package var ageMax: Duration?
     /// `on_full`: what gives way when a message does not fit; default `drop-qos0-then-oldest`.
     package var whenFull = FullQueuePolicy.dropQoS0ThenOldest
+    /// `watermarks`: when a queue, or the spool as a whole, raises an alarm, and when it clears it, as parts of its bounds;
+    /// default 0.6 and 0.2; 0 < low < high <= 1.
+    package var watermarks = Watermarks.standard
 
     package init() {}
 }

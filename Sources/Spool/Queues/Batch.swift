@@ -111,6 +111,8 @@ struct Batch {
 
     /// Receivers that became full, or are no longer, and refuse when they are.
     var fullness: [(ReceiverID, Bool)] = []
+    /// Receivers whose queue passed a watermark.
+    var levels: [(ReceiverID, QueueLevel)] = []
 
     /// True when there is nothing that must be on disk.
     var isEmpty: Bool { messages == 0 && count == 0 && !demandsSync }

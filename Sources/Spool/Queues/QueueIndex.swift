@@ -65,6 +65,11 @@ struct QueueIndex {
         return queues.values.filter(\.isFull).map(\.receiver).sorted()
     }
 
+    /// The receivers whose queues are above their watermarks, once all is restored and was told.
+    func high() -> [(ReceiverID, QueueLevel)] {
+        queues.values.filter(\.isHigh).map { ($0.receiver, $0.level) }.sorted { $0.0 < $1.0 }
+    }
+
     /// Takes in a row of the file. Rows come in the order of their positions, after all queues.
     ///
     /// - Parameter came: when this node took the message, as far as the row says it; not later than now.
@@ -91,6 +96,9 @@ struct QueueIndex {
         restored = []
         return finished
     }
+
+    /// Messages that somebody waits for, each counted once.
+    var openMessages: Int { open.messages }
 
     func depth(of receiver: ReceiverID) -> Int { queues[receiver]?.count ?? 0 }
 
@@ -553,6 +561,7 @@ struct QueueIndex {
     private func tell(_ touched: [ReceiverQueue], _ batch: inout Batch) {
         batch.open = open
         for queue in touched {
+            if queue.updateLevel() { batch.levels.append((queue.receiver, queue.level)) }
             batch.tallies.append(Batch.Tallied(receiver: queue.receiver, tally: queue.tally, isGone: false))
             if queue.updateFullness() { batch.fullness.append((queue.receiver, queue.isFull)) }
         }

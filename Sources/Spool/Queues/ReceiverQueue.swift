@@ -8,7 +8,13 @@ import DequeModule
 final class ReceiverQueue {
     let receiver: ReceiverID
     var kind: ReceiverRecord.Kind
-    var bounds: QueueBounds
+    var bounds: QueueBounds {
+        didSet { marks = LevelMarks(bounds) }
+    }
+    /// When it raises an alarm.
+    private var marks: LevelMarks
+    /// True from the moment that it came to its high watermark until it is below its low one.
+    private(set) var isHigh = false
     /// True from the moment that a queue that rejects is full until an eighth of it is free again.
     private(set) var isFull = false
     /// In the order of positions, none within another.
@@ -54,6 +60,7 @@ final class ReceiverQueue {
         self.receiver = receiver
         self.kind = kind
         self.bounds = bounds
+        marks = LevelMarks(bounds)
         self.lowWater = lowWater
         self.exceptions = exceptions
     }
@@ -109,6 +116,16 @@ final class ReceiverQueue {
         return isFull != was
     }
 
+    /// Looks whether the queue calls for an alarm. True when that changed.
+    func updateLevel() -> Bool {
+        let was = isHigh
+        isHigh = marks.isHigh(messages: count, bytes: bytes, wasHigh: was)
+        return isHigh != was
+    }
+
+    /// What is said of it when it has changed.
+    var level: QueueLevel { QueueLevel(isHigh: isHigh, messages: count, bytes: bytes) }
+
     // MARK: The books
 
     /// How many messages were ever in its runs.
@@ -122,6 +139,7 @@ final class ReceiverQueue {
         tally.waiting = count
         tally.bytes = bytes
         tally.first = first?.entry.position ?? 0
+        tally.isHigh = isHigh
         return tally
     }
 
@@ -129,7 +147,7 @@ final class ReceiverQueue {
     var lastTally: ReceiverTally {
         var tally = tally
         tally.dropped[.ended] += UInt64(tally.waiting)
-        (tally.waiting, tally.bytes, tally.first) = (0, 0, 0)
+        (tally.waiting, tally.bytes, tally.first, tally.isHigh) = (0, 0, 0, false)
         return tally
     }
 
@@ -426,5 +444,11 @@ final class ReceiverQueue {
         exceptions = []
         countRestored = countEver
         counts.restored = UInt64(count)
+    }
+}
+
+extension LevelMarks {
+    fileprivate init(_ bounds: QueueBounds) {
+        self.init(messagesMax: bounds.messagesMax, bytesMax: bounds.bytesMax, bounds.watermarks)
     }
 }

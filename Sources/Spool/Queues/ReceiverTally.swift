@@ -16,6 +16,8 @@ package struct ReceiverTally: Sendable, Hashable {
     package internal(set) var bytes = 0
     /// The first position that waits; 0 when none does.
     package internal(set) var first: UInt64 = 0
+    /// Above its watermark.
+    package internal(set) var isHigh = false
 
     package init() {}
 

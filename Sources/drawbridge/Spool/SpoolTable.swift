@@ -10,6 +10,7 @@ enum SpoolTable {
         if let seconds = spool.failingSeconds { state += " for \(Plain.age(seconds))" }
         if let reason = spool.reason { state += ": \(LogText.escaped(reason))" }
         if let refusing = spool.refusing { state += "; new messages are refused: \(refusing)" }
+        if spool.high { state += "; above its high watermark" }
         lines.append("state       \(state)")
         lines.append("durability  \(spool.durability)")
         lines.append(
@@ -70,6 +71,7 @@ enum SpoolTable {
     /// Why messages were dropped, for one receiver, and what its full queue made publishers do.
     private static func remarks(_ receiver: SpoolOverview.Receiver) -> String {
         var parts: [String] = []
+        if receiver.high { parts.append("above its high watermark") }
         if receiver.ledger.dropped.total > 0 { parts.append(reasons(receiver.ledger.dropped)) }
         if receiver.refused > 0 { parts.append("refused \(receiver.refused)") }
         if receiver.heldBack > 0 { parts.append("held back \(receiver.heldBack)") }
