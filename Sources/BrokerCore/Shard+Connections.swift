@@ -526,6 +526,7 @@ extension Shard {
         endShares(of: session, now)
         for filter in session.subscriptions.keys { router.tree.remove(filter, slot: session.slot) }
         session.subscriptions.removeAll()
+        count(.ended, session, session.queue.count)
         if settings.keepsLedger { for queued in session.queue { book(.discarded, session, queued.message) } }
         session.queue.removeAll()
         clearAlarm(of: session, now)

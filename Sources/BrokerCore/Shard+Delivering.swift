@@ -20,14 +20,12 @@ extension Shard {
             guard let connection = session.connection, connection.isOpen, connection.isWritable, !isFull(connection)
             else {
                 if session.group != nil { return shareOnce(message(), delivery, session, now) }
-                counters.qos0Dropped &+= 1
-                book(.dropped, session, message())
-                return
+                return drop(session.connection?.isOpen == true ? .buffer : .away, session, message())
             }
             if session.link != nil {
                 return sendUpstream(message(), session, delivery, on: connection, now)
             }
-            guard fits(&encoder, delivery, connection) else { return book(.tooLarge, session, message()) }
+            guard fits(&encoder, delivery, connection) else { return drop(.tooLarge, session, message()) }
             touch(connection)
             counters.sentPublish(payloadBytes: encoder.payload.readableBytes)
             book(.delivered, session, message())
@@ -35,11 +33,11 @@ extension Shard {
             write(&encoder, delivery, packetID: 0, on: connection)
             return
         }
-        guard !session.isEnded else { return book(.discarded, session, message()) }
+        guard !session.isEnded else { return drop(.ended, session, message()) }
         if session.queue.isEmpty, session.room > 0, let connection = session.connection {
-            guard fits(&encoder, delivery, connection) else { return book(.tooLarge, session, message()) }
+            guard fits(&encoder, delivery, connection) else { return drop(.tooLarge, session, message()) }
             guard let id = session.window.add(delivery.qos.publishedState, position: .zero) else {
-                return book(.dropped, session, message())
+                return drop(.noIdentifier, session, message())
             }
             touch(connection)
             counters.sentPublish(payloadBytes: encoder.payload.readableBytes)
@@ -120,8 +118,7 @@ extension Shard {
             let oldest = session.queue.popFirst()
         {
             session.queueBytes -= oldest.bytes
-            counters.queueDropped &+= 1
-            book(.dropped, session, oldest.message)
+            drop(.oldest, session, oldest.message)
         }
         noteLevel(of: session, queued.came)
     }
@@ -146,7 +143,7 @@ extension Shard {
         )
         for (session, delivery) in audience.transient {
             guard !session.isEnded, mayReceive(session, stored.message.topic) else {
-                book(.discarded, session, stored.message)
+                drop(session.isEnded ? .ended : .denied, session, stored.message, as: .discarded)
                 continue
             }
             deliver(delivery, to: session, &encoder, now) { stored.message }
@@ -336,7 +333,7 @@ extension Shard {
         let delivery = Delivery(receiver: receiver, qos: delivery.qos, isRetained: delivery.isRetained)
         guard packetFits(message, delivery, session, connection, now) else {
             counters.tooLarge &+= 1
-            return book(.tooLarge, session, message)
+            return drop(.tooLarge, session, message)
         }
         book(.delivered, session, message)
         write(message, delivery, session, packetID: 0, isDuplicate: false, on: connection, now)
@@ -425,12 +422,12 @@ extension Shard {
             session.queueBytes -= next.bytes
             if let expiry = next.message.expiry, expiry <= now.wall {
                 counters.expired &+= 1
-                book(.expired, session, next.message)
+                drop(.expired, session, next.message)
                 continue
             }
             guard mayReceive(session, next.message.topic) else {
                 counters.deliveriesDenied &+= 1
-                book(.dropped, session, next.message)
+                drop(.denied, session, next.message)
                 continue
             }
             let delivery = Delivery(
@@ -441,11 +438,11 @@ extension Shard {
             )
             guard packetFits(next.message, delivery, session, connection, now) else {
                 counters.tooLarge &+= 1
-                book(.tooLarge, session, next.message)
+                drop(.tooLarge, session, next.message)
                 continue
             }
             guard let id = session.window.add(next.qos.publishedState, position: .zero) else {
-                return book(.dropped, session, next.message)
+                return drop(.noIdentifier, session, next.message)
             }
             book(.delivered, session, next.message)
             write(next.message, delivery, session, packetID: id, isDuplicate: false, on: connection, now)

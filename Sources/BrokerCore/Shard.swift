@@ -344,7 +344,7 @@ package final class Shard {
                 "messages dropped",
                 clientID: session.link == nil ? session.clientID : nil,
                 link: session.link?.settings.name,
-                detail: "\(session.dropsUntold) since this was said last; `drawbridge ctl spool` says why"
+                detail: "\(session.dropsUntold) since this was said last; `drawbridge ctl drops` says why"
             )
         )
         session.dropsUntold = 0

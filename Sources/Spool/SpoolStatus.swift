@@ -33,8 +33,8 @@ package struct SpoolStanding: Sendable, Hashable {
     /// Messages that somebody waits for, each counted once.
     package let messages: Int
     package let bytes: Int
-    /// Messages that queues gave up, because they were full or the messages too old, since the spool was opened.
-    package let dropped: UInt64
+    /// Messages that receivers did not get since the spool was opened.
+    package let drops: DropCounts
 }
 
 /// The books of all receivers as of the last commit.
@@ -77,12 +77,7 @@ final class SpoolStatus: Sendable {
 
     var standing: SpoolStanding {
         values.withLock {
-            let dropped = $0.books.total.dropped
-            return SpoolStanding(
-                messages: $0.books.messages,
-                bytes: $0.books.bytes,
-                dropped: dropped[.oldest] &+ dropped[.newest] &+ dropped[.aged]
-            )
+            SpoolStanding(messages: $0.books.messages, bytes: $0.books.bytes, drops: $0.books.total.dropped)
         }
     }
 

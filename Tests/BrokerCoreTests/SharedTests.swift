@@ -238,7 +238,7 @@ struct SharedTests {
         broker.advance(.seconds(50))
         p.says(4...4)
         broker.advance(.seconds(12))
-        #expect(broker.shard.counters.queueAged == 2)
+        #expect(broker.shard.counters.drops[.aged] == 2)
         #expect(a.acknowledgesAll() == ["1"])
         #expect(a.acknowledgesAll() == ["4"])
         #expect(broker.books.isClosed)

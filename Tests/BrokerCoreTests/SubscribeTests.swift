@@ -367,9 +367,9 @@ struct ReceiverBoundsTests {
         broker.advance(.seconds(50))
         a.sends(.publish(topic: "t", payload: "2", qos: .atLeastOnce, id: 2))
         broker.advance(.seconds(9))
-        #expect(broker.shard.counters.queueAged == 0)
+        #expect(broker.shard.counters.drops[.aged] == 0)
         broker.advance(.seconds(3))
-        #expect(broker.shard.counters.queueAged == 1)
+        #expect(broker.shard.counters.drops[.aged] == 1)
         b.becomesWritable(true)
         #expect(b.takesMessages().map(\.text) == ["2"])
         broker.advance(.seconds(3))
@@ -390,7 +390,7 @@ struct ReceiverBoundsTests {
         }
         broker.reconfigures { $0.queueAgeMax = .seconds(250) }
         broker.advance(.seconds(10))
-        #expect(broker.shard.counters.queueAged == 1)
+        #expect(broker.shard.counters.drops[.aged] == 1)
         broker.reconfigures { $0.queueAgeMax = nil }
         broker.advance(.seconds(1_000))
         b.becomesWritable(true)

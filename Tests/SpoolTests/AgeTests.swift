@@ -54,7 +54,7 @@ struct AgeTests {
         #expect(fixture.spool.tally.isClosed)
         clock.now = .seconds(1_000)
         #expect(try fixture.positions(alice) == [])
-        #expect(fixture.spool.standing.dropped == 2)
+        #expect(fixture.spool.standing.drops[.aged] == 2)
     }
 
     @Test("the next message for a queue, and the next for any other, takes what is too old with it")

@@ -58,7 +58,8 @@ extension SystemFigures {
     }
 
     private var emqttdTopics: [(String, String)] {
-        [
+        let drops = drops
+        return DropReason.allCases.map { ("metrics/messages/dropped/\($0.rawValue)", "\(drops[$0])") } + [
             ("version", version),
             ("uptime", Self.span(uptimeSeconds)),
             ("datetime", CivilTime(wall).text),

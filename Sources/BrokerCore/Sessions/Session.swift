@@ -47,6 +47,8 @@ package final class Session {
     /// Publishes that this queue had no room for: refused to their senders, and held back.
     package internal(set) var refused: UInt64 = 0
     package internal(set) var heldBack: UInt64 = 0
+    /// What it did not get of messages that are not in the spool; nil while there is nothing to count.
+    var drops: Drops?
     /// Messages that its queue dropped and that the log has not heard of, and when it may hear of more.
     var dropsUntold = 0
     var nextDropNotice = Instant(nanoseconds: 0)
@@ -102,6 +104,11 @@ package final class Session {
         self.window = PacketWindow(firstID: firstPacketID)
         self.link = link
         self.group = group
+    }
+
+    /// Held apart, since most sessions have none.
+    final class Drops {
+        var counts = DropCounts()
     }
 
     package enum Flow: Sendable {

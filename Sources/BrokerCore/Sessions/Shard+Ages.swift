@@ -11,8 +11,7 @@ extension Shard {
         while let first = session.queue.first, first.came.advanced(by: ageMax) <= now {
             session.queue.removeFirst()
             session.queueBytes -= first.bytes
-            counters.queueAged &+= 1
-            book(.dropped, session, first.message)
+            drop(.aged, session, first.message)
         }
         noteLevel(of: session, now)
         if !session.queue.isEmpty, agesTimer == nil { armAges(now) }

@@ -14,6 +14,8 @@ struct ShardAccount: Sendable {
     var presences: [ReceiverPresence]
     var refusals: [ReceiverID: (refused: UInt64, heldBack: UInt64)]
     var counters: Counters
+    /// Of messages that are not in the spool.
+    var drops: [ReceiverDrops]
 }
 
 extension SpoolOverview {
@@ -93,17 +95,27 @@ extension SpoolOverview.Ledger {
         taken = tally.taken
         delivered = tally.delivered
         waiting = UInt64(clamping: tally.waiting)
-        dropped = SpoolOverview.Dropped(
-            oldest: tally.dropped[.oldest],
-            newest: tally.dropped[.newest],
-            aged: tally.dropped[.aged],
-            expired: tally.dropped[.expired],
-            tooLarge: tally.dropped[.tooLarge],
-            rejected: tally.dropped[.rejected],
-            denied: tally.dropped[.denied],
-            damaged: tally.dropped[.damaged],
-            setAside: tally.dropped[.setAside],
-            ended: tally.dropped[.ended]
+        dropped = SpoolOverview.Dropped(tally.dropped)
+    }
+}
+
+extension SpoolOverview.Dropped {
+    init(_ counts: DropCounts) {
+        self.init(
+            oldest: counts[.oldest],
+            newest: counts[.newest],
+            aged: counts[.aged],
+            holes: counts[.holes],
+            away: counts[.away],
+            buffer: counts[.buffer],
+            expired: counts[.expired],
+            tooLarge: counts[.tooLarge],
+            rejected: counts[.rejected],
+            denied: counts[.denied],
+            noIdentifier: counts[.noIdentifier],
+            damaged: counts[.damaged],
+            setAside: counts[.setAside],
+            ended: counts[.ended]
         )
     }
 }

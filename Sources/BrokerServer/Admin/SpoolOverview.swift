@@ -47,6 +47,12 @@ package struct SpoolOverview: Codable, Sendable, Equatable {
         package var newest: UInt64
         /// `max_age`: it waited for longer than its queue keeps messages.
         package var aged: UInt64
+        /// The receiver answered too many messages behind one that it did not answer.
+        package var holes: UInt64
+        /// QoS 0 that met nobody.
+        package var away: UInt64
+        /// QoS 0 for somebody who does not read.
+        package var buffer: UInt64
         /// Its expiry passed before it was sent.
         package var expired: UInt64
         /// It is larger than the packets that the receiver takes.
@@ -55,6 +61,8 @@ package struct SpoolOverview: Codable, Sendable, Equatable {
         package var rejected: UInt64
         /// Access rules keep it from the receiver.
         package var denied: UInt64
+        /// All packet identifiers of the receiver were taken.
+        package var noIdentifier: UInt64
         /// Its row was damaged.
         package var damaged: UInt64
         /// SQLite did not take it.
@@ -63,7 +71,8 @@ package struct SpoolOverview: Codable, Sendable, Equatable {
         package var ended: UInt64
 
         package var total: UInt64 {
-            oldest + newest + aged + expired + tooLarge + rejected + denied + damaged + setAside + ended
+            oldest + newest + aged + holes + away + buffer + expired + tooLarge + rejected + denied + noIdentifier
+                + damaged + setAside + ended
         }
     }
 

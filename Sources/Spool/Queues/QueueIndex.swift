@@ -260,9 +260,10 @@ struct QueueIndex {
         let refused = row.deliveries.filter(isRefused)
         for receiver in Set(refused.map(\.receiver)).sorted() {
             guard let queue = queues[receiver] else { continue }
-            queue.turnAway()
+            let reason: DropReason = queue.hasTooManyHoles ? .holes : .newest
+            queue.turnAway(reason)
             changes.touch(queue)
-            changes.dropped(receiver, shard: row.shard, messages: 1, .newest)
+            changes.dropped(receiver, shard: row.shard, messages: 1, reason)
         }
         row.deliveries.removeAll(where: isRefused)
     }
@@ -329,14 +330,11 @@ struct QueueIndex {
 
     private mutating func makeRoom(in queue: ReceiverQueue, shard: Int, _ changes: inout BatchChanges) {
         guard queue.dropsOldest else { return }
-        var count = 0
-        while queue.isBeyondBounds, let place = queue.takeOldestNotInExchange() {
+        while let reason = queue.excess, let place = queue.takeOldestNotInExchange() {
             finish(place, for: queue, &changes)
-            count += 1
+            queue.dropped(reason)
+            changes.dropped(queue.receiver, shard: shard, messages: 1, reason)
         }
-        guard count > 0 else { return }
-        queue.dropped(.oldest, count)
-        changes.dropped(queue.receiver, shard: shard, messages: count, .oldest)
     }
 
     private mutating func acknowledge(
@@ -584,20 +582,6 @@ struct QueueIndex {
         }
         tell(touched, &batch)
         return batch
-    }
-}
-
-extension DropReason {
-    init(_ reason: GivenUpReason) {
-        self =
-            switch reason {
-            case .expired: .expired
-            case .tooLarge: .tooLarge
-            case .rejected: .rejected
-            case .denied: .denied
-            case .vanished: .damaged
-            case .ended: .ended
-            }
     }
 }
 

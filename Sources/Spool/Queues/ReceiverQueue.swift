@@ -75,9 +75,10 @@ final class ReceiverQueue {
     private static let holesMax = 65_535
     var hasTooManyHoles: Bool { holes.count > Self.holesMax }
 
-    /// True when there is more than the bounds allow.
-    var isBeyondBounds: Bool {
-        count > bounds.messagesMax || bytes > bounds.bytesMax || hasTooManyHoles && !isFirstInExchange
+    /// Why the oldest has to go; nil when there is no more than the bounds allow.
+    var excess: DropReason? {
+        if count > bounds.messagesMax || bytes > bounds.bytesMax { return .oldest }
+        return hasTooManyHoles && !isFirstInExchange ? .holes : nil
     }
 
     /// True when the first that waits is in an open exchange of QoS 2: dropping others would not free what is behind it.
@@ -156,16 +157,15 @@ final class ReceiverQueue {
     func dropped(_ reason: DropReason, _ count: Int = 1) { counts.dropped[reason] += UInt64(count) }
 
     /// A message is not taken in because the queue is full.
-    func turnAway() {
+    func turnAway(_ reason: DropReason) {
         turnedAway += 1
-        counts.dropped[.newest] += 1
+        counts.dropped[reason] += 1
     }
 
     /// The receiver acknowledged what its queue had given up: it was under way then, so it is delivered after all.
     func deliveredAfterAll(_ position: UInt64) {
         let byBounds: DropReason = dropsOldest ? .oldest : .newest
-        let reasons: [DropReason] =
-            position <= agedThrough ? [.aged, byBounds, .setAside, .damaged] : [byBounds, .setAside, .damaged]
+        let reasons: [DropReason] = (position <= agedThrough ? [.aged] : []) + [byBounds, .holes, .setAside, .damaged]
         for reason in reasons where counts.dropped[reason] > 0 {
             counts.dropped[reason] -= 1
             counts.delivered += 1

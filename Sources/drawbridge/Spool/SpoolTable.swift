@@ -78,12 +78,13 @@ enum SpoolTable {
         return parts.isEmpty ? "-" : parts.joined(separator: ", ")
     }
 
-    private static func reasons(_ dropped: SpoolOverview.Dropped) -> String {
+    static func reasons(_ dropped: SpoolOverview.Dropped) -> String {
         let named = [
             ("oldest", dropped.oldest), ("newest", dropped.newest), ("aged", dropped.aged),
+            ("holes", dropped.holes), ("away", dropped.away), ("buffer", dropped.buffer),
             ("expired", dropped.expired), ("too large", dropped.tooLarge), ("rejected", dropped.rejected),
-            ("denied", dropped.denied), ("damaged", dropped.damaged), ("set aside", dropped.setAside),
-            ("session ended", dropped.ended),
+            ("denied", dropped.denied), ("no identifier", dropped.noIdentifier), ("damaged", dropped.damaged),
+            ("set aside", dropped.setAside), ("session ended", dropped.ended),
         ]
         return named.filter { $0.1 > 0 }.map { "\($0.0) \($0.1)" }.joined(separator: ", ")
     }
