@@ -23,6 +23,8 @@ struct QueueIndex {
     /// Messages that somebody waits for, each counted once, and their bytes.
     private var open: (messages: Int, bytes: Int) = (0, 0)
     private var options: SpoolOptions
+    /// The shortest and the longest time that a queue keeps messages; nil when none looks at their age.
+    private var ages: ClosedRange<Duration>?
     /// When messages came, for queues that keep them for so long only.
     private var arrivals = ArrivalTimes()
     /// When all queues are looked at for messages that are too old.
@@ -47,6 +49,7 @@ struct QueueIndex {
         self.options = options
         self.lastPosition = lastPosition
         self.nextReceiver = nextReceiver
+        ages = options.ages
         arrivals.grain = sweepInterval
     }
 
@@ -107,6 +110,7 @@ struct QueueIndex {
     mutating func setBounds(session: QueueBounds, links: [MQTTString: QueueBounds]) -> Batch {
         options.session = session
         options.links = links
+        ages = options.ages
         arrivals.grain = sweepInterval
         nextSweep = Timestamp(microseconds: 0)
         var runs: [ObjectIdentifier: MessageRun] = [:]
@@ -163,7 +167,7 @@ struct QueueIndex {
             for index in records.indices { apply(records[index], shard: append.shard, &changes) }
         }
         arrivals.note(lastPosition + 1, at: now)
-        if let ages = options.ages {
+        if let ages {
             arrivals.forget(before: now.earlier(by: ages.upperBound))
             giveUpAged(appends, at: now, &changes)
         }
@@ -438,13 +442,13 @@ struct QueueIndex {
 
     /// How far apart two looks at all queues are: a small part of the shortest bound.
     private var sweepInterval: UInt64 {
-        guard let shortest = options.ages?.lowerBound else { return 60_000_000 }
+        guard let shortest = ages?.lowerBound else { return 60_000_000 }
         return min(max(shortest.microseconds / 32, 50_000), 60_000_000)
     }
 
     /// How long until all queues have to be looked at; nil while there is nothing to find.
     func untilSweep(at now: Timestamp) -> Duration? {
-        guard open.messages > 0, options.ages != nil else { return nil }
+        guard open.messages > 0, ages != nil else { return nil }
         return nextSweep > now ? .microseconds(nextSweep.microseconds - now.microseconds) : .zero
     }
 
