@@ -79,6 +79,7 @@ package final class Shard {
     var fullReceivers = 0
     /// The spool as a whole is above its watermark.
     var isSpoolHigh = false
+    var alarmLog = DenialLog()
     /// Alarms that are raised now.
     package internal(set) var alarms = 0
     /// Who had no room for the message that was looked at last; nil when it was the spool.

@@ -85,6 +85,23 @@ struct AlarmTests {
         #expect(broker.shard.alarms == 0)
     }
 
+    @Test("a hundred alarms at once are counted and told as events, and do not fill the log")
+    func manyAtOnce() throws {
+        let broker = ShardHarness()
+        var receivers: [ReceiverID] = []
+        for number in 0..<100 {
+            let peer = broker.connectsDurably(MQTTString("s\(number)"))
+            receivers.append(try #require(peer.connection.session?.receiver))
+        }
+        broker.notices.removeAll()
+        for receiver in receivers { tells(broker, receiver, QueueLevel(isHigh: true, messages: 9, bytes: 9)) }
+        #expect(broker.shard.alarms == 100)
+        #expect(broker.notices.count == 20)
+        broker.advance(.seconds(2))
+        tells(broker, receivers[0], QueueLevel(isHigh: false, messages: 1, bytes: 1))
+        #expect(broker.notices.last?.detail == "1 messages, 1 bytes; 80 more alarms were not logged")
+    }
+
     @Test("a queue in memory has an alarm too, said when the turn is over", arguments: [false, true])
     func memory(_ isGroup: Bool) {
         var settings = BrokerSettings()

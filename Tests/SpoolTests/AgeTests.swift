@@ -191,6 +191,30 @@ struct AgeTests {
         #expect(batches.withLock { $0 } >= before + 3)
     }
 
+    @Test("a month of messages is remembered by so many marks and no more, and still nothing goes early")
+    func manyMarks() throws {
+        let clock = Clock()
+        let month = Duration.seconds(30 * 86_400)
+        let fixture = try SpoolFixture {
+            $0.mode = .off
+            $0.session = Self.bounds(month)
+            // A short bound beside it asks for marks that are close together.
+            $0.links["hub"] = Self.bounds(.seconds(1))
+            $0.hooks.elapsed = { clock.now }
+        }
+        try fixture.commit(.session(alice))
+        for second in 1...4_300 {
+            clock.now = .seconds(second)
+            try fixture.commit(.message("x", to: alice))
+        }
+        clock.now = month + .seconds(2_000)
+        let waiting = try fixture.positions(alice).map(\.number)
+        let first = try #require(waiting.first)
+        #expect(waiting == Array(first...4_300))
+        #expect(first <= 2_001, "the one of second 2,001 has a second left")
+        #expect(first >= 1_990, "marks that are a month old are a few seconds apart")
+    }
+
     @Test("nothing goes before its time, and everything soon after it", arguments: [1, 2, 3] as [UInt64])
     func neverEarly(seed: UInt64) throws {
         var dice = SeededGenerator(seed: seed)

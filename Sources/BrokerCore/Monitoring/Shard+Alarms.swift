@@ -74,16 +74,7 @@ extension Shard {
         alarms += level.isHigh ? 1 : -1
         if level.isHigh { counters.alarmsRaised &+= 1 } else { counters.alarmsCleared &+= 1 }
         let summary = "\(level.messages) messages, \(level.bytes) bytes"
-        outbox.notices.append(
-            Notice(
-                level.isHigh ? .warning : .info,
-                level.isHigh
-                    ? "\(alarm.title) above its high watermark" : "\(alarm.title) below its low watermark again",
-                clientID: session.flatMap { $0.link == nil ? $0.clientID : nil },
-                link: session?.link?.settings.name,
-                detail: summary
-            )
-        )
+        logAlarm(level, alarm, summary, session, now)
         let time = "\(now.wall.microseconds / 1_000_000)"
         announce("alarms/\(alarm.id.asTopicLevel)/\(level.isHigh ? "alert" : "clear")", now) {
             [
@@ -94,6 +85,23 @@ extension Shard {
                 ("ts", time),
             ]
         }
+    }
+
+    /// A node that starts with thousands of sessions that were left for good has as many alarms at once: the log hears of
+    /// some of them, and how many more there are.
+    private func logAlarm(_ level: QueueLevel, _ alarm: Alarm, _ summary: String, _ session: Session?, _ now: Now) {
+        guard alarmLog.admits(now.instant) else { return }
+        let unsaid = alarmLog.takeUnsaid()
+        outbox.notices.append(
+            Notice(
+                level.isHigh ? .warning : .info,
+                level.isHigh
+                    ? "\(alarm.title) above its high watermark" : "\(alarm.title) below its low watermark again",
+                clientID: session.flatMap { $0.link == nil ? $0.clientID : nil },
+                link: session?.link?.settings.name,
+                detail: unsaid == 0 ? summary : "\(summary); \(unsaid) more alarms were not logged"
+            )
+        )
     }
 
     /// An alarm by its name, as emqttd calls that of a session.
