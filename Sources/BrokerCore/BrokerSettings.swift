@@ -54,6 +54,10 @@ package struct BrokerSettings: Sendable {
     package var queueMessagesMax = 10_000
     /// Payload and topic bytes that wait in memory for one receiver that is not durable.
     package var queueBytesMax = 64 << 20
+    /// When a queue in memory raises an alarm.
+    package var watermarks = Watermarks.standard
+    /// How long messages wait in memory for one receiver that is not durable; nil for as long as it lives.
+    package var queueAgeMax: Duration?
     package var retainedMessagesMax = 100_000
     package var retainedPayloadMax = 64 << 10
     package var pageMessagesMax = 256

@@ -526,8 +526,10 @@ extension Shard {
         endShares(of: session, now)
         for filter in session.subscriptions.keys { router.tree.remove(filter, slot: session.slot) }
         session.subscriptions.removeAll()
+        count(.ended, session, session.queue.count)
         if settings.keepsLedger { for queued in session.queue { book(.discarded, session, queued.message) } }
         session.queue.removeAll()
+        clearAlarm(of: session, now)
         session.replay.removeAll()
         session.page.removeAll()
         if directory[session.clientID] === session { directory[session.clientID] = nil }

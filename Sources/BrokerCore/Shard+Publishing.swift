@@ -426,7 +426,11 @@ extension Shard {
         as outcome: LedgerLine.Entry = .delivered,
         givenUp: GivenUpReason? = nil
     ) {
-        guard let receiver = session.receiver, position > .zero else { return }
+        guard let receiver = session.receiver else {
+            if let givenUp { count(DropReason(givenUp), session) }
+            return
+        }
+        guard position > .zero else { return }
         book(outcome, session, nil, at: position)
         store(givenUp.map { .givenUp(receiver, position, $0) } ?? .acknowledged(receiver, position))
     }

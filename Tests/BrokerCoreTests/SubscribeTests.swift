@@ -349,4 +349,51 @@ struct ReceiverBoundsTests {
         #expect(broker.shard.counters.qos0Dropped == 1)
         #expect(broker.shard.counters.queueDropped == 2)
     }
+
+    @Test("what waits in memory for too long goes, by a timer that is there only while something waits")
+    func ages() {
+        var settings = BrokerSettings()
+        settings.queueAgeMax = .seconds(60)
+        settings.keepsLedger = true
+        let broker = ShardHarness(settings)
+        let (a, b) = (broker.connects("a"), broker.connects("b"))
+        b.sends(.subscribe(id: 1, filters: "t", qos: .atLeastOnce))
+        b.becomesWritable(false)
+        _ = b.takes()
+        broker.advance(.seconds(60))
+        let timers = broker.shard.timerCount
+        a.sends(.publish(topic: "t", payload: "1", qos: .atLeastOnce, id: 1))
+        #expect(broker.shard.timerCount == timers + 1)
+        broker.advance(.seconds(50))
+        a.sends(.publish(topic: "t", payload: "2", qos: .atLeastOnce, id: 2))
+        broker.advance(.seconds(9))
+        #expect(broker.shard.counters.drops[.aged] == 0)
+        broker.advance(.seconds(3))
+        #expect(broker.shard.counters.drops[.aged] == 1)
+        b.becomesWritable(true)
+        #expect(b.takesMessages().map(\.text) == ["2"])
+        broker.advance(.seconds(3))
+        #expect(broker.shard.timerCount == timers)
+        #expect(broker.books.isClosed)
+    }
+
+    @Test("another bound on age holds for what waits already, and no bound keeps it")
+    func otherAge() {
+        let broker = ShardHarness()
+        let (a, b) = (broker.connects("a"), broker.connects("b"))
+        b.sends(.subscribe(id: 1, filters: "t", qos: .atLeastOnce))
+        b.becomesWritable(false)
+        _ = b.takes()
+        for id in UInt16(1)...3 {
+            a.sends(.publish(topic: "t", payload: "\(id)", qos: .atLeastOnce, id: id))
+            broker.advance(.seconds(100))
+        }
+        broker.reconfigures { $0.queueAgeMax = .seconds(250) }
+        broker.advance(.seconds(10))
+        #expect(broker.shard.counters.drops[.aged] == 1)
+        broker.reconfigures { $0.queueAgeMax = nil }
+        broker.advance(.seconds(1_000))
+        b.becomesWritable(true)
+        #expect(b.takesMessages().map(\.text) == ["2", "3"])
+    }
 }

@@ -68,7 +68,9 @@ struct ConfigurationFileTests {
             [queue]
             max_messages = 7
             max_bytes = "1GiB"
+            max_age = "7d"
             on_full = "drop-newest"
+            watermarks = { low = 0.25, high = 1 }
             [shared_subscriptions]
             order = "publisher"
             [retained]
@@ -103,6 +105,10 @@ struct ConfigurationFileTests {
         #expect(configuration.queue.whenFull == .dropNewest)
         #expect(configuration.queue.messagesMax == 7)
         #expect(configuration.queue.bytesMax == 1 << 30)
+        #expect(configuration.queue.ageMax == .seconds(7 * 86_400))
+        #expect(configuration.queue.watermarks == Watermarks(low: 0.25, high: 1))
+        #expect(BrokerSettings(configuration).watermarks == Watermarks(low: 0.25, high: 1))
+        #expect(BrokerSettings(configuration).queueAgeMax == .seconds(7 * 86_400))
         #expect(configuration.sharing.order == .publisher)
         #expect(configuration.retained.messagesMax == 0)
         #expect(configuration.retained.payloadBytesMax == 1_024)

@@ -45,7 +45,7 @@ struct BoundsTests {
             #expect(fixture.spool.depth(of: alice) == (isLast ? 0 : 1))
             #expect(fixture.spool.depth(of: bob) == 1)
         }
-        #expect(fixture.spool.drops(of: alice) == [.oldest: 1])
+        #expect(fixture.spool.drops(of: alice) == [.holes: 1])
         #expect(fixture.spool.drops(of: bob) == [:])
     }
 

@@ -39,6 +39,8 @@ extension BrokerSettings {
         }
         queueMessagesMax = configuration.queue.messagesMax
         queueBytesMax = configuration.queue.bytesMax
+        queueAgeMax = configuration.queue.ageMax
+        watermarks = configuration.queue.watermarks
         sharedOrder = configuration.sharing.order
         retainedMessagesMax = configuration.retained.messagesMax
         retainedPayloadMax = configuration.retained.payloadBytesMax

@@ -132,8 +132,13 @@ package struct QueueConfiguration: Sendable, Equatable {
     package var messagesMax = 10_000
     /// `max_bytes`: bytes waiting in one session; default 64 MiB; `max_packet` to 1 TiB, so that any one message fits.
     package var bytesMax = 64 << 20
+    /// `max_age`: how long a message may wait; nil: for as long as it takes; 1 s to 3,650 d, or 0 s for nil.
+    package var ageMax: Duration?
     /// `on_full`: what gives way when a message does not fit; default `drop-qos0-then-oldest`.
     package var whenFull = FullQueuePolicy.dropQoS0ThenOldest
+    /// `watermarks`: when a queue, or the spool as a whole, raises an alarm, and when it clears it, as parts of its bounds;
+    /// default 0.6 and 0.2; 0 < low < high <= 1.
+    package var watermarks = Watermarks.standard
 
     package init() {}
 }

@@ -79,7 +79,18 @@ struct ConfigurationReader {
     private mutating func readQueue(_ table: SettingsTable) {
         set(\.queue.messagesMax, table.integer("max_messages", in: 1...1_000_000_000))
         set(\.queue.bytesMax, table.size("max_bytes", in: 1_024...(1 << 40)))
+        if let age = queueAge(of: table) { configuration.queue.ageMax = age > .zero ? age : nil }
         set(\.queue.whenFull, table.choice("on_full", of: FullQueuePolicy.self))
+        if let marks = table.table("watermarks", known: .watermarks) { readWatermarks(marks) }
+    }
+
+    private mutating func readWatermarks(_ table: SettingsTable) {
+        set(\.queue.watermarks.low, table.part("low"))
+        set(\.queue.watermarks.high, table.part("high"))
+        let marks = configuration.queue.watermarks
+        guard marks.low >= marks.high else { return }
+        table.reading.report("low (\(marks.low)) must be less than high (\(marks.high))", at: table.place)
+        configuration.queue.watermarks = .standard
     }
 
     /// Seconds of a Session Expiry Interval, a four byte integer; the largest means for ever (§3.1.2.11.2).

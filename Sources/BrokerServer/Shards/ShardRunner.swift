@@ -268,7 +268,12 @@ final class ShardRunner {
     }
 
     private var account: ShardAccount {
-        ShardAccount(presences: presences, refusals: shard.refusals, counters: shard.counters)
+        ShardAccount(
+            presences: presences,
+            refusals: shard.refusals,
+            counters: shard.counters,
+            drops: shard.dropsOfReceivers
+        )
     }
 
     /// Who of the durable receivers is there.
