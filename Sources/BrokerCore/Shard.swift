@@ -12,7 +12,10 @@ package import NIOCore
 package final class Shard {
     /// A running shard takes others by `reconfigure(_:redialing:now:)`.
     package internal(set) var settings: BrokerSettings {
-        didSet { ownDoor = Door(settings.clientLimits) }
+        didSet {
+            ownDoor = Door(settings.clientLimits)
+            router.foldsOverlapping = settings.overlapping == .one
+        }
     }
     /// For connections whose door has no limits of its own.
     private(set) var ownDoor: Door
@@ -95,6 +98,7 @@ package final class Shard {
         self.latest = now
         self.startedAt = now.instant
         self.reportedAt = now.instant
+        router.foldsOverlapping = settings.overlapping == .one
         router.mayReceive = { [unowned self] slot, topic in mayReceive(slot: slot, topic) }
         restore(contents, now)
     }

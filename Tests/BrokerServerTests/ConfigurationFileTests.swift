@@ -52,6 +52,7 @@ struct ConfigurationFileTests {
             max_subscriptions = 6
             max_keep_alive = "90s"
             check_payload_format = true
+            control_characters = true
             write_buffer = "8KiB"
             session_expiry = "2h"
             [durability]
@@ -69,6 +70,8 @@ struct ConfigurationFileTests {
             max_messages = 7
             max_bytes = "1GiB"
             on_full = "drop-newest"
+            [subscriptions]
+            overlapping = "each"
             [shared_subscriptions]
             order = "publisher"
             [retained]
@@ -94,6 +97,7 @@ struct ConfigurationFileTests {
         #expect(limits.subscriptionsMax == 6)
         #expect(BrokerSettings(configuration).keepAliveMax == 90)
         #expect(BrokerSettings(configuration).checksPayloadFormat)
+        #expect(BrokerSettings(configuration).allowsControlCharacters)
         #expect(limits.writeBufferBytesMax == 8_192)
         #expect(limits.sessionExpiry == .seconds(7_200))
         let durability = configuration.durability
@@ -103,6 +107,8 @@ struct ConfigurationFileTests {
         #expect(configuration.queue.whenFull == .dropNewest)
         #expect(configuration.queue.messagesMax == 7)
         #expect(configuration.queue.bytesMax == 1 << 30)
+        #expect(configuration.subscriptions.overlapping == .each)
+        #expect(BrokerSettings(configuration).overlapping == .each)
         #expect(configuration.sharing.order == .publisher)
         #expect(configuration.retained.messagesMax == 0)
         #expect(configuration.retained.payloadBytesMax == 1_024)
