@@ -459,6 +459,28 @@ def test_connections_of_the_node_are_counted(brokers):
     eventually("the log says why", lambda: "3 connections are open" in node.log())
 
 
+def test_connections_of_a_listener_are_counted_over_its_addresses_and_through_a_mux(brokers):
+    one, two, mux = free_port(), free_port(), free_port()
+    few = listener("few", "mqtt", [f"127.0.0.1:{one}", f"127.0.0.1:{two}"], "[listener.limits]\nmax_connections = 2\n")
+    node = brokers.drawbridge(links=few + listener("mux", "mux", [f"127.0.0.1:{mux}"], 'serve = ["few"]')).start()
+    inside = [Wire(one, "1", clean=True), Wire(mux, "2", clean=True)]
+    for port in (one, two, mux):
+        with pytest.raises((Gone, OSError)):
+            Wire(port, "one too many", clean=True)
+    with Wire(node.port, "by another door", clean=True):
+        pass
+    inside.pop().close()
+
+    def comes():
+        try:
+            inside.append(Wire(two, "3", clean=True))
+            return True
+        except (Gone, OSError):
+            return False
+
+    eventually("who left makes room", comes)
+
+
 def test_a_door_lets_in_only_who_is_allowed(brokers):
     port = free_port()
     brokers.drawbridge(links=listener("few", "mqtt", [f"127.0.0.1:{port}"], 'allow = ["127.0.0.2/31"]')).start()
