@@ -285,6 +285,7 @@ package final class Shard {
         }
         connection.lastTicket = wait
         connection.answers.append(Connection.Answer(ticket: wait, packet: packet))
+        if case .subAck = packet { connection.heldSubAcks += 1 }
         gate.hold(.answer(connection), until: wait)
         if connection.answers.count >= settings.heldAnswersMax { connection.isHeld = true }
     }
@@ -349,6 +350,10 @@ package final class Shard {
             case .answer(let connection):
                 guard let answer = connection.answers.popFirst() else { continue }
                 answerNow(answer.packet, on: connection)
+                if case .subAck = answer.packet {
+                    connection.heldSubAcks -= 1
+                    if let session = connection.session, !session.replay.isEmpty { feed(session, now) }
+                }
                 if !backlog.isBehind { releaseIfReady(connection) }
             case .deliver(let message):
                 deliver(message, now)

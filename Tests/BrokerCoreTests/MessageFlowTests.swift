@@ -339,9 +339,9 @@ struct MessageFlowTests {
         let publisher = broker.connects("p")
         let kinds: [QoS] = [.atLeastOnce, .exactlyOnce]
         for number in 0..<30 {
+            let topic = MQTTString("t/\(number % 3)")
             publisher.sends(
-                .publish(topic: MQTTString("t/\(number % 3)"), payload: "\(number)", qos: kinds[number % 2], id: UInt16(number + 1))
-            )
+                .publish(topic: topic, payload: "\(number)", qos: kinds[number % 2], id: UInt16(number + 1)))
         }
         var arrived: [String] = []
         for step in 0..<200 where arrived.count < 30 || broker.spool.rows > 0 {
