@@ -117,6 +117,10 @@ final class ShardRunner {
             throw ChannelError.ioOnClosedChannel
         }
         try channel.syncOptions?.setOption(.writeBufferWaterMark, value: .mqtt(door.writeBufferBytesMax))
+        if !speaksWebSocket, !arrival.isEncrypted {
+            // WebSocket and TLS have an end of their own.
+            try channel.syncOptions?.setOption(.allowRemoteHalfClosure, value: true)
+        }
         let decoder = PacketDecoder(role: .server, limits: door.codecLimits)
         let framing =
             speaksWebSocket
