@@ -567,6 +567,22 @@ def test_packets_and_frames_need_not_align(socket_line):
     assert read_frame(line) == (2, PONG)
 
 
+@pytest.mark.parametrize("farewell", [True, False])
+def test_who_says_everything_at_once_over_websocket_and_leaves_is_heard(drawbridge, farewell):
+    connect = b"\x10\x11\0\x04MQTT\x04\x00\0\0\0\x05hasty"
+    with Wire(drawbridge.port, "watcher", clean=True) as watcher:
+        watcher.subscribe("t")
+        for number in b"12345":
+            with Line(drawbridge.web_port) as line:
+                line.send(upgrade(drawbridge.web_port))
+                assert line.reply("GET").status == 101
+                said = frame(connect + b"\x30\x04\0\x01t" + bytes([number]) + b"\xe0\0")
+                line.send(said + (frame(struct.pack("!H", 1000), opcode=8) if farewell else b""))
+                if farewell:
+                    assert read_frame(line) == (8, struct.pack("!H", 1000))
+            assert watcher.publication(watcher.read()).payload == bytes([number])
+
+
 @pytest.mark.parametrize(
     "sent, code",
     [

@@ -119,7 +119,7 @@ final class ConnectionHandler: ChannelInboundHandler {
             self.runner.turn()
             loop.execute {
                 guard !self.isClosing, !self.isOwedAnswers else { return }
-                self.context?.close(promise: nil)
+                self.close(lingering: self.framing?.isClosed == true)
             }
         }
     }
@@ -139,7 +139,7 @@ final class ConnectionHandler: ChannelInboundHandler {
     // MARK: - Inbound
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        guard !isClosing else { return }
+        guard !isClosing, !isInputClosed else { return }
         var bytes = Self.unwrapInboundIn(data)
         if throttle != nil { throttle?.received(bytes: bytes.readableBytes, now: ShardRunner.monotonic) }
         if framing != nil {
@@ -246,7 +246,8 @@ final class ConnectionHandler: ChannelInboundHandler {
         if framing?.isClosed == true {
             decode()
             runner.turn()
-            close(lingering: true)
+            isInputClosed = true
+            if isOwedAnswers { closeIfAnswered() } else { close(lingering: true) }
             return false
         }
         return true
@@ -291,8 +292,10 @@ final class ConnectionHandler: ChannelInboundHandler {
     /// Writes what a turn has for this peer: one write, one flush.
     func send(_ bytes: ByteBuffer) {
         guard let context, !isClosing, bytes.readableBytes > 0 else { return }
-        willWrite(bytes, context)
         if isInputClosed { closeIfAnswered() }
+        // Nothing follows a close frame.
+        guard framing?.isClosed != true else { return }
+        willWrite(bytes, context)
         if framing?.masks == true {
             return context.writeAndFlush(Self.wrapOutboundOut(WebSocketFraming.maskedFrame(bytes)), promise: nil)
         }
