@@ -83,6 +83,31 @@ struct OverlappingTests {
         #expect(broker.spool.rows == 0)
     }
 
+    @Test("a crash at any step keeps all copies of a message or none, and all of one that was answered")
+    func crashes() {
+        for step in 1...40 {
+            let broker = ShardHarness(Self.settings)
+            let client = broker.connectsDurably("c")
+            Self.subscribe(client)
+            client.vanishes()
+            let publisher = broker.connectsDurably("p")
+            _ = publisher.takes()
+            broker.commitsAtOnce = false
+            broker.crashesAfter = broker.steps + step
+            publisher.sends(.publish(topic: "a/b", payload: "x", qos: .exactlyOnce, id: 1))
+            broker.settle()
+            let isAnswered = publisher.takes().contains(.pubRec(id: 1))
+            let isOver = !broker.hasCrashed
+            broker.restarts()
+            let back = broker.connectsDurably("c")
+            broker.settle()
+            let identifiers = back.takesMessages().flatMap(\.properties.subscriptionIdentifiers).sorted()
+            #expect(identifiers == [2, 3] || !isAnswered && identifiers.isEmpty, "crash after step \(step)")
+            if isOver { return #expect(step > 2 && isAnswered) }
+        }
+        Issue.record("the conversation has more steps than were tried")
+    }
+
     @Test("No Local keeps away the copy of its own subscription only [5:MQTT-3.8.3-3]")
     func noLocal() {
         let broker = ShardHarness(Self.settings)
