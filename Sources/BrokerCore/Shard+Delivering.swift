@@ -497,7 +497,9 @@ extension Shard {
 
     /// Retained messages of new subscriptions, as the window has room [5:MQTT-3.3.1-9] [311:MQTT-3.3.1-6].
     private func feedReplay(_ session: Session, _ now: Now) {
-        guard let connection = session.connection, session.replayTimer == nil else { return }
+        guard let connection = session.connection, session.replayTimer == nil, connection.heldSubAcks == 0 else {
+            return
+        }
         var room = session.room
         var steps = 0
         defer { if steps > Self.replayStepsMax { restReplay(of: session, steps, now) } }

@@ -15,6 +15,7 @@ package final class Shard {
         didSet {
             ownDoor = Door(settings.clientLimits)
             memoryMarks = LevelMarks(settings)
+            router.foldsOverlapping = settings.overlapping == .one
         }
     }
     /// When queues in memory raise an alarm.
@@ -108,6 +109,7 @@ package final class Shard {
         self.latest = now
         self.startedAt = now.instant
         self.reportedAt = now.instant
+        router.foldsOverlapping = settings.overlapping == .one
         router.mayReceive = { [unowned self] slot, topic in mayReceive(slot: slot, topic) }
         restore(contents, now)
     }
@@ -296,6 +298,7 @@ package final class Shard {
         }
         connection.lastTicket = wait
         connection.answers.append(Connection.Answer(ticket: wait, packet: packet))
+        if case .subAck = packet { connection.heldSubAcks += 1 }
         gate.hold(.answer(connection), until: wait)
         if connection.answers.count >= settings.heldAnswersMax { connection.isHeld = true }
     }
@@ -361,6 +364,10 @@ package final class Shard {
             case .answer(let connection):
                 guard let answer = connection.answers.popFirst() else { continue }
                 answerNow(answer.packet, on: connection)
+                if case .subAck = answer.packet {
+                    connection.heldSubAcks -= 1
+                    if let session = connection.session, !session.replay.isEmpty { feed(session, now) }
+                }
                 if !backlog.isBehind { releaseIfReady(connection) }
             case .deliver(let message):
                 deliver(message, now)

@@ -40,6 +40,18 @@ package struct MQTTString: Sendable {
         unsafe string.utf8.span.withUnsafeBytes { unsafe body($0) }
     }
 
+    /// Whether it holds code points that the standards advise against: control characters and non-characters
+    /// [5:§1.5.4] [311:§1.5.3].
+    package var hasControlCharacters: Bool {
+        string.unicodeScalars.contains { scalar in
+            switch scalar.value {
+            case 0...0x1F, 0x7F...0x9F, 0xFDD0...0xFDEF: true
+            // The last two of every plane.
+            default: scalar.value & 0xFFFE == 0xFFFE
+            }
+        }
+    }
+
     /// Whether these are the same bytes; for comparing with a field of a packet without making a string of it.
     package func isEqual(to bytes: UnsafeRawBufferPointer) -> Bool {
         guard count == bytes.count else { return false }

@@ -40,6 +40,9 @@ struct ConfigurationReader {
         if let table = root.table("durability", known: .durability) { readDurability(table) }
         if let table = root.table("limits", known: .limits) { readLimits(table, into: &configuration.limits) }
         if let table = root.table("queue", known: .queue) { readQueue(table) }
+        if let table = root.table("subscriptions", known: .subscriptions) {
+            set(\.subscriptions.overlapping, table.choice("overlapping", of: Overlapping.self))
+        }
         if let table = root.table("shared_subscriptions", known: .sharing) {
             set(\.sharing.order, table.choice("order", of: SharedOrder.self))
         }

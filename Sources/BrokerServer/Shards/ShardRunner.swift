@@ -117,6 +117,10 @@ final class ShardRunner {
             throw ChannelError.ioOnClosedChannel
         }
         try channel.syncOptions?.setOption(.writeBufferWaterMark, value: .mqtt(door.writeBufferBytesMax))
+        if !arrival.isEncrypted {
+            // What was sent before the end is heard; TLS has an end of its own.
+            try channel.syncOptions?.setOption(.allowRemoteHalfClosure, value: true)
+        }
         let decoder = PacketDecoder(role: .server, limits: door.codecLimits)
         let framing =
             speaksWebSocket

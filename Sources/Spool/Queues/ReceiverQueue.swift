@@ -48,7 +48,11 @@ final class ReceiverQueue {
     /// The batch that has seen it last.
     var seenIn: UInt64 = 0
     var inbound: Set<UInt16> = []
-    var outbound: [UInt16: SpoolContents.Outbound] = [:]
+    var outbound: [UInt16: SpoolContents.Outbound] = [:] {
+        didSet { searched = 0 }
+    }
+    /// Up to here nothing waits but what stands in an open exchange.
+    private var searched: UInt64 = 0
 
     init(
         receiver: ReceiverID,
@@ -71,20 +75,15 @@ final class ReceiverQueue {
     var bytes: Int { bytesBefore + (runs.last?.bytes ?? 0) - bytesDone }
 
     /// As many as a window can be wide: a receiver that has answered so many messages behind one that it has not, will
-    /// not answer that one, and what is done behind it would fill the memory.
+    /// not answer that one, and what is done behind it would fill the memory. The same goes for one that stands in an open
+    /// exchange of QoS 2: it is dropped and counted, never sent again, and released when its client returns.
     private static let holesMax = 65_535
     var hasTooManyHoles: Bool { holes.count > Self.holesMax }
 
     /// Why the oldest has to go; nil when there is no more than the bounds allow.
     var excess: DropReason? {
         if count > bounds.messagesMax || bytes > bounds.bytesMax { return .oldest }
-        return hasTooManyHoles && !isFirstInExchange ? .holes : nil
-    }
-
-    /// True when the first that waits is in an open exchange of QoS 2: dropping others would not free what is behind it.
-    private var isFirstInExchange: Bool {
-        guard let first = first?.entry.position else { return false }
-        return outbound.values.contains { !$0.isReleased && $0.position.number == first }
+        return hasTooManyHoles ? .holes : nil
     }
 
     /// True when it gives up its oldest messages for new ones. Others do not take in what does not fit, or refuse it to
@@ -204,21 +203,24 @@ final class ReceiverQueue {
     }
 
     /// The oldest message that waits and that no open exchange of QoS 2 stands on: what was sent as QoS 2 must be
-    /// finished. It is taken out.
+    /// finished, unless too much is done behind it. It is taken out.
     func takeOldestNotInExchange() -> RunPlace? {
-        guard !outbound.isEmpty else {
+        guard !outbound.isEmpty, !hasTooManyHoles else {
             guard let first else { return nil }
             take(first)
             return first
         }
         let busy = Set(outbound.values.lazy.filter { !$0.isReleased }.map(\.position.number))
         var found: RunPlace?
-        forEachWaiting { place in
+        forEachWaiting(after: searched) { place in
             guard !busy.contains(place.entry.position) else { return true }
             found = place
             return false
         }
-        if let found { take(found) }
+        if let found {
+            searched = found.entry.position
+            take(found)
+        }
         return found
     }
 
