@@ -35,23 +35,25 @@ final class BenchConnection: ChannelInboundHandler {
     let role: BenchPlan.Role
     let publisher: Publisher?
     let hearing: Hearing?
-    private(set) var state = State.waiting
+    @exclusivity(unchecked) private(set) var state = State.waiting
     /// When it should have begun to connect.
     var intendedStart: UInt64 = 0
     /// What it has for the broker is in the loop's list.
-    var isDirty = false
+    // What is touched for every message is touched on one loop, and never while it is touched already.
+    @exclusivity(unchecked) var isDirty = false
     private(set) var isWritable = true
     /// When something was last sent, for the keep-alive.
     private(set) var lastSent: UInt64 = 0
 
     private let bench: BenchLoop
     private var decoder: PacketDecoder
+    private let scanner: PacketScanner
     private var framing: WebSocketFraming?
     private var context: ChannelHandlerContext?
     private var pending = ByteBuffer()
-    private var out = ByteBuffer()
+    @exclusivity(unchecked) private var out = ByteBuffer()
     /// Identifiers of QoS 2 messages between PUBLISH and PUBREL, a bit each; made when the first comes.
-    private var unreleased: [UInt64] = []
+    @exclusivity(unchecked) private var unreleased: [UInt64] = []
     /// Clean Start; the sessions of `backlog` begin without.
     var isClean: Bool
     /// A session was there, or none was wanted: nothing is subscribed to again.
@@ -72,6 +74,7 @@ final class BenchConnection: ChannelInboundHandler {
         self.isClean = isClean
         self.bench = bench
         decoder = Self.decoder(bench)
+        scanner = PacketScanner(version: bench.version)
     }
 
     private static func decoder(_ bench: BenchLoop) -> PacketDecoder {
@@ -204,14 +207,15 @@ final class BenchConnection: ChannelInboundHandler {
 
     private func decode() {
         do throws(DecodeError) {
-            while let packet = try decoder.next(from: &pending) {
+            repeat {
+                takeMessages()
+                guard state != .over, let packet = try decoder.next(from: &pending) else { break }
                 received(packet)
-                if state == .over { return }
-            }
+            } while state != .over
         } catch {
             return broken("the broker breaks the protocol: \(error.explanation)")
         }
-        if pending.readableBytes == 0 {
+        if state == .over || pending.readableBytes == 0 {
             pending = ByteBuffer()
         } else if pending.readableBytes < pending.storageCapacity / 4 {
             // A small rest would hold the whole read buffer, which can be read into again.
@@ -221,21 +225,49 @@ final class BenchConnection: ChannelInboundHandler {
 
     // MARK: - Packets
 
+    /// Messages and acknowledgements, up to the first packet that is anything else: nearly all of what comes.
+    private func takeMessages() {
+        guard state == .ready || state == .subscribing else { return }
+        // What comes may end the connection and take `pending` away.
+        let bytes = pending
+        let taken = bytes.withUnsafeReadableBytes { bytes in
+            var offset = 0
+            while state != .over {
+                switch scanner.next(bytes, at: &offset) {
+                case .publish(let qos, let id, let payload):
+                    received(UnsafeRawBufferPointer(rebasing: bytes[payload]), qos, id)
+                case .ack(let type, let id): received(type, id)
+                case .unknown: return offset
+                }
+            }
+            return offset
+        }
+        if state != .over { pending.moveReaderIndex(forwardBy: taken) }
+    }
+
+    private func received(_ type: PacketEncoder.AckType, _ id: UInt16) {
+        switch type {
+        case .pubAck, .pubComp: settled(id, isRefusal: false)
+        case .pubRec:
+            guard publisher?.released(id) == true else {
+                bench.counters.misplacedIDs += 1
+                return
+            }
+            acknowledge(.pubRel, id)
+        case .pubRel:
+            setUnreleased(id, false)
+            acknowledge(.pubComp, id)
+        }
+    }
+
     private func received(_ packet: Packet) {
         switch packet {
-        case .publish(let publish): received(publish)
+        case .publish(let publish):
+            publish.payload.withUnsafeReadableBytes { received($0, publish.qos, publish.packetID) }
         case .pubAck(let ack), .pubComp(let ack): settled(ack.packetID, isRefusal: ack.reason.isFailure)
         case .pubRec(let ack):
-            if ack.reason.isFailure {
-                settled(ack.packetID, isRefusal: true)
-            } else if publisher?.released(ack.packetID) == true {
-                acknowledge(.pubRel, ack.packetID)
-            } else {
-                bench.counters.misplacedIDs += 1
-            }
-        case .pubRel(let ack):
-            setUnreleased(ack.packetID, false)
-            acknowledge(.pubComp, ack.packetID)
+            if ack.reason.isFailure { settled(ack.packetID, isRefusal: true) } else { received(.pubRec, ack.packetID) }
+        case .pubRel(let ack): received(.pubRel, ack.packetID)
         case .connAck(let ack): received(ack)
         case .subAck(let ack):
             guard state == .subscribing else { return broken("SUBACK of nothing") }
@@ -263,20 +295,20 @@ final class BenchConnection: ChannelInboundHandler {
         send(.subscribe(Subscribe(packetID: Self.subscribeID, subscriptions: [entry])))
     }
 
-    private func received(_ publish: Publish) {
-        switch publish.qos {
+    private func received(_ payload: UnsafeRawBufferPointer, _ qos: QoS, _ id: UInt16) {
+        switch qos {
         case .atMostOnce: break
-        case .atLeastOnce: acknowledge(.pubAck, publish.packetID)
+        case .atLeastOnce: acknowledge(.pubAck, id)
         case .exactlyOnce:
-            acknowledge(.pubRec, publish.packetID)
-            guard !isUnreleased(publish.packetID) else {
+            acknowledge(.pubRec, id)
+            guard !isUnreleased(id) else {
                 // Exactly once: the same message again, and no new one.
                 bench.counters.misplacedIDs += 1
                 return
             }
-            setUnreleased(publish.packetID, true)
+            setUnreleased(id, true)
         }
-        bench.heard(hearing?.hear(publish.payload) ?? .foreign)
+        bench.heard(hearing?.hear(payload) ?? .foreign)
     }
 
     private func settled(_ id: UInt16, isRefusal: Bool) {
@@ -322,13 +354,16 @@ final class BenchConnection: ChannelInboundHandler {
     /// - Parameter intended: when a message should have been sent, by its number in the order of its publisher.
     func publish(_ count: UInt64, intended: (UInt64) -> UInt64) {
         guard let publisher, state == .ready else { return }
+        let turnMax = max(1, Self.turnBytesMax / publisher.packetBytes)
         var rest = count
-        while rest > 0, isWritable {
-            guard publisher.publish(into: &out, intended: intended(publisher.sent)) else { break }
-            rest -= 1
+        while rest > 0, isWritable, state == .ready {
+            let wanted = Int(clamping: min(rest, UInt64(turnMax)))
+            let appended = publisher.publish(wanted, into: &out, intended: intended)
+            bench.counters.sent += UInt64(appended)
+            rest -= UInt64(appended)
+            if appended < wanted { break }
             if out.readableBytes >= Self.turnBytesMax { flush() }
         }
-        bench.counters.sent += count - rest
         if out.readableBytes > 0 { bench.isDirty(self) }
     }
 

@@ -32,16 +32,17 @@ final class BenchLoop: NIOScheduledCallbackHandler {
     private let bootstraps: [ClientBootstrap]
     private let watermark = ChannelOptions.Types.WriteBufferWaterMark(low: 64 << 10, high: 256 << 10)
 
-    var counters = BenchCounters()
-    private(set) var latency = LatencyHistogram()
+    // What is touched for every message is touched on this loop, and never while it is touched already.
+    @exclusivity(unchecked) var counters = BenchCounters()
+    @exclusivity(unchecked) private(set) var latency = LatencyHistogram()
     private(set) var connecting = LatencyHistogram()
     /// By how much the generator itself was late.
     private(set) var sendDelayMax: UInt64 = 0
     /// The first thing that went wrong, for whoever wants to know why.
     private(set) var firstFailure: String?
     /// Nanoseconds of the monotonic clock: of the last read, or the last tick.
-    private(set) var now: UInt64 = 0
-    private var measured: Range<UInt64> = 0..<0
+    @exclusivity(unchecked) private(set) var now: UInt64 = 0
+    @exclusivity(unchecked) private var measured: Range<UInt64> = 0..<0
 
     private var connections: [BenchConnection] = []
     private var publishers: [Publisher] = []
@@ -56,6 +57,9 @@ final class BenchLoop: NIOScheduledCallbackHandler {
     private var threads: [Int] = []
     private var others: [(inbox: CreditInbox, wake: @Sendable () -> Void)] = []
     private var credits: [[CreditInbox.Credit]] = []
+    /// Messages of one publisher that came one after the other, not credited yet.
+    @exclusivity(unchecked) private var creditedPublisher = 0
+    @exclusivity(unchecked) private var creditedCount: UInt64 = 0
     let inbox = CreditInbox()
 
     /// Publishers of this loop that may have room for more.
@@ -411,6 +415,18 @@ final class BenchLoop: NIOScheduledCallbackHandler {
     }
 
     private func credit(_ publisher: Int, _ count: UInt64) {
+        if publisher != creditedPublisher {
+            postCredit()
+            creditedPublisher = publisher
+        }
+        creditedCount += count
+    }
+
+    private func postCredit() {
+        guard creditedCount > 0 else { return }
+        let publisher = creditedPublisher
+        let count = creditedCount
+        creditedCount = 0
         if let connection = publishing[publisher] {
             connection.publisher?.delivered(count)
             touch(connection)
@@ -426,6 +442,7 @@ final class BenchLoop: NIOScheduledCallbackHandler {
     }
 
     private func postCredits() {
+        postCredit()
         for thread in credits.indices where !credits[thread].isEmpty {
             if others[thread].inbox.post(credits[thread]) { others[thread].wake() }
             credits[thread].removeAll(keepingCapacity: true)

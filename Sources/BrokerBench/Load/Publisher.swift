@@ -11,23 +11,24 @@ final class Publisher {
     let number: Int
     /// Subscribers that each message goes to; 0 when they are somewhere else.
     private let copies: UInt64
-    private let version: ProtocolVersion
-    private let qos: QoS
-    private let isRetained: Bool
     private let size: Int
     private let window: UInt64
     private var inflightMax: Int
     private let limit: UInt64?
-    private var stamp: MessageStamp
-    private var encoder: PublishEncoder
-    private var flight: PacketFlight?
+    // What is touched for every message is touched on one loop, and never while it is touched already.
+    @exclusivity(unchecked) private var stamp: MessageStamp
+    /// One PUBLISH of this publisher as it stands on the wire; they differ in their stamps and identifiers only.
+    private let template: ByteBuffer
+    /// Where the identifier stands in it; nil for QoS 0.
+    private let idOffset: Int?
+    @exclusivity(unchecked) private var flight: PacketFlight?
 
-    private(set) var sent: UInt64 = 0
-    private(set) var acknowledged: UInt64 = 0
+    @exclusivity(unchecked) private(set) var sent: UInt64 = 0
+    @exclusivity(unchecked) private(set) var acknowledged: UInt64 = 0
     /// Copies that have come, or that nobody waits for any more.
-    private(set) var delivered: UInt64 = 0
+    @exclusivity(unchecked) private(set) var delivered: UInt64 = 0
     /// In the list of those whose window has room again.
-    var isQueued = false
+    @exclusivity(unchecked) var isQueued = false
     /// For the search for publishers that stand still.
     var lastDelivered: UInt64 = 0
     var stillSince: UInt64 = 0
@@ -37,15 +38,24 @@ final class Publisher {
     {
         self.number = role.publisher
         self.copies = UInt64(copies)
-        self.version = settings.client.connect.version
-        self.qos = settings.qos
-        self.isRetained = settings.isRetained
         self.size = settings.size
         self.window = UInt64(settings.window)
         self.inflightMax = settings.inflight
         self.limit = limit
         self.stamp = MessageStamp(run: run, publisher: UInt32(role.publisher), sequence: 0, intended: 0)
-        self.encoder = PublishEncoder(topic: topic, payload: stamp.payload(size: settings.size))
+        var template = ByteBuffer()
+        let publish = Publish(
+            topic: topic,
+            payload: stamp.payload(size: settings.size),
+            qos: settings.qos,
+            packetID: settings.qos == .atMostOnce ? 0 : 1,
+            isRetained: settings.isRetained
+        )
+        PacketEncoder.write(.publish(publish), version: settings.client.connect.version, into: &template)
+        self.template = template
+        // From the end: payload, the length of no properties, the identifier.
+        let behindID = settings.size + (settings.client.connect.version == .v5 ? 1 : 0)
+        self.idOffset = settings.qos == .atMostOnce ? nil : template.readableBytes - behindID - 2
         if settings.qos != .atMostOnce {
             flight = PacketFlight(inflightMax: settings.inflight, isExactlyOnce: settings.qos == .exactlyOnce)
         }
@@ -82,25 +92,41 @@ final class Publisher {
     var isSettled: Bool { flight.map { $0.count == 0 } ?? true }
     var hasFullWindow: Bool { copies > 0 && delivered < sent * copies && min(byWindow, byAcknowledgements) == 0 }
 
-    /// Appends one PUBLISH.
+    /// Bytes of each PUBLISH.
+    var packetBytes: Int { template.readableBytes }
+
+    /// Appends messages.
     ///
-    /// - Parameter intended: when it should have been sent.
-    /// - Returns: false when no packet identifier is free; nothing was appended then.
-    /// - Complexity: O(packet), no allocation beyond growth of `out`.
-    func publish(into out: inout ByteBuffer, intended: UInt64) -> Bool {
-        var id: UInt16 = 0
-        if flight != nil {
-            guard let free = flight?.take(intended: intended) else { return false }
-            id = free
+    /// - Parameters:
+    ///   - count: at most what may be sent.
+    ///   - intended: when a message should have been sent, by its number.
+    /// - Returns: how many were appended; fewer than `count` when identifiers ran out.
+    /// - Complexity: O(bytes), no allocation beyond growth of `out`.
+    func publish(_ count: Int, into out: inout ByteBuffer, intended: (UInt64) -> UInt64) -> Int {
+        let size = template.readableBytes
+        var appended = 0
+        template.withUnsafeReadableBytes { source in
+            _ = out.writeWithUnsafeMutableBytes(minimumWritableBytes: count * size) { target in
+                while appended < count {
+                    let time = intended(sent)
+                    let packet = UnsafeMutableRawBufferPointer(
+                        rebasing: target[appended * size..<(appended + 1) * size]
+                    )
+                    packet.copyMemory(from: source)
+                    if let idOffset {
+                        guard let id = flight?.take(intended: time) else { break }
+                        packet.storeBytes(of: id.bigEndian, toByteOffset: idOffset, as: UInt16.self)
+                    }
+                    stamp.sequence = sent
+                    stamp.intended = time
+                    stamp.rewrite(in: UnsafeMutableRawBufferPointer(rebasing: packet[(size - self.size)...]))
+                    sent += 1
+                    appended += 1
+                }
+                return appended * size
+            }
         }
-        guard encoder.append(to: &out, version: version, qos: qos, packetID: id, isRetained: isRetained) else {
-            return false
-        }
-        stamp.sequence = sent
-        stamp.intended = intended
-        stamp.rewrite(in: &out, end: out.writerIndex, size: size)
-        sent += 1
-        return true
+        return appended
     }
 
     /// PUBACK, PUBCOMP, or a PUBREC that refuses.

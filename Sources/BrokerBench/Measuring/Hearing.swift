@@ -1,5 +1,3 @@
-import NIOCore
-
 /// What one subscriber makes of the messages that come: which publishers it hears, and what is wrong with what it hears.
 final class Hearing {
     /// Whom a subscriber may hear.
@@ -29,7 +27,8 @@ final class Hearing {
     private let audible: Audible
     private let run: UInt32
     private let size: Int
-    private var verifier: StreamVerifier
+    // Touched for every message, on one loop, and never while it is touched already.
+    @exclusivity(unchecked) private var verifier: StreamVerifier
     /// Order among what a member of a group hears itself.
     private var lastHeard: [UInt64] = []
     private var strangers: [UInt64: Int] = [:]
@@ -51,7 +50,7 @@ final class Hearing {
         }
     }
 
-    func hear(_ payload: ByteBuffer) -> Finding {
+    func hear(_ payload: UnsafeRawBufferPointer) -> Finding {
         let stamp = MessageStamp(of: payload)
         switch audible {
         case .publishers(let range):
@@ -79,8 +78,8 @@ final class Hearing {
         }
     }
 
-    private func isOurs(_ stamp: MessageStamp, _ payload: ByteBuffer) -> Bool {
-        stamp.run == run && payload.readableBytes == size
+    private func isOurs(_ stamp: MessageStamp, _ payload: UnsafeRawBufferPointer) -> Bool {
+        stamp.run == run && payload.count == size
     }
 
     private func finding(_ verdict: StreamVerifier.Verdict, _ stamp: MessageStamp, publisher: Int?) -> Finding {

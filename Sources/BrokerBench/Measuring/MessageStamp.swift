@@ -7,6 +7,7 @@ package struct MessageStamp: Sendable, Equatable {
     /// Bytes of the stamp, and so of the smallest payload.
     package static let bytes = 24
 
+    private static let publisherOffset = 4
     private static let sequenceOffset = 8
     private static let intendedOffset = 16
 
@@ -27,22 +28,22 @@ package struct MessageStamp: Sendable, Equatable {
 
     /// Nil when the payload is no message of a load generator: too short, or its check does not match.
     package init?(of payload: ByteBuffer) {
-        let start = payload.readerIndex
-        let count = payload.readableBytes
-        guard count >= Self.bytes,
-            let first: UInt64 = payload.getInteger(at: start),
-            let sequence: UInt64 = payload.getInteger(at: start + Self.sequenceOffset),
-            let intended: UInt64 = payload.getInteger(at: start + Self.intendedOffset)
-        else { return nil }
-        self.init(
-            run: UInt32(truncatingIfNeeded: first >> 32),
-            publisher: UInt32(truncatingIfNeeded: first),
-            sequence: sequence,
-            intended: intended
-        )
-        if count > Self.bytes {
-            guard payload.getInteger(at: start + count - 1, as: UInt8.self) == check else { return nil }
-        }
+        let stamp = payload.withUnsafeReadableBytes { MessageStamp(of: $0) }
+        guard let stamp else { return nil }
+        self = stamp
+    }
+
+    /// The same for bytes in memory.
+    ///
+    /// - Complexity: O(1), no allocation.
+    package init?(of payload: UnsafeRawBufferPointer) {
+        let count = payload.count
+        guard count >= Self.bytes else { return nil }
+        run = UInt32(bigEndian: payload.loadUnaligned(as: UInt32.self))
+        publisher = UInt32(bigEndian: payload.loadUnaligned(fromByteOffset: Self.publisherOffset, as: UInt32.self))
+        sequence = UInt64(bigEndian: payload.loadUnaligned(fromByteOffset: Self.sequenceOffset, as: UInt64.self))
+        intended = UInt64(bigEndian: payload.loadUnaligned(fromByteOffset: Self.intendedOffset, as: UInt64.self))
+        if count > Self.bytes, payload[count - 1] != check { return nil }
     }
 
     private var check: UInt8 { UInt8(truncatingIfNeeded: UInt64(publisher) &* 7 &+ sequence &* 31 &+ 1) }
@@ -60,19 +61,16 @@ package struct MessageStamp: Sendable, Equatable {
         for index in Swift.min(size, Self.bytes)..<size {
             payload.writeInteger(UInt8(truncatingIfNeeded: Int(UInt8(ascii: "a")) + index % 26))
         }
-        rewrite(in: &payload, end: payload.writerIndex, size: size)
+        payload.withUnsafeMutableReadableBytes { rewrite(in: $0) }
         return payload
     }
 
     /// Writes what changes from message to message over a payload of the same run and publisher.
     ///
-    /// - Parameters:
-    ///   - end: behind the payload's last byte.
-    ///   - size: of the payload.
-    /// - Complexity: O(1), no allocation when the buffer is not shared.
-    package func rewrite(in buffer: inout ByteBuffer, end: Int, size: Int) {
-        buffer.setInteger(sequence, at: end - size + Self.sequenceOffset)
-        buffer.setInteger(intended, at: end - size + Self.intendedOffset)
-        if size > Self.bytes { buffer.setInteger(check, at: end - 1) }
+    /// - Complexity: O(1), no allocation.
+    package func rewrite(in payload: UnsafeMutableRawBufferPointer) {
+        payload.storeBytes(of: sequence.bigEndian, toByteOffset: Self.sequenceOffset, as: UInt64.self)
+        payload.storeBytes(of: intended.bigEndian, toByteOffset: Self.intendedOffset, as: UInt64.self)
+        if payload.count > Self.bytes { payload[payload.count - 1] = check }
     }
 }
