@@ -25,8 +25,6 @@ final class BenchConnection: ChannelInboundHandler {
 
     /// Written in one go; more is only gathered while the socket takes none.
     static let turnBytesMax = 64 << 10
-    /// Payload of one frame of a WebSocket: brokers bound what they take in one piece.
-    private static let frameBytesMax = 16 << 10
     private static let subscribeID: UInt16 = 1
     private static let acceptedPacketBytes = CodecLimits.variableByteIntegerMax + 5
 
@@ -375,11 +373,8 @@ final class BenchConnection: ChannelInboundHandler {
         if framing == nil {
             context.writeAndFlush(Self.wrapOutboundOut(out), promise: nil)
         } else {
-            while let piece = out.readSlice(length: min(out.readableBytes, Self.frameBytesMax)), piece.readableBytes > 0
-            {
-                context.write(Self.wrapOutboundOut(WebSocketFraming.maskedFrame(piece)), promise: nil)
-            }
-            context.flush()
+            let frames = WebSocketFraming.maskedFrames(ofPackets: &out, keys: &bench.keys)
+            context.writeAndFlush(Self.wrapOutboundOut(frames), promise: nil)
         }
         if bench.isLean { out = ByteBuffer() } else { out.clear() }
     }

@@ -30,7 +30,6 @@ final class BenchLoop: NIOScheduledCallbackHandler {
     private let thread: Int
     private let place: BenchPlace
     private let bootstraps: [ClientBootstrap]
-    private let watermark = ChannelOptions.Types.WriteBufferWaterMark(low: 64 << 10, high: 256 << 10)
 
     // What is touched for every message is touched on this loop, and never while it is touched already.
     @exclusivity(unchecked) var counters = BenchCounters()
@@ -38,12 +37,16 @@ final class BenchLoop: NIOScheduledCallbackHandler {
     private(set) var connecting = LatencyHistogram()
     /// By how much the generator itself was late.
     private(set) var sendDelayMax: UInt64 = 0
+    /// Messages that were due when the run ended, and had not been sent.
+    private(set) var overdue: UInt64 = 0
     /// The first thing that went wrong, for whoever wants to know why.
     private(set) var firstFailure: String?
     /// Nanoseconds of the monotonic clock: of the last read, or the last tick.
     @exclusivity(unchecked) private(set) var now: UInt64 = 0
     @exclusivity(unchecked) private var measured: Range<UInt64> = 0..<0
 
+    /// For the masks of WebSocket frames.
+    var keys = QuickGenerator(seed: UInt64.random(in: .min ... .max))
     private var connections: [BenchConnection] = []
     private var publishers: [Publisher] = []
     private var groups: [ShareGroup] = []
@@ -92,11 +95,16 @@ final class BenchLoop: NIOScheduledCallbackHandler {
             isLean
             ? AdaptiveRecvByteBufferAllocator(minimum: 64, initial: 512, maximum: 65_536)
             : AdaptiveRecvByteBufferAllocator(minimum: 2_048, initial: 16_384, maximum: 262_144)
-        let bootstrap = ClientBootstrap(group: eventLoop)
-            .connectTimeout(Self.dialTime)
-            .channelOption(.recvAllocator, value: allocator)
-            .channelOption(.writeBufferWaterMark, value: watermark)
-        self.bootstraps = place.sources.isEmpty ? [bootstrap] : place.sources.map { bootstrap.bind(to: $0) }
+        let watermark = ChannelOptions.Types.WriteBufferWaterMark(low: 64 << 10, high: 256 << 10)
+        // A bootstrap is a reference: each source has its own.
+        let sources = place.sources.isEmpty ? [nil] : place.sources.map(Optional.some)
+        self.bootstraps = sources.map { source in
+            let bootstrap = ClientBootstrap(group: eventLoop)
+                .connectTimeout(Self.dialTime)
+                .channelOption(.recvAllocator, value: allocator)
+                .channelOption(.writeBufferWaterMark, value: watermark)
+            return Dialer.prepared(source.map { bootstrap.bind(to: $0) } ?? bootstrap)
+        }
     }
 
     var version: ProtocolVersion { settings.client.connect.version }
@@ -205,7 +213,7 @@ final class BenchLoop: NIOScheduledCallbackHandler {
             connected: { connection.dialled($0, framing: $1) },
             failed: { connection.failed(BenchProblem.words(ClientFailure($0))) }
         )
-        dialer.dial(bootstraps[index % bootstraps.count], to: place.address)
+        dialer.dial(prepared: bootstraps[index % bootstraps.count], to: place.address)
     }
 
     func connect(_ clientID: String, isClean: Bool) -> Connect {
@@ -270,7 +278,13 @@ final class BenchLoop: NIOScheduledCallbackHandler {
         if schedule == nil { endTurn() } else { tick() }
     }
 
-    func stop() { phase = .quiet }
+    func stop() {
+        if phase == .running, let schedule {
+            let time = Self.clock()
+            overdue = publishers.reduce(0) { $0 + $1.overdue(schedule, now: time) }
+        }
+        phase = .quiet
+    }
 
     /// Only messages that should have been sent in this time count for the latency.
     func measure(_ range: Range<UInt64>) { measured = range }

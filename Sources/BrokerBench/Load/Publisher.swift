@@ -69,7 +69,9 @@ final class Publisher {
     /// - Parameter refill: fewer than that are not worth a write yet.
     func room(refill: UInt64) -> UInt64 {
         let free = min(byWindow, byAcknowledgements)
-        return free >= refill ? min(free, byLimit) : 0
+        // A broker may allow fewer unacknowledged messages than that.
+        let enough = flight == nil ? refill : min(refill, UInt64(max(1, inflightMax / 2)))
+        return free >= enough ? min(free, byLimit) : 0
     }
 
     private var byWindow: UInt64 {
@@ -86,6 +88,12 @@ final class Publisher {
     func due(_ schedule: SendSchedule, now: UInt64) -> UInt64 {
         let wanted = schedule.count(publisher: number, now: now)
         return min(wanted - min(wanted, sent), byAcknowledgements, byLimit)
+    }
+
+    /// Messages that should have been sent by `now` and were not.
+    func overdue(_ schedule: SendSchedule, now: UInt64) -> UInt64 {
+        let wanted = min(schedule.count(publisher: number, now: now), limit ?? .max)
+        return wanted - min(wanted, sent)
     }
 
     var isDone: Bool { limit.map { sent >= $0 } ?? false }

@@ -12,7 +12,10 @@ extension BenchReport {
         if let connectMicros { rows.append(("connect", Self.text(connectMicros))) }
         if let connectsPerSecond { rows.append(("connects", "\(Self.number(connectsPerSecond))/s")) }
         rows.append(("measured", Self.seconds(seconds) + (wasInterrupted ? ", interrupted" : "")))
-        if let rate { rows.append(("asked for", "\(Self.number(rate)) messages/s")) }
+        if let rate {
+            let behind = overdue.flatMap { $0 > 0 ? ", \($0) of them were due at the end and not sent" : nil } ?? ""
+            rows.append(("asked for", "\(Self.number(rate)) messages/s\(behind)"))
+        }
         if let window { rows.append(("asked for", "as fast as delivered, \(window) at once per publisher")) }
         appendMessages(&rows)
         if let latencyMicros { rows.append(("latency", Self.text(latencyMicros) + latencyRemark)) }

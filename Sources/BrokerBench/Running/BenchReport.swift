@@ -63,7 +63,13 @@ package struct BenchReport: Sendable, Encodable {
     package var dropped = 0
     package var sessionsPresent: Int?
     package var sent: UInt64 = 0
+    /// Of those that the limit asked for: their publishers were not let.
+    package var unsent: UInt64 = 0
+    /// Due by the rate when the run ended, and still not sent: the broker did not take them. They have no latency.
+    package var overdue: UInt64?
     package var acknowledged: UInt64 = 0
+    /// Sent with QoS 1 and 2, and never answered.
+    package var unacknowledged: UInt64 = 0
     package var rejected: UInt64 = 0
     package var received: UInt64 = 0
     package var lost: UInt64 = 0
@@ -123,6 +129,8 @@ package struct BenchReport: Sendable, Encodable {
         check(corrupted, "damaged or of somebody else")
         check(misplacedIds, "with a packet identifier that is not on its way")
         check(rejected, "refused by acknowledgement")
+        check(unacknowledged, "never acknowledged")
+        check(unsent, "never sent, for the broker did not let their publishers")
         check(UInt64(dropped), "connections dropped")
         check(UInt64(failed), "connections failed")
         return faults

@@ -43,6 +43,7 @@ extension BenchRun {
         let from = settings.warmUp > .zero ? first.time : 0
         if !hasLimit { try await loops.each { $0.measure(from..<max(from, end)) } }
         try await loops.each { $0.stop() }
+        if schedule != nil, plan.publishers > 0 { report.overdue = try await loops.each { $0.overdue }.reduce(0, +) }
         if plan.publishers > 0 {
             report.drainSeconds = try await drain(loops, &ticker) {
                 Self.isComplete($0, copies: copies, needsAll: false)
@@ -223,6 +224,9 @@ extension BenchRun {
         report.lost = try await loops.lost()
         report.wasInterrupted = interruption.isInterrupted
         report.counted(final)
+        if let limit = settings.limit, plan.publishers > 0, !report.wasInterrupted, settings.duration == nil {
+            report.unsent = UInt64(limit) - min(UInt64(limit), report.sent)
+        }
         try await leave(loops)
     }
 }
@@ -268,6 +272,7 @@ extension BenchReport {
         dropped = counters.dropped
         sent = counters.sent
         acknowledged = counters.acknowledged
+        unacknowledged = qos > 0 ? counters.sent - min(counters.sent, counters.acknowledged) : 0
         rejected = counters.rejected
         received = counters.received
         duplicates = counters.duplicates

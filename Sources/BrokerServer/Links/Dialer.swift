@@ -57,17 +57,25 @@ package struct Dialer {
         self.failed = failed
     }
 
-    /// On the loop of the bootstrap.
-    ///
-    /// - Parameter resolved: where to go instead of looking the name up anew.
-    package func dial(_ bootstrap: ClientBootstrap, to resolved: SocketAddress? = nil) {
-        let bootstrap =
-            bootstrap
+    /// On the loop of the bootstrap, which serves this call only. Names are resolved anew.
+    package func dial(_ bootstrap: ClientBootstrap) {
+        shakeHands(on: Self.prepared(bootstrap).connect(host: address.host, port: address.port))
+    }
+
+    /// The same to an address that is known, with a bootstrap that `prepared` made and that may serve many calls.
+    package func dial(prepared bootstrap: ClientBootstrap, to resolved: SocketAddress) {
+        shakeHands(on: bootstrap.connect(to: resolved))
+    }
+
+    /// Adds to the bootstrap, which is a reference, what every connection to a broker needs.
+    package static func prepared(_ bootstrap: ClientBootstrap) -> ClientBootstrap {
+        bootstrap
             .channelOption(.tcpOption(.tcp_nodelay), value: 1)
             .channelOption(.autoRead, value: false)
             .channelOption(.maxMessagesPerRead, value: 1)
-        let channel =
-            resolved.map { bootstrap.connect(to: $0) } ?? bootstrap.connect(host: address.host, port: address.port)
+    }
+
+    private func shakeHands(on channel: EventLoopFuture<any Channel>) {
         channel
             .assumeIsolated()
             .whenComplete { result in
