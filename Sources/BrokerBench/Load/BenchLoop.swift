@@ -47,22 +47,18 @@ final class BenchLoop: NIOScheduledCallbackHandler {
 
     /// For the masks of WebSocket frames.
     var keys = QuickGenerator(seed: UInt64.random(in: .min ... .max))
-    private var connections: [BenchConnection] = []
-    private var publishers: [Publisher] = []
-    private var groups: [ShareGroup] = []
+    private(set) var connections: [BenchConnection] = []
+    private(set) var publishers: [Publisher] = []
+    private(set) var groups: [ShareGroup] = []
     private var phase = Phase.quiet
     private var schedule: SendSchedule?
     private var nextTurn: UInt64 = 0
     private var refill: UInt64
 
     // By number of the publisher; nil for those of other loops.
-    private var publishing: [BenchConnection?] = []
+    private(set) var publishing: [BenchConnection?] = []
     private var threads: [Int] = []
-    private var others: [(inbox: CreditInbox, wake: @Sendable () -> Void)] = []
-    private var credits: [[CreditInbox.Credit]] = []
-    /// Messages of one publisher that came one after the other, not credited yet.
-    @exclusivity(unchecked) private var creditedPublisher = 0
-    @exclusivity(unchecked) private var creditedCount: UInt64 = 0
+    @exclusivity(unchecked) private var credits = CreditBook()
     let inbox = CreditInbox()
 
     /// Publishers of this loop that may have room for more.
@@ -154,8 +150,7 @@ final class BenchLoop: NIOScheduledCallbackHandler {
 
     /// How other loops are told what their publishers' messages became.
     func introduce(_ others: [(inbox: CreditInbox, wake: @Sendable () -> Void)]) {
-        self.others = others
-        credits = Array(repeating: [], count: others.count)
+        credits = CreditBook(others)
     }
 
     // MARK: - Connecting
@@ -334,7 +329,8 @@ final class BenchLoop: NIOScheduledCallbackHandler {
     func endTurn() {
         guard !isInTurn else { return }
         isInTurn = true
-        postCredits()
+        deliver(credits.close())
+        credits.post()
         if phase == .running, !touched.isEmpty {
             let time = Self.clock()
             for connection in touched { fill(connection, time) }
@@ -410,7 +406,7 @@ final class BenchLoop: NIOScheduledCallbackHandler {
         case .message(let publisher, let settles, let intended, let isLate):
             counters.received += 1
             if isLate { counters.reordered += 1 }
-            if let publisher, settles > 0 { credit(publisher, settles) }
+            if let publisher, settles > 0 { deliver(credits.add(publisher, settles)) }
             if let intended, measured.contains(intended) { latency.record(nanoseconds: now - min(now, intended)) }
         case .duplicate: counters.duplicates += 1
         case .corrupted: counters.corrupted += 1
@@ -428,48 +424,19 @@ final class BenchLoop: NIOScheduledCallbackHandler {
         if let connection = publishing[publisher.number] { touch(connection) }
     }
 
-    private func credit(_ publisher: Int, _ count: UInt64) {
-        if publisher != creditedPublisher {
-            postCredit()
-            creditedPublisher = publisher
-        }
-        creditedCount += count
-    }
-
-    private func postCredit() {
-        guard creditedCount > 0 else { return }
-        let publisher = creditedPublisher
-        let count = creditedCount
-        creditedCount = 0
-        if let connection = publishing[publisher] {
-            connection.publisher?.delivered(count)
+    private func deliver(_ credit: CreditInbox.Credit?) {
+        guard let credit else { return }
+        if let connection = publishing[credit.publisher] {
+            connection.publisher?.delivered(credit.count)
             touch(connection)
-            return
-        }
-        let thread = threads[publisher]
-        guard credits.indices.contains(thread) else { return }
-        if let last = credits[thread].indices.last, credits[thread][last].publisher == publisher {
-            credits[thread][last].count += count
         } else {
-            credits[thread].append(CreditInbox.Credit(publisher: publisher, count: count))
-        }
-    }
-
-    private func postCredits() {
-        postCredit()
-        for thread in credits.indices where !credits[thread].isEmpty {
-            if others[thread].inbox.post(credits[thread]) { others[thread].wake() }
-            credits[thread].removeAll(keepingCapacity: true)
+            credits.write(credit, to: threads[credit.publisher])
         }
     }
 
     /// Another loop's subscribers have received of our publishers.
     func takeCredits() {
-        for credit in inbox.drain() {
-            guard let connection = publishing[credit.publisher] else { continue }
-            connection.publisher?.delivered(credit.count)
-            touch(connection)
-        }
+        for credit in inbox.drain() { deliver(credit) }
         endTurn()
     }
 
@@ -514,41 +481,4 @@ final class BenchLoop: NIOScheduledCallbackHandler {
         }
         endTurn()
     }
-
-    // MARK: - Reports
-
-    func snapshot() -> BenchSnapshot {
-        BenchSnapshot(
-            counters: counters,
-            isDone: publishers.allSatisfy(\.isDone),
-            isSettled: publishers.allSatisfy(\.isSettled),
-            firstFailure: firstFailure
-        )
-    }
-
-    func histograms() -> (latency: LatencyHistogram, connecting: LatencyHistogram, sendDelayMax: UInt64) {
-        (latency, connecting, sendDelayMax)
-    }
-
-    /// Clients on their way out.
-    var leavingCount: Int { connections.count { $0.state == .leaving } }
-
-    /// What each publisher of this loop has sent, by its number; 0 for those of other loops.
-    func sentByPublisher() -> [UInt64] { publishing.map { $0?.publisher?.sent ?? 0 } }
-
-    /// - Parameter sent: by each publisher of the run.
-    func lost(sent: [UInt64]) -> UInt64 {
-        let alone = connections.reduce(UInt64(0)) { $0 + ($1.hearing?.lost(sent: sent) ?? 0) }
-        return groups.reduce(alone) { $0 + $1.lost(sent: sent) }
-    }
-}
-
-/// What a loop says of itself while it runs.
-struct BenchSnapshot: Sendable {
-    var counters: BenchCounters
-    /// All publishers have sent what they were to send.
-    var isDone: Bool
-    /// All that was sent is acknowledged.
-    var isSettled: Bool
-    var firstFailure: String?
 }
