@@ -85,6 +85,34 @@ def test_connections_that_stay_and_connections_that_come_and_go(either):
     assert found["connects_per_second"] > 5
 
 
+def test_clients_that_come_and_go_come_again_after_the_broker_did(either):
+    running = subprocess.Popen(
+        [drawbridge_binary(), "bench", "conn", *map(str, at(either)[:4]), "-c", "5", "--churn", "--warm-up", "0"]
+        + ["--duration", "60"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+    def connects():
+        """From the line of progress that comes next."""
+        words = running.stderr.readline().split()
+        return int(words[words.index("connects") + 1]) if "connects" in words else 0
+
+    try:
+        eventually("clients come and go", connects)
+        either.kill()
+        either.restart()
+        before = connects()
+        eventually("they come again", lambda: connects() > before + 10)
+        running.send_signal(signal.SIGINT)
+        output, _ = running.communicate(timeout=30)
+    finally:
+        running.kill()
+        running.communicate()
+    assert running.returncode == 3 and "connections failed" in output, output
+
+
 def test_connections_at_a_rate(either):
     found = report("conn", *at(either), "-c", 30, "-R", 100, "--duration", 0)
     is_sound(found)
@@ -136,7 +164,7 @@ def test_publishers_here_and_subscribers_there(either):
 def test_an_open_loop_keeps_its_rate(either):
     found = report("pair", *at(either), "-c", 5, "--rate", 500, "--warm-up", 0.2, "--duration", 1)
     is_sound(found)
-    assert 450 <= found["sent_per_second"] <= 550
+    assert 350 <= found["sent_per_second"] <= 650
     assert found["rate"] == 500 and found["send_delay_max_micros"] >= 0
 
 

@@ -248,13 +248,24 @@ final class BenchLoop: NIOScheduledCallbackHandler {
             counters.ready -= 1
             counters.left += 1
         }
-        if settings.isChurning, state == .leaving, phase == .running { toConnect.append(connection.index) }
+        if settings.isChurning, phase == .running { comeAgain(connection, wasRefused: state != .leaving) }
         if !toConnect.isEmpty {
             // Not in the middle of the end of a channel.
             eventLoop.assumeIsolated().execute {
                 self.now = Self.clock()
                 self.connectMore()
             }
+        }
+    }
+
+    /// Who was not let in tries again after a moment, or a broker that is down would be asked without a pause.
+    private func comeAgain(_ connection: BenchConnection, wasRefused: Bool) {
+        guard wasRefused else { return toConnect.append(connection.index) }
+        eventLoop.assumeIsolated().scheduleTask(in: Self.watchPeriod) {
+            guard self.phase == .running else { return }
+            self.toConnect.append(connection.index)
+            self.now = Self.clock()
+            self.connectMore()
         }
     }
 

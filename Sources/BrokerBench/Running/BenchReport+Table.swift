@@ -57,9 +57,12 @@ extension BenchReport {
         window != nil || scenario == "backlog" ? " (of queueing: no rate was asked for)" : ""
     }
 
+    /// Without faults.
     private var verdict: String {
-        allowsLoss && lost > 0
-            ? "\(lost) lost, as allowed; nothing doubled or out of order" : "nothing lost, doubled or out of order"
+        if scenario == "conn" { return "all connected, none dropped" }
+        if scenario == "pub" { return qos > 0 ? "all acknowledged" : "all sent; nobody here hears them" }
+        guard allowsLoss, lost > 0 else { return "nothing lost, doubled or out of order" }
+        return "\(lost) lost, as allowed; nothing doubled or out of order"
     }
 
     private var generator: String {
