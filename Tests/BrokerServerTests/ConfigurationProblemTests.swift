@@ -174,6 +174,13 @@ struct ConfigurationProblemTests {
                 "drawbridge.toml:4: listener[0].origins[1]: an origin ends with the host or port, without any `/` after it, "
                     + "found \"https://a/\""
             ),
+            Case(
+                "[[listener]]\ntype = \"web\"\norigins = [\"https://*.localhost\", \"https://a.*.b\"]",
+                "drawbridge.toml:3: listener[0].origins[0]: `*.` stands before a domain of two parts or more, as in "
+                    + "*.example.com, found \"https://*.localhost\"",
+                "drawbridge.toml:3: listener[0].origins[1]: `*` may only stand for the first part of the host, as in "
+                    + "https://*.example.com, found \"https://a.*.b\""
+            ),
         ]
     )
     func listeners(_ it: Case) { #expect(complaints(it.text) == it.lines) }

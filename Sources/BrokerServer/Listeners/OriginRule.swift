@@ -1,3 +1,5 @@
+import BrokerCore
+
 /// Which web pages may talk to this listener (promise 7 of the design).
 ///
 /// A browser lets any page open a WebSocket to, or post to, any address it can reach, the user's own machine included;
@@ -7,13 +9,13 @@
 ///
 /// Programs send no Origin; they pass, unless the listener is told otherwise.
 package struct OriginRule: Sendable {
-    private static let loopbackNames: Set<String> = ["localhost", "127.0.0.1", "[::1]"]
+    private static let loopbackNames: Set<String> = ["localhost", "127.0.0.1", "::1"]
 
-    /// "http", or "https" behind TLS.
-    private let scheme: String
+    /// That of the listener.
+    private let scheme: WebOrigin.Scheme
     private let patterns: [WebOriginPattern]
     private let allowsMissingOrigin: Bool
-    /// Names that are ours whatever address a connection came in at; in lower case, IPv6 in brackets.
+    /// Names that are ours whatever address a connection came in at; in lower case.
     private let ownNames: Set<String>
     private let isLoopback: Bool
     private let isWildcard: Bool
@@ -23,7 +25,7 @@ package struct OriginRule: Sendable {
     ///   - systemName: the host name of the machine; counts for wildcard listeners, also as `name.local`.
     package init(
         listenerHost: String,
-        scheme: String = "http",
+        scheme: WebOrigin.Scheme = .http,
         patterns: [WebOriginPattern],
         allowsMissingOrigin: Bool,
         systemName: String?
@@ -31,8 +33,8 @@ package struct OriginRule: Sendable {
         self.scheme = scheme
         self.patterns = patterns
         self.allowsMissingOrigin = allowsMissingOrigin
-        let host = Self.bracketed(listenerHost)
-        isWildcard = ["0.0.0.0", "[::]", "[::0]", "*", ""].contains(host)
+        let host = Self.canonical(listenerHost)
+        isWildcard = ["0.0.0.0", "::", "::0", "*", ""].contains(host)
         isLoopback = Self.loopbackNames.contains(host) || host.hasPrefix("127.")
         if isWildcard {
             var names = Self.loopbackNames
@@ -55,12 +57,15 @@ package struct OriginRule: Sendable {
     ///   - localAddress: the address at which the connection was accepted, without port.
     package func accepts(origins: [String], host: String?, localAddress: String?) -> Bool {
         guard let first = origins.first else { return allowsMissingOrigin }
-        guard origins.count == 1, let origin = WebOrigin(first) else { return false }
-        if patterns.contains(where: { $0.matches(origin) }) {
-            return true
+        guard origins.count == 1 else { return false }
+        do throws(WebOrigin.Invalid) {
+            let origin = try WebOrigin(first)
+            if patterns.contains(where: { $0.matches(origin) }) { return true }
+            guard let host, try WebOrigin(host: host, scheme: scheme) == origin else { return false }
+            return isOwn(origin.host, localAddress: localAddress)
+        } catch {
+            return false
         }
-        guard let host, let own = WebOrigin(host: host, scheme: scheme), own == origin else { return false }
-        return isOwn(own.host, localAddress: localAddress)
     }
 
     /// True when an answer to a plain GET may go to whoever asks under this Host. Browsers send no Origin with a GET to
@@ -68,25 +73,23 @@ package struct OriginRule: Sendable {
     /// since others stand behind proxies and names that we do not know.
     package func acceptsHost(_ host: String?, localAddress: String?) -> Bool {
         guard isLoopback, let host else { return true }
-        guard let own = WebOrigin(host: host, scheme: scheme) else { return false }
-        return isOwn(own.host, localAddress: localAddress)
-            || patterns.contains { pattern in
-                ["http", "https"].contains { scheme in
-                    WebOrigin(host: host, scheme: scheme).map(pattern.matches) ?? false
+        do throws(WebOrigin.Invalid) {
+            for scheme in WebOrigin.Scheme.allCases {
+                let page = try WebOrigin(host: host, scheme: scheme)
+                if isOwn(page.host, localAddress: localAddress) || patterns.contains(where: { $0.matches(page) }) {
+                    return true
                 }
             }
+            return false
+        } catch {
+            return false
+        }
     }
 
     private func isOwn(_ host: String, localAddress: String?) -> Bool {
-        ownNames.contains(host) || localAddress.map { Self.bracketed($0) == host } ?? false
+        ownNames.contains(host) || localAddress.map(Self.canonical) == host
     }
 
-    /// An address as it stands in a URL. An IPv4 client of an IPv6 socket has a mapped address.
-    private static func bracketed(_ address: String) -> String {
-        let address = address.lowercased()
-        if address.hasPrefix("::ffff:"), address.contains(".") {
-            return String(address.dropFirst("::ffff:".utf8.count))
-        }
-        return address.contains(":") && !address.hasPrefix("[") ? "[" + address + "]" : address
-    }
+    /// Names have no case, and an IPv4 client of an IPv6 socket has a mapped address.
+    private static func canonical(_ host: String) -> String { AddressRange.canonical(host) ?? host.lowercased() }
 }
