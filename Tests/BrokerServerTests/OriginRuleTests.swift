@@ -1,11 +1,13 @@
+import BrokerCore
 import BrokerServer
+import TestSupport
 import Testing
 
 @Suite("Origin rule")
 struct OriginRuleTests {
     struct Case: Sendable, CustomTestStringConvertible {
         var listener = "127.0.0.1"
-        var at = "127.0.0.1"
+        var at: NetworkAddress = "127.0.0.1"
         var origin: String?
         var host: String?
         var passes: Bool

@@ -1,3 +1,4 @@
+import BrokerCore
 import NIOCore
 import NIOPosix
 import NIOSSL
@@ -98,6 +99,6 @@ struct Dialer {
 
     /// An address is no server name (RFC 6066 §3): the certificate is compared with the address that was dialled.
     private static func serverName(_ host: String) -> String? {
-        host.contains(":") || IPv4Text.bytes(of: host) != nil ? nil : host
+        NetworkAddress(host) == nil ? host : nil
     }
 }

@@ -1,4 +1,4 @@
-import BrokerCore
+package import BrokerCore
 
 /// Which web pages may talk to this listener (promise 7 of the design).
 ///
@@ -34,8 +34,8 @@ package struct OriginRule: Sendable {
         self.patterns = patterns
         self.allowsMissingOrigin = allowsMissingOrigin
         let host = Self.canonical(listenerHost)
-        isWildcard = ["0.0.0.0", "::", "::0", "*", ""].contains(host)
-        isLoopback = Self.loopbackNames.contains(host) || host.hasPrefix("127.")
+        isWildcard = ["0.0.0.0", "::", "*", ""].contains(host)
+        isLoopback = NetworkAddress(host)?.isLoopback ?? (host == "localhost")
         if isWildcard {
             var names = Self.loopbackNames
             if let system = systemName?.lowercased(), let label = system.split(separator: ".").first {
@@ -54,8 +54,8 @@ package struct OriginRule: Sendable {
     /// - Parameters:
     ///   - origins: every Origin field of the request, as it came.
     ///   - host: the value of its Host field.
-    ///   - localAddress: the address at which the connection was accepted, without port.
-    package func accepts(origins: [String], host: String?, localAddress: String?) -> Bool {
+    ///   - localAddress: the address at which the connection was accepted.
+    package func accepts(origins: [String], host: String?, localAddress: NetworkAddress?) -> Bool {
         guard let first = origins.first else { return allowsMissingOrigin }
         guard origins.count == 1 else { return false }
         do throws(WebOrigin.Invalid) {
@@ -71,7 +71,7 @@ package struct OriginRule: Sendable {
     /// True when an answer to a plain GET may go to whoever asks under this Host. Browsers send no Origin with a GET to
     /// the page's own host, so here the Host alone tells a rebound name; only loopback listeners can afford to insist,
     /// since others stand behind proxies and names that we do not know.
-    package func acceptsHost(_ host: String?, localAddress: String?) -> Bool {
+    package func acceptsHost(_ host: String?, localAddress: NetworkAddress?) -> Bool {
         guard isLoopback, let host else { return true }
         do throws(WebOrigin.Invalid) {
             for scheme in WebOrigin.Scheme.allCases {
@@ -86,10 +86,10 @@ package struct OriginRule: Sendable {
         }
     }
 
-    private func isOwn(_ host: String, localAddress: String?) -> Bool {
-        ownNames.contains(host) || localAddress.map(Self.canonical) == host
+    private func isOwn(_ host: String, localAddress: NetworkAddress?) -> Bool {
+        ownNames.contains(host) || localAddress?.description == host
     }
 
-    /// Names have no case, and an IPv4 client of an IPv6 socket has a mapped address.
-    private static func canonical(_ host: String) -> String { AddressRange.canonical(host) ?? host.lowercased() }
+    /// Names have no case, and addresses one way to be written.
+    private static func canonical(_ host: String) -> String { NetworkAddress(host)?.description ?? host.lowercased() }
 }

@@ -1,3 +1,5 @@
+import BrokerCore
+
 /// Scheme, host and port of a web page, as in an Origin field (RFC 6454 §6.1): compared as a whole, in lower case.
 package struct WebOrigin: Sendable, Equatable {
     package enum Scheme: String, Sendable, CaseIterable {
@@ -39,7 +41,8 @@ package struct WebOrigin: Sendable, Equatable {
         do throws(HostAndPort.Failure) {
             let place = try HostAndPort.parse(authority, ports: 1...65_535, defaultPort: scheme.defaultPort)
             self.scheme = scheme
-            host = place.host
+            // One address has one text here, whoever wrote it.
+            host = NetworkAddress(place.host)?.description ?? place.host
             port = place.port
         } catch {
             throw Invalid(message: error.message)
