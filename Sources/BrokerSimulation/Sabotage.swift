@@ -24,6 +24,8 @@ package enum Sabotage: Sendable, CaseIterable {
     case deafToShare
     /// At a restart the disk has forgotten the share groups.
     case forgottenGroups
+    /// The broker hears the second of two messages first, and answers it first.
+    case hastyEars
     /// The reference does not hear UNSUBSCRIBE.
     case deafReference
     /// Bounds are looked at as if there were none left.

@@ -35,6 +35,8 @@ final class SimulatedClient: LineEnd {
     private(set) var incoming: Set<UInt16> = []
     /// Arrived over this connection and not settled: what Receive Maximum bounds.
     private var unsettled: Set<UInt16> = []
+    /// What was sent over this connection and has no answer yet, by QoS, oldest first.
+    private var unanswered: [QoS: Deque<UInt16>] = [:]
     private var subscribing: [UInt16: [Habits.Subscription]] = [:]
     private var unsubscribing: [UInt16: TopicFilter] = [:]
     private var acknowledged: Set<TopicFilter> = []
@@ -77,6 +79,7 @@ final class SimulatedClient: LineEnd {
         decoder = PacketDecoder(role: .client, version: habits.version)
         buffer = ByteBuffer()
         unsettled.removeAll()
+        unanswered.removeAll()
         acks.removeAll()
         isAcknowledging = false
         subscribing.removeAll()
@@ -306,7 +309,19 @@ final class SimulatedClient: LineEnd {
             isDuplicate: isDuplicate && published.qos > .atMostOnce
         )
         if published.expires { publish.properties.messageExpiryInterval = habits.expiry }
+        if published.qos > .atMostOnce { unanswered[published.qos, default: []].append(item.packetID) }
         send(.publish(publish))
+    }
+
+    /// §4.6: messages of one QoS are answered in the order in which they were sent, whatever became of them.
+    private func answerReceived(_ packetID: UInt16, _ qos: QoS) {
+        guard let place = unanswered[qos]?.firstIndex(of: packetID) else {
+            return simulation.fail("\(name): \(qos) #\(packetID) answered, which was not sent over this line")
+        }
+        if place > 0, let oldest = unanswered[qos]?.first {
+            simulation.fail("\(name): \(qos) #\(packetID) answered before #\(oldest)")
+        }
+        unanswered[qos]?.remove(at: place)
     }
 
     private func takePacketID() -> UInt16 {
@@ -321,6 +336,7 @@ final class SimulatedClient: LineEnd {
         guard let place = outgoing.firstIndex(where: { $0.packetID == ack.packetID }) else {
             return simulation.fail("\(name): PUBACK \(ack.packetID) for nothing")
         }
+        answerReceived(ack.packetID, .atLeastOnce)
         let item = outgoing.remove(at: place)
         if ack.reason == .quotaExceeded {
             simulation.trace("\(name): m\(item.message) refused")
@@ -337,6 +353,7 @@ final class SimulatedClient: LineEnd {
         guard let place = outgoing.firstIndex(where: { $0.packetID == ack.packetID }) else {
             return simulation.fail("\(name): PUBREC \(ack.packetID) for nothing")
         }
+        answerReceived(ack.packetID, .exactlyOnce)
         if ack.reason == .quotaExceeded {
             // [5:MQTT-4.3.3-4] a failure ends the exchange.
             simulation.trace("\(name): m\(outgoing.remove(at: place).message) refused")

@@ -255,6 +255,11 @@ final class SimulatedNode {
         while !port.connection.isHeld, port.connection.state != .closing {
             do throws(DecodeError) {
                 guard let packet = try port.decoder.next(from: &port.buffer) else { return }
+                if simulation.options.sabotage == .hastyEars, case .publish = packet,
+                    let second = try port.decoder.next(from: &port.buffer)
+                {
+                    receive(second, on: port, shard)
+                }
                 receive(packet, on: port, shard)
             } catch {
                 let version = port.decoder.version

@@ -27,6 +27,7 @@ import Testing
         Bite(sabotage: .deafToShare, words: "twice with QoS 2", needsShares: true),
         Bite(sabotage: .forgottenGroups, words: "came to no member", needsShares: true),
         Bite(sabotage: .reversedPages, words: "shared: out of order", needsShares: true),
+        Bite(sabotage: .hastyEars, words: "answered before"),
         Bite(sabotage: .deafReference, words: "the reference says"),
         Bite(sabotage: .narrowBounds, words: "over its bounds"),
     ]
