@@ -10,8 +10,9 @@ package struct AccessExplanation: Sendable, Equatable {
     package var lines: [String]
 
     /// The text is no topic, or no filter; or the address is none.
-    package struct Unaskable: Error, Sendable, Equatable {
+    package struct Unaskable: Error, Sendable, Equatable, CustomStringConvertible {
         package var message: String
+        package var description: String { message }
     }
 
     /// - Parameter text: a topic, or a filter.
