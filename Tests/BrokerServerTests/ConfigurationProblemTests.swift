@@ -135,7 +135,7 @@ struct ConfigurationProblemTests {
             ),
             Case(
                 "[[listener]]\nbind = [\"127.0.0.1:70000\"]",
-                "drawbridge.toml:2: listener[0].bind[0]: must be \"host:port\": the port must be 0 to 65535, found `70000`; "
+                "drawbridge.toml:2: listener[0].bind[0]: must be \"host:port\": the port must be 0 to 65535; "
                     + "found \"127.0.0.1:70000\""
             ),
             Case(

@@ -101,7 +101,7 @@ extension ConfigurationReader {
         var web = WebConfiguration()
         if let paths = table.strings("paths", mayBeEmpty: false) {
             web.paths = paths.map(\.text)
-            for (path, place) in paths where !Self.isURLPath(path) {
+            for (path, place) in paths where !URLPath.isValid(path, mayHaveQuery: false) {
                 reading.report(
                     "must be a path that begins with `/`, without `?`, `#` or spaces, found \"\(path)\"", at: place)
             }
@@ -185,10 +185,6 @@ extension ConfigurationReader {
                 "must be an address, a range such as \"10.0.0.0/8\", or \"unix\", found \"\(entry)\"", at: place)
         }
         return TrustedProxies(entries.map(\.text)) ?? .none
-    }
-
-    private static func isURLPath(_ path: String) -> Bool {
-        path.hasPrefix("/") && path.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7F && $0 != 0x3F && $0 != 0x23 }
     }
 
     private func freeName(startingWith type: String) -> String {

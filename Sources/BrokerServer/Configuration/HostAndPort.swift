@@ -46,7 +46,7 @@ struct HostAndPort: Equatable, CustomStringConvertible {
             return HostAndPort(host: host, port: defaultPort)
         }
         guard let port = Digits.value(of: portText), ports.contains(port) else {
-            throw Failure(message: "the port must be \(ports.lowerBound) to \(ports.upperBound), found `\(portText)`")
+            throw Failure(message: "the port must be \(ports.lowerBound) to \(ports.upperBound)")
         }
         return HostAndPort(host: host, port: port)
     }
