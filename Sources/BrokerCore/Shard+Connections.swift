@@ -10,13 +10,13 @@ extension Shard {
     ///
     /// - Parameters:
     ///   - peer: where it comes from, for the log.
-    ///   - address: the same as text without a port; nil when the transport has none.
+    ///   - address: the same for rules and limits; nil when the transport has none.
     ///   - certificateName: the name in the client certificate that the TLS handshake has verified.
     ///   - door: by which it came in; nil for one with the limits of the node.
     ///   - age: for how long it has been here, in TLS and HTTP: one deadline runs from accept to CONNECT.
     package func opened(
         peer: String,
-        address: String? = nil,
+        address: NetworkAddress? = nil,
         certificateName: String? = nil,
         door: Door? = nil,
         age: Duration = .zero,

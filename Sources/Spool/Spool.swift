@@ -11,8 +11,8 @@ package final class Spool: Sendable {
     private let writer: SpoolWriter
     private let shards: SpoolShards
     private let status: SpoolStatus
-    /// The settings that the promises rest on, as the writer's connection read them back when it was opened.
-    package let durability: [String: String]
+    /// What SQLite does for a commit: the writer's connection read it back when it was opened.
+    package let durability: DurabilityMode
     /// What the operator must know about how this spool came here, in sentences: an old copy was put back.
     package let notices: [String]
     /// How often this spool was opened, this time included.
@@ -45,7 +45,7 @@ package final class Spool: Sendable {
 
     /// Looks at the file before anything is written to it, so that one that is refused stays as it is.
     private static func check(_ directory: SpoolDirectory) throws(SpoolError) {
-        guard SpoolDirectory.size(of: directory.databasePath) > 0 else { return }
+        guard FileSize.bytes(directory.databasePath) > 0 else { return }
         let connection = try SQLConnection(path: directory.databasePath, role: .reader)
         defer { connection.close() }
         try SpoolSchema.identify(connection)
@@ -94,7 +94,7 @@ package final class Spool: Sendable {
         self.notices = notices
         path = directory.databasePath
         bootCount = loader.contents.bootCount
-        durability = store.durability
+        durability = store.mode
         status.changed(loader.index.allTallies())
         shards = SpoolShards()
         shards.fullness(loader.index.full().map { ($0, true) })

@@ -84,7 +84,9 @@ struct SpoolLoader {
             guard let exceptions = PositionList.read(rows.buffer(6), above: lowWater) else {
                 throw .corrupt(detail: "receiver \(receiver.number) has an unreadable list of positions")
             }
-            let kind = ReceiverKind(rawValue: rows.integer(1)) ?? .link
+            guard let kind = ReceiverKind(rawValue: rows.integer(1)) else {
+                throw .corrupt(detail: "receiver \(receiver.number) is of no known kind")
+            }
             let record = ReceiverRecord(
                 receiver: receiver,
                 kind: kind.named(name),
@@ -188,12 +190,7 @@ struct SpoolLoader {
     }
 
     private mutating func readWills() throws(SpoolError) {
-        let rows = try connection.prepare(
-            """
-            SELECT client_id, id, topic, payload, qos, flags, properties, expiry, delay, checksum FROM will
-            ORDER BY client_id
-            """
-        )
+        let rows = try connection.prepare("\(MessageRow.Table.will.select) ORDER BY client_id")
         var row = MessageRow()
         while try rows.step() {
             index.restore(will: MQTTString(rows.string(0)))
@@ -207,9 +204,7 @@ struct SpoolLoader {
     }
 
     private mutating func readRetained() throws(SpoolError) {
-        let rows = try connection.prepare(
-            "SELECT topic, id, payload, qos, flags, properties, expiry, checksum FROM retained ORDER BY topic"
-        )
+        let rows = try connection.prepare("\(MessageRow.Table.retained.select) ORDER BY topic")
         var row = MessageRow()
         while try rows.step() {
             if let message = row.decode(rows, from: .retained) {

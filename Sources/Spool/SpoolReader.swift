@@ -119,12 +119,7 @@ private final class PageSource {
         connection = try SQLConnection(path: path, role: .reader)
         begin = try connection.prepare("BEGIN")
         commit = try connection.prepare("COMMIT")
-        select = try connection.prepare(
-            """
-            SELECT position, id, topic, payload, qos, flags, properties, expiry, receivers, checksum
-            FROM message WHERE position = ?
-            """
-        )
+        select = try connection.prepare("\(MessageRow.Table.message.select) WHERE position = ?")
     }
 
     func close() { connection.close() }

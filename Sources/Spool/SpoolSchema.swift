@@ -141,15 +141,12 @@ enum SpoolSchema {
     }
 
     /// Reads back what the promises rest on; a setting that SQLite silently ignored is an error.
-    static func verify(_ connection: SQLConnection, mode: DurabilityMode) throws(SpoolError) -> [String: String] {
-        var settings: [String: String] = [:]
+    static func verify(_ connection: SQLConnection, mode: DurabilityMode) throws(SpoolError) {
         let synchronous = String(mode.synchronous)
         for (name, wanted) in [("journal_mode", "wal"), ("synchronous", synchronous), ("auto_vacuum", "2")] {
             let found = try connection.text("PRAGMA \(name)") ?? "nothing"
             guard found == wanted else { throw .pragma(name: name, found: found, wanted: wanted) }
-            settings[name] = found
         }
-        return settings
     }
 
     /// Looks for damage in the pages of the file. Complexity: reads the whole file.

@@ -38,27 +38,18 @@ struct ExplainCommand: ParsableCommand {
     var topic: String
 
     func run() throws {
-        let access: AccessConfiguration
-        do throws(ConfigurationProblems) {
-            let file = try ConfigurationFile.load(path: config, environment: ProcessInfo.processInfo.environment)
-            access = file.configuration.access
-        } catch {
-            Console.error(error.description)
-            throw ExitCode(2)
+        let file = try Console.orExit("", status: 2) { () throws(ConfigurationProblems) in
+            try ConfigurationFile.load(path: config, environment: ProcessInfo.processInfo.environment)
         }
-        let explanation: AccessExplanation
-        do throws(AccessExplanation.Unaskable) {
-            explanation = try AccessExplanation(
-                access,
+        let explanation = try Console.orExit("", status: 2) { () throws(AccessExplanation.Unaskable) in
+            try AccessExplanation(
+                file.configuration.access,
                 username: user,
                 clientID: client,
                 address: address,
                 action,
                 topic
             )
-        } catch {
-            Console.error(error.message)
-            throw ExitCode(2)
         }
         for line in explanation.lines { Console.say(line) }
         if !explanation.isAllowed { throw ExitCode(1) }

@@ -52,16 +52,13 @@ struct CertificateInitCommand: ParsableCommand {
     func run() throws {
         let password = options.p12Password ?? RandomPassword.make()
         let folder = CertificateFolder(path: folder)
-        do {
-            let paths = try folder.fill(
+        let paths = try Console.orExit {
+            try folder.fill(
                 CertificateFolder.Request(hosts: hosts, clientName: client, days: options.days, password: password),
                 now: Int64(Date().timeIntervalSince1970)
             )
-            for path in paths { print(path) }
-        } catch {
-            Console.error("drawbridge: \(error)")
-            throw ExitCode(1)
         }
+        for path in paths { print(path) }
         if options.p12Password == nil { print("password of client.p12: \(password)") }
         print("names of the server: \(hosts.joined(separator: ", "))")
     }
@@ -109,18 +106,15 @@ struct CertificateClientCommand: ParsableCommand {
 
     func run() throws {
         let password = options.p12Password ?? RandomPassword.make()
-        do {
-            let paths = try CertificateFolder(path: folder).addClient(
+        let paths = try Console.orExit {
+            try CertificateFolder(path: folder).addClient(
                 name: name,
                 days: options.days,
                 password: password,
                 now: Int64(Date().timeIntervalSince1970)
             )
-            for path in paths { print(path) }
-        } catch {
-            Console.error("drawbridge: \(error)")
-            throw ExitCode(1)
         }
+        for path in paths { print(path) }
         if options.p12Password == nil { print("password of \(name).p12: \(password)") }
     }
 }

@@ -13,26 +13,12 @@ struct CheckCommand: ParsableCommand {
     var config: String
 
     func run() throws {
-        do throws(ConfigurationProblems) {
-            let file = try ConfigurationFile.load(path: config, environment: ProcessInfo.processInfo.environment)
-            for warning in file.warnings { print("warning: \(warning)") }
-            print(file.configuration.durability.advice)
-            for certificate in file.certificates { print(certificate.summary) }
-            print("\(file.paths.joined(separator: ", ")): ok")
-        } catch {
-            Console.error(error.description)
-            throw ExitCode(1)
+        let file = try Console.orExit("") { () throws(ConfigurationProblems) in
+            try ConfigurationFile.load(path: config, environment: ProcessInfo.processInfo.environment)
         }
-    }
-}
-
-/// Where a command tells people what went wrong.
-enum Console {
-    static func error(_ text: String) { FileHandle.standardError.write(Data((text + "\n").utf8)) }
-
-    /// Standard output is a pipe more often than a terminal: what is printed has to arrive.
-    static func say(_ text: String) {
-        print(text)
-        fflush(nil)
+        for warning in file.warnings { print("warning: \(warning)") }
+        print(file.configuration.durability.advice)
+        for certificate in file.certificates { print(certificate.summary) }
+        print("\(file.paths.joined(separator: ", ")): ok")
     }
 }

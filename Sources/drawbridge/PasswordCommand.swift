@@ -37,29 +37,24 @@ struct PasswordCommand: ParsableCommand {
     }
 
     func run() throws {
-        do {
-            if list { return try printUsers() }
-            let name = user ?? ""
-            if delete { return try UserFileEdit(path: file).delete(name) }
-            let edit = UserFileEdit(path: file)
-            try edit.check(name)
-            if UserFileEdit.isOddInPatterns(name) {
-                Console.error("warning: with this name, access rules that hold %u do not let the user in")
-            }
-            let password = try PasswordPrompt.read(for: name)
-            let isNew = try edit.set(
-                name, password: password, method: scram ? PasswordHash.scramCost : PasswordHash.cost)
-            Console.error("\(file): \(isNew ? "added" : "changed") \(name)")
-        } catch let error as ExitCode {
-            throw error
-        } catch {
-            Console.error("drawbridge: \(error)")
-            throw ExitCode(1)
-        }
+        try Console.orExit { try work() }
     }
 
-    private func printUsers() throws {
-        for name in try UserFile.load(path: file).file.names { Console.say(name) }
+    private func work() throws {
+        if list {
+            for name in try UserFile.load(path: file).file.names { Console.say(name) }
+            return
+        }
+        let name = user ?? ""
+        let edit = UserFileEdit(path: file)
+        if delete { return try edit.delete(name) }
+        try edit.check(name)
+        if UserFileEdit.isOddInPatterns(name) {
+            Console.error("warning: with this name, access rules that hold %u do not let the user in")
+        }
+        let password = try PasswordPrompt.read(for: name)
+        let isNew = try edit.set(name, password: password, method: scram ? PasswordHash.scramCost : PasswordHash.cost)
+        Console.error("\(file): \(isNew ? "added" : "changed") \(name)")
     }
 }
 

@@ -28,15 +28,10 @@ struct RunCommand: AsyncParsableCommand {
     func run() async throws {
         // A peer that goes away while we write to it is an error of that connection, not of the process.
         signal(SIGPIPE, SIG_IGN)
-        let settings: Configuration
-        do throws(ConfigurationProblems) {
-            let (configuration, warnings) = try loadConfiguration()
-            for warning in warnings { Console.error("warning: \(warning)") }
-            settings = configuration
-        } catch {
-            Console.error(error.description)
-            throw ExitCode(1)
+        let (settings, warnings) = try Console.orExit("") { () throws(ConfigurationProblems) in
+            try loadConfiguration()
         }
+        for warning in warnings { Console.error("warning: \(warning)") }
         FileLimit.raise()
 
         let level = LogLevel(Logger.Level(settings.log.level))
@@ -49,8 +44,7 @@ struct RunCommand: AsyncParsableCommand {
         do throws(StartError) {
             server = try await BrokerServer.start(settings, logger: logger, logLevel: level)
         } catch {
-            Console.error("drawbridge: \(error)")
-            throw ExitCode(1)
+            throw Console.failure("drawbridge: \(error)")
         }
         announce(server, settings)
         for await signal in signals {

@@ -8,7 +8,7 @@ import Testing
 struct AccessPropertyTests {
     private static let names: [MQTTString] = ["alice", "bob", "+", "a/b", "#", "$SYS", "a", "%u", ""]
     private static let levels = ["a", "b", "alice", "bob", "", "%u", "%c", "x-%u"]
-    private static let addresses = ["10.0.0.1", "10.9.0.1", "::1", "192.168.1.6"]
+    private static let addresses: [NetworkAddress] = ["10.0.0.1", "10.9.0.1", "::1", "192.168.1.6"]
     private static let ranges = ["10.0.0.0/8", "10.0.0.0/16", "::/0", "0.0.0.0/0", "192.168.1.6"]
 
     /// 250 sets of rules with ten clients each, 40 packets of each client: a shard with its caches, suspended

@@ -1,5 +1,7 @@
+import BrokerCore
 import BrokerServer
 import NIOCore
+import TestSupport
 import Testing
 
 @Suite("Addresses in words")
@@ -10,16 +12,16 @@ struct AddressTextTests {
             ("127.0.0.1", "127.0.0.1:1883", "127.0.0.1"), ("::ffff:127.0.0.1", "127.0.0.1:1883", "127.0.0.1"),
             ("::1", "[::1]:1883", "::1"),
         ])
-    func text(address: String, text: String, bare: String) throws {
+    func text(address: String, text: String, bare: NetworkAddress) throws {
         let socket = try SocketAddress(ipAddress: address, port: 1883)
         #expect(socket.text == text)
-        #expect(socket.addressText == bare)
+        #expect(socket.networkAddress == bare)
     }
 
     @Test("the peer of a Unix socket is local")
     func local() throws {
         let socket = try SocketAddress(unixDomainSocketPath: "/tmp/x")
         #expect(socket.text == "local")
-        #expect(socket.addressText == nil)
+        #expect(socket.networkAddress == nil)
     }
 }

@@ -41,7 +41,7 @@ struct ConfigurationExamplesTests {
         expected.access = try accessOfExample(example)
         expected.durability.rules = [DurabilityRuleConfiguration(filter: "telemetry/#", mode: .normal)]
         if case .web(var web) = expected.listeners[1].kind {
-            web.origins = ["https://chat.example.com", "https://*.example.com"]
+            web.origins = try [WebOriginPattern("https://chat.example.com"), WebOriginPattern("https://*.example.com")]
             expected.listeners[1].kind = .web(web)
         }
         #expect(example == expected)

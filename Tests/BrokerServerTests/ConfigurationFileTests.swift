@@ -180,7 +180,7 @@ struct ConfigurationFileTests {
         var web = WebConfiguration()
         web.paths = ["/ws"]
         web.requiresSubprotocol = false
-        web.origins = ["https://chat.example.com", "http://*.example.com:8080"]
+        web.origins = try [WebOriginPattern("https://chat.example.com"), WebOriginPattern("http://*.example.com:8080")]
         web.staticContent = .none
         #expect(
             listeners == [

@@ -152,7 +152,7 @@ struct ConfigurationProblemTests {
             ),
             Case(
                 "[[listener]]\nbind = [\"127.0.0.1:70000\"]",
-                "drawbridge.toml:2: listener[0].bind[0]: must be \"host:port\": the port must be 0 to 65535, found `70000`; "
+                "drawbridge.toml:2: listener[0].bind[0]: must be \"host:port\": the port must be 0 to 65535; "
                     + "found \"127.0.0.1:70000\""
             ),
             Case(
@@ -190,6 +190,13 @@ struct ConfigurationProblemTests {
                     + "\"https://*.example.com\", found \"chat.example.com\"",
                 "drawbridge.toml:4: listener[0].origins[1]: an origin ends with the host or port, without any `/` after it, "
                     + "found \"https://a/\""
+            ),
+            Case(
+                "[[listener]]\ntype = \"web\"\norigins = [\"https://*.localhost\", \"https://a.*.b\"]",
+                "drawbridge.toml:3: listener[0].origins[0]: `*.` stands before a domain of two parts or more, as in "
+                    + "*.example.com, found \"https://*.localhost\"",
+                "drawbridge.toml:3: listener[0].origins[1]: `*` may only stand for the first part of the host, as in "
+                    + "https://*.example.com, found \"https://a.*.b\""
             ),
         ]
     )

@@ -51,7 +51,7 @@ struct ConfigurationTextTests {
         arguments: [
             ("127.0.0.1", true), ("127.9.9.9", true), ("::1", true), ("localhost", true), ("LocalHost", true),
             ("0.0.0.0", false), ("::", false), ("127.example.com", false), ("127.0.0.1.example.com", false),
-            ("128.0.0.1", false), ("localhost.example.com", false), ("::ffff:127.0.0.1", false), ("127.1", false),
+            ("128.0.0.1", false), ("localhost.example.com", false), ("::ffff:127.0.0.1", true), ("127.1", false),
         ]
     )
     func loopback(host: String, isLoopback: Bool) {

@@ -3,6 +3,7 @@ import BrokerServer
 import Logging
 import NIOCore
 import NIOEmbedded
+import TestSupport
 import Testing
 
 @Suite("The way in")

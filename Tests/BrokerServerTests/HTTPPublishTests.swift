@@ -240,7 +240,8 @@ struct HTTPPublishTests {
 
     @Test("a page of somebody else publishes nothing, the listener's own page does")
     func origins() async throws {
-        try await WebRig.run({ $0.origins = ["https://chat.example.com"] }) { rig in
+        let others = try [WebOriginPattern("https://chat.example.com")]
+        try await WebRig.run({ $0.origins = others }) { rig in
             try await rig.expect(403) { try await rig.publish("a", fields: "Origin: http://evil.example\r\n") }
             try await rig.expect(403) { try await rig.publish("a", fields: "Origin: null\r\n") }
             #expect(rig.broker.published.isEmpty)

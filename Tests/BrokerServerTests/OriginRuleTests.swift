@@ -1,11 +1,13 @@
+import BrokerCore
 import BrokerServer
+import TestSupport
 import Testing
 
 @Suite("Origin rule")
 struct OriginRuleTests {
     struct Case: Sendable, CustomTestStringConvertible {
         var listener = "127.0.0.1"
-        var at = "127.0.0.1"
+        var at: NetworkAddress = "127.0.0.1"
         var origin: String?
         var host: String?
         var passes: Bool
@@ -149,10 +151,10 @@ struct OriginRuleTests {
     ]
 
     @Test("who passes and who does not", arguments: cases)
-    func table(_ test: Case) {
+    func table(_ test: Case) throws {
         let rule = OriginRule(
             listenerHost: test.listener,
-            patterns: ["https://chat.example.com", "https://*.plant.example"].compactMap { WebOriginPattern($0) },
+            patterns: try ["https://chat.example.com", "https://*.plant.example"].map(WebOriginPattern.init),
             allowsMissingOrigin: true,
             systemName: "Edge-1.site.example"
         )
@@ -172,10 +174,10 @@ struct OriginRuleTests {
     }
 
     @Test("a plain GET to a loopback listener is answered under its own names only")
-    func hosts() {
+    func hosts() throws {
         let loopback = OriginRule(
             listenerHost: "localhost",
-            patterns: [WebOriginPattern("https://chat.example.com")].compactMap(\.self),
+            patterns: [try WebOriginPattern("https://chat.example.com")],
             allowsMissingOrigin: true,
             systemName: nil
         )
@@ -190,10 +192,10 @@ struct OriginRuleTests {
         "what is no pattern is not taken for one",
         arguments: [
             "*", "https://", "chat.example.com", "https://*", "https://*.com", "https://a.*.example", "ws://a.b",
-            "https://a.b/c",
+            "https://a.b/c", "https://*.localhost", "https://*.[::1]", "https://*.*.b.c",
         ]
     )
     func badPatterns(_ text: String) {
-        #expect(WebOriginPattern(text) == nil)
+        #expect(throws: WebOrigin.Invalid.self) { try WebOriginPattern(text) }
     }
 }

@@ -1,5 +1,7 @@
+import BrokerCore
 import BrokerServer
 import NIOCore
+import TestSupport
 import Testing
 
 @Suite("PROXY protocol")

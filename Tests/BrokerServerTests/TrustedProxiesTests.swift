@@ -2,18 +2,19 @@ import BrokerCore
 import BrokerServer
 import NIOCore
 import Synchronization
+import TestSupport
 import Testing
 
 @Suite("X-Forwarded-For")
 struct TrustedProxiesTests {
     struct Case: Sendable, CustomTestStringConvertible {
         var trusted = ["127.0.0.1", "10.0.0.0/8"]
-        var address: String? = "127.0.0.1"
+        var address: NetworkAddress? = "127.0.0.1"
         var fields: [String]
         /// Nil when it is the peer.
-        var client: String?
+        var client: NetworkAddress?
 
-        var testDescription: String { "\(fields) from \(address ?? "a Unix socket")" }
+        var testDescription: String { "\(fields) from \(address.map { "\($0)" } ?? "a Unix socket")" }
     }
 
     static let cases: [Case] = [
@@ -76,7 +77,7 @@ struct TrustedProxiesTests {
 
     @Test("whoever logs in over HTTP behind a trusted proxy has its own address")
     func http() async throws {
-        let seen = Mutex<[String?]>([])
+        let seen = Mutex<[NetworkAddress?]>([])
         let broker = NotingBroker(login: { login, _ in
             seen.withLock { $0.append(login.address) }
             return .accepted(username: nil)

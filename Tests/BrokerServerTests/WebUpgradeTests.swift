@@ -198,7 +198,8 @@ struct WebUpgradeTests {
 
     @Test("the listener's own page and a configured one may connect")
     func origins() async throws {
-        try await WebRig.run({ $0.origins = ["https://*.example.com"] }) { rig in
+        let others = try [WebOriginPattern("https://*.example.com")]
+        try await WebRig.run({ $0.origins = others }) { rig in
             for origin in ["http://127.0.0.1:\(rig.port)", "https://chat.example.com"] {
                 let client = try await rig.connect()
                 try await client.send(Self.request("GET /mqtt HTTP/1.1", ["Origin": origin], port: rig.port))
@@ -257,13 +258,6 @@ struct WebUpgradeTests {
             try await client.closeSendingSide()
             #expect(try await client.end().isEmpty)
             try await client.close()
-        }
-    }
-
-    @Test("an origin that cannot be read keeps the port closed")
-    func badOptions() async throws {
-        await #expect(throws: WebListenerError.invalidOrigin("chat.example.com")) {
-            try await WebRig.run({ $0.origins = ["chat.example.com"] }) { _ in }
         }
     }
 }

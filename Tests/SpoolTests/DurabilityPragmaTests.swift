@@ -20,7 +20,7 @@ struct DurabilityPragmaTests {
     @Test("the writer reads back journal_mode = wal, synchronous = 2 and auto_vacuum = 2 on its own connection")
     func readBack() throws {
         let fixture = try SpoolFixture()
-        #expect(fixture.spool.durability == ["journal_mode": "wal", "synchronous": "2", "auto_vacuum": "2"])
+        #expect(fixture.spool.durability == .sync)
     }
 
     @Test("the log is emptied when the spool closes")

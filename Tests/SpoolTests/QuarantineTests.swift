@@ -123,6 +123,18 @@ struct QuarantineTests {
         #expect(try !fixture.positions(alice).contains { $0.number == 7 || $0.number == 9 })
     }
 
+    @Test("a receiver of no known kind is damage, and not a link")
+    func unknownKind() throws {
+        let fixture = try filled()
+        _ = try fixture.sql("UPDATE receiver SET kind = 9")
+        #expect(try SpoolFile(fixture.folder).check().damage.contains { $0.hasSuffix("it is of no known kind") })
+        #expect { try fixture.reopen { $0.whenCorrupt = .stop } } throws: { isCorrupt($0) }
+        try fixture.reopen { $0.whenCorrupt = .quarantine }
+        let receivers = try #require(fixture.spool.quarantine?.tables.first { $0.name == "receiver" })
+        #expect(receivers.damaged == 1 && receivers.salvaged == 0)
+        #expect(fixture.contents.receivers.isEmpty)
+    }
+
     /// 400 messages of half a kilobyte, and one of everything else.
     private func filled() throws -> SpoolFixture {
         let fixture = try SpoolFixture()

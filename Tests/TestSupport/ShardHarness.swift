@@ -56,7 +56,9 @@ package final class ShardHarness {
         adopt(shard.opened(peer: "test", door: door, now: now), version, role: .client)
     }
 
-    package func opens(_ version: ProtocolVersion, address: String?, certificateName: String? = nil) -> ScriptedPeer {
+    package func opens(_ version: ProtocolVersion, address: NetworkAddress?, certificateName: String? = nil)
+        -> ScriptedPeer
+    {
         let connection = shard.opened(peer: "test", address: address, certificateName: certificateName, now: now)
         return adopt(connection, version, role: .client)
     }

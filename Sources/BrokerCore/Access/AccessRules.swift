@@ -117,13 +117,11 @@ struct CompiledRule: Sendable {
         usesNames = patterns.contains(where: \.usesNames)
     }
 
-    /// - Parameter address: nil when the transport has none; within it nil when it makes no sense, and then no range
-    ///   allows it anything and every range denies it.
-    func isAbout(_ subject: AccessSubject, _ address: NetworkAddress??) -> Bool {
-        who.isEmpty || who.contains { fits($0, subject, address) }
+    func isAbout(_ subject: AccessSubject) -> Bool {
+        who.isEmpty || who.contains { fits($0, subject) }
     }
 
-    private func fits(_ who: AccessRule.Who, _ subject: AccessSubject, _ address: NetworkAddress??) -> Bool {
+    private func fits(_ who: AccessRule.Who, _ subject: AccessSubject) -> Bool {
         if !who.usernames.isEmpty {
             if !subject.knowsUsername {
                 if verdict == .deny { return false }
@@ -134,11 +132,8 @@ struct CompiledRule: Sendable {
         if !who.clientIDs.isEmpty, !who.clientIDs.contains(subject.principal.clientID) { return false }
         if !who.addresses.isEmpty {
             if !subject.knowsUsername { return verdict == .allow }
-            switch address {
-            case .none: return false
-            case .some(.none): return verdict == .deny
-            case .some(.some(let address)): return who.addresses.contains { $0.contains(address) }
-            }
+            guard let address = subject.principal.address else { return false }
+            return who.addresses.contains { $0.contains(address) }
         }
         return true
     }

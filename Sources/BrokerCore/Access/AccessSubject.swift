@@ -31,11 +31,10 @@ package final class AccessSubject {
         rules = current
         publishCache = DecisionCache()
         receiveCache = DecisionCache()
-        let address = principal.address.map { NetworkAddress($0) }
         publishing = []
         subscribing = []
         for (index, rule) in current.compiled.enumerated() {
-            guard rule.isAbout(self, address) else { continue }
+            guard rule.isAbout(self) else { continue }
             let patterns = rule.bound(to: self)
             guard !patterns.isEmpty else { continue }
             let bound = BoundRule(verdict: rule.verdict, patterns: patterns, index: index)

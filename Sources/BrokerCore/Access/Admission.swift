@@ -19,8 +19,8 @@ package struct AuthenticationRequest: Sendable {
     package let password: [UInt8]?
     /// The name in a client certificate that the TLS handshake has verified.
     package let certificateName: String?
-    /// As text without a port; nil when the transport has none.
-    package let address: String?
+    /// Nil when the transport has none.
+    package let address: NetworkAddress?
     /// What the client calls itself; empty when it asks for an id.
     package let clientID: MQTTString
     /// A step of an exchange of AUTH packets; nil for a CONNECT that names no Authentication Method.

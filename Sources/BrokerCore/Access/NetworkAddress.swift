@@ -1,20 +1,34 @@
-/// An IPv4 or IPv6 address as a number: what address ranges are compared with.
-struct NetworkAddress: Sendable, Hashable {
+/// An IPv4 or IPv6 address as a number: what limits, ranges and access rules compare.
+///
+/// A listener on `[::]` sees IPv4 clients under addresses such as `::ffff:127.0.0.1`, and others write them so. Here they
+/// are what they are, so that one client has one address, whichever socket it came through and whoever writes it down.
+package struct NetworkAddress: Sendable, Hashable {
     enum Family: Sendable, Hashable { case v4, v6 }
 
     let family: Family
-    let value: UInt128
+    // In halves: with the alignment of a UInt128 as an argument of an async function, Swift 6.3 jumps to nowhere.
+    private let high: UInt64
+    private let low: UInt64
 
+    var value: UInt128 { UInt128(high) << 64 | UInt128(low) }
     var bits: Int { family == .v4 ? 32 : 128 }
 
     private init(family: Family, value: UInt128) {
         self.family = family
-        self.value = value
+        high = UInt64(truncatingIfNeeded: value >> 64)
+        low = UInt64(truncatingIfNeeded: value)
     }
 
-    /// Takes "10.1.2.3", "fe80::1" or "fe80::1%eth0"; nil for anything else. An IPv4 address that is written as one of
-    /// IPv6 (`::ffff:10.1.2.3`) is the IPv4 address: one client has one address, whichever socket it came through.
-    init?(_ text: some StringProtocol) {
+    private init(v6 value: UInt128) {
+        if value >> 32 == 0xFFFF {
+            self.init(family: .v4, value: value & 0xFFFF_FFFF)
+        } else {
+            self.init(family: .v6, value: value)
+        }
+    }
+
+    /// Takes "10.1.2.3", "fe80::1" or "fe80::1%eth0"; nil for anything else.
+    package init?(_ text: some StringProtocol) {
         if let value = Self.v4(text.utf8) {
             self.init(family: .v4, value: UInt128(value))
             return
@@ -22,11 +36,25 @@ struct NetworkAddress: Sendable, Hashable {
         // The zone says which interface, not who.
         let withoutZone = text.utf8.prefix { $0 != UInt8(ascii: "%") }
         guard let value = Self.v6(withoutZone) else { return nil }
-        if value >> 32 == 0xFFFF {
-            self.init(family: .v4, value: value & 0xFFFF_FFFF)
-        } else {
-            self.init(family: .v6, value: value)
+        self.init(v6: value)
+    }
+
+    /// Takes the four or sixteen bytes of an address, the most significant first; nil for any other number of them.
+    package init?(bytes: some Collection<UInt8>) {
+        let value = bytes.reduce(UInt128(0)) { $0 << 8 | UInt128($1) }
+        switch bytes.count {
+        case 4: self.init(family: .v4, value: value)
+        case 16: self.init(v6: value)
+        default: return nil
         }
+    }
+
+    /// True only for what can never be reached from another machine.
+    package var isLoopback: Bool { family == .v4 ? value >> 24 == 127 : value == 1 }
+
+    /// What limits count as one: one customer has a whole /64 of IPv6 addresses, and would else be a new one each time.
+    package var network: NetworkAddress {
+        family == .v4 ? self : NetworkAddress(family: .v6, value: (value >> 64) << 64)
     }
 
     /// Four decimal numbers without leading zeros, which some programs read as octal.
@@ -98,46 +126,31 @@ struct NetworkAddress: Sendable, Hashable {
     }
 }
 
-/// One address, or all that begin with the same bits: "10.0.0.0/8", "fd00::/8", "192.168.1.6".
-package struct AddressRange: Sendable, Hashable, CustomStringConvertible {
-    private let first: NetworkAddress
-    private let prefixBits: Int
-    package let description: String
-
-    /// Nil when the text is no range.
-    package init?(_ text: String) {
-        let parts = text.split(separator: "/", maxSplits: 1, omittingEmptySubsequences: false)
-        guard let head = parts.first, !head.contains("%"), let first = NetworkAddress(head) else { return nil }
-        var bits = first.bits
-        if parts.count == 2 {
-            guard let number = Self.number(parts[1]) else { return nil }
-            // Written as IPv6, it is cut as IPv6: ::ffff:10.0.0.0/104 is 10.0.0.0/8.
-            bits = first.family == .v4 && head.utf8.contains(UInt8(ascii: ":")) ? number - 96 : number
-            guard (0...first.bits).contains(bits) else { return nil }
+extension NetworkAddress: CustomStringConvertible {
+    /// As everybody writes it: "10.1.2.3", "2001:db8::7" (RFC 5952).
+    package var description: String {
+        guard family == .v6 else {
+            return (0..<4).map { String(UInt8(truncatingIfNeeded: value >> (24 - 8 * $0))) }.joined(separator: ".")
         }
-        self.first = first
-        self.prefixBits = bits
-        self.description = text
+        let groups = (0..<8).map { UInt16(truncatingIfNeeded: value >> (112 - 16 * $0)) }
+        let gap = Self.longestZeros(groups)
+        func text(_ range: Range<Int>) -> String {
+            groups[range].map { String($0, radix: 16) }.joined(separator: ":")
+        }
+        return gap.count < 2 ? text(0..<8) : text(0..<gap.lowerBound) + "::" + text(gap.upperBound..<8)
     }
 
-    private static func number(_ text: Substring) -> Int? {
-        guard (1...3).contains(text.utf8.count), text.utf8.allSatisfy({ $0 >= 0x30 && $0 <= 0x39 }) else { return nil }
-        return Int(text)
-    }
-
-    /// Nil stands for what is no address.
-    package func contains(_ address: String) -> Bool { NetworkAddress(address).map(contains) ?? false }
-
-    /// The address as rules know it, without an IPv4 address in the clothes of IPv6; nil when `text` is no address.
-    package static func canonical(_ text: some StringProtocol) -> String? {
-        guard let address = NetworkAddress(text) else { return nil }
-        guard address.family == .v4 else { return text.lowercased() }
-        return (0..<4).map { String(UInt8(truncatingIfNeeded: address.value >> (24 - 8 * UInt128($0)))) }
-            .joined(separator: ".")
-    }
-
-    func contains(_ address: NetworkAddress) -> Bool {
-        guard address.family == first.family else { return false }
-        return (address.value ^ first.value) >> UInt128(first.bits - prefixBits) == 0
+    /// The first of the longest runs; empty when nothing is zero.
+    private static func longestZeros(_ groups: [UInt16]) -> Range<Int> {
+        var longest = 0..<0
+        var start = 0
+        for (index, group) in groups.enumerated() {
+            if group != 0 {
+                start = index + 1
+            } else if index + 1 - start > longest.count {
+                longest = start..<(index + 1)
+            }
+        }
+        return longest
     }
 }

@@ -5,10 +5,10 @@ package struct Principal: Sendable, Hashable {
     /// Nil for an anonymous client.
     package var username: MQTTString?
     package var clientID: MQTTString
-    /// As text without a port: "127.0.0.1", "::1"; nil when the transport has none.
-    package var address: String?
+    /// Nil when the transport has none.
+    package var address: NetworkAddress?
 
-    package init(username: MQTTString?, clientID: MQTTString, address: String?) {
+    package init(username: MQTTString?, clientID: MQTTString, address: NetworkAddress?) {
         self.username = username
         self.clientID = clientID
         self.address = address

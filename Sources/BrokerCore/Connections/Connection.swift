@@ -93,7 +93,7 @@ package final class Connection {
     /// The ticket of the last of them: an answer that waits for nothing waits behind it.
     var lastTicket = Ticket.none
 
-    init(state: State, link: Link?, door: Door, peer: String, address: String? = nil, now: Instant) {
+    init(state: State, link: Link?, door: Door, peer: String, address: NetworkAddress? = nil, now: Instant) {
         self.state = state
         self.door = door
         self.link = link

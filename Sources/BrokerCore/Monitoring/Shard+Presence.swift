@@ -16,7 +16,7 @@ extension Shard {
             [
                 ("clientid", JSONText.quoted(session.clientID.string)),
                 ("username", connection.principal.username.map { JSONText.quoted($0.string) } ?? "null"),
-                ("ipaddress", connection.principal.address.map { JSONText.quoted($0) } ?? "null"),
+                ("ipaddress", connection.principal.address.map { JSONText.quoted("\($0)") } ?? "null"),
                 ("session", session.expiryInterval > 0 ? "true" : "false"),
                 ("protocol", "\(connection.version.rawValue)"),
                 ("connack", "0"),

@@ -36,12 +36,7 @@ extension SpoolOverview {
         refusing = spool.refusal?.rawValue
         high = spool.isHigh
         notices = (spool.quarantine.map { [$0.description] } ?? []) + spool.notices
-        durability =
-            switch spool.durability["synchronous"] {
-            case "0": "off"
-            case "1": "normal"
-            default: "sync"
-            }
+        durability = spool.durability.rawValue
         starts = spool.bootCount
         fileBytes = survey.fileBytes
         logBytes = survey.logBytes

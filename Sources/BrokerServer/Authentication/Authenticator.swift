@@ -259,7 +259,7 @@ package final class Authenticator: Sendable {
     private func log(_ login: Login, _ reason: String, failures: Int = 0) {
         let now = now()
         guard state.withLock({ $0.rate.permits(now) }) else { return }
-        var metadata: Logger.Metadata = ["detail": "\(reason), from \(login.address ?? "local")"]
+        var metadata: Logger.Metadata = ["detail": "\(reason), from \(login.address.map { "\($0)" } ?? "local")"]
         if let username = login.username {
             metadata["user"] = .string(LogText.escaped(String(username.string.prefix(Self.nameShownMax))))
         }

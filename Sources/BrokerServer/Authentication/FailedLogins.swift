@@ -12,7 +12,7 @@ package struct FailedLogins {
         var last: Instant
     }
 
-    private var addresses = RecentTable<String, Count>(countMax: Self.countMax)
+    private var addresses = RecentTable<NetworkAddress, Count>(countMax: Self.countMax)
     private var users = RecentTable<[UInt8], Count>(countMax: Self.countMax)
 
     package static let countMax = 10_000
@@ -32,10 +32,11 @@ package struct FailedLogins {
     ///   - address: nil when the transport has none.
     ///   - user: the name that was said; nil when there was none.
     /// - Returns: how long the answer waits, and the larger of the two counts.
-    package mutating func failed(address: String?, user: String?, now: Instant) -> (pause: Duration, failures: Int) {
+    package mutating func failed(address: NetworkAddress?, user: String?, now: Instant) -> (
+        pause: Duration, failures: Int
+    ) {
         var failures = 0
-        if let address {
-            let key = Self.network(of: address)
+        if let key = address?.network {
             addresses[key] = Self.next(addresses[key], now)
             failures = max(failures, addresses[key]?.failures ?? 0)
         }
@@ -47,8 +48,8 @@ package struct FailedLogins {
         return (Self.pause(after: failures), failures)
     }
 
-    package mutating func succeeded(address: String?, user: String?) {
-        if let address { addresses[Self.network(of: address)] = nil }
+    package mutating func succeeded(address: NetworkAddress?, user: String?) {
+        if let address { addresses[address.network] = nil }
         if let user { users[Self.key(of: user)] = nil }
     }
 
@@ -63,19 +64,5 @@ package struct FailedLogins {
     private static func pause(after failures: Int) -> Duration {
         guard failures > freeFailures else { return .zero }
         return min(firstPause * (1 << min(failures - freeFailures - 1, 10)), pauseMax)
-    }
-
-    /// One customer has a whole /64 of IPv6 addresses, and would else be a new one with each guess.
-    package static func network(of address: String) -> String {
-        guard address.contains(":") else { return address }
-        let halves = address.split(separator: ":", omittingEmptySubsequences: false)
-        var groups: [Substring] = []
-        for group in halves {
-            // "::" stands for zeros, at the front as an empty group before it.
-            if group.isEmpty, !groups.isEmpty { break }
-            groups.append(group.isEmpty ? "0" : group)
-            if groups.count == 4 { break }
-        }
-        return groups.joined(separator: ":") + "::/64"
     }
 }

@@ -24,7 +24,7 @@ final class HashingThreads: Sendable {
     }
 
     private let pool: NIOThreadPool
-    private let queue: Mutex<FairQueue<String, Job>>
+    private let queue: Mutex<FairQueue<NetworkAddress?, Job>>
     private let now: @Sendable () -> Instant
 
     static let waitingMax = 2048
@@ -41,11 +41,13 @@ final class HashingThreads: Sendable {
     /// Runs `body` on one of the threads, or tells it that it is too late to be of use.
     ///
     /// - Returns: false when too much waits already; `body` is not called then.
-    func run(for address: String?, until deadline: Instant, _ body: @escaping @Sendable (_ isLate: Bool) -> Void)
+    func run(
+        for address: NetworkAddress?, until deadline: Instant, _ body: @escaping @Sendable (_ isLate: Bool) -> Void
+    )
         -> Bool
     {
-        let key = address.map(FailedLogins.network(of:)) ?? ""
-        guard queue.withLock({ $0.append(Job(deadline: deadline, run: body), of: key) }) else { return false }
+        let job = Job(deadline: deadline, run: body)
+        guard queue.withLock({ $0.append(job, of: address?.network) }) else { return false }
         pool.submit { state in self.runNext(isShutDown: state == .cancelled) }
         return true
     }

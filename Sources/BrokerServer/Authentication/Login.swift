@@ -8,8 +8,8 @@ package struct Login: Sendable {
     package var password: [UInt8]?
     /// The name in a client certificate that the TLS handshake has verified.
     package var certificateName: String?
-    /// As text without a port; nil when the transport has none.
-    package var address: String?
+    /// Nil when the transport has none.
+    package var address: NetworkAddress?
     /// For the log; empty by HTTP.
     package var clientID: MQTTString
     /// A step of SCRAM, in the place of user name and password.
@@ -19,7 +19,7 @@ package struct Login: Sendable {
         username: MQTTString? = nil,
         password: [UInt8]? = nil,
         certificateName: String? = nil,
-        address: String? = nil,
+        address: NetworkAddress? = nil,
         clientID: MQTTString = ""
     ) {
         self.username = username

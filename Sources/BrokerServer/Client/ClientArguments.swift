@@ -78,24 +78,24 @@ package struct ClientArguments: Sendable {
         return qos
     }
 
-    private func address(hasTopics: Bool) throws(UsageProblem) -> (LinkAddress, ClientURL?, topic: String?) {
+    private func address(hasTopics: Bool) throws(UsageProblem) -> (LinkAddress, BrokerURL?, topic: String?) {
         if let port, !(1...65_535).contains(port) { throw UsageProblem("Invalid port given: \(port)") }
         let usesTLS = cafile != nil || cert != nil || tlsUseOsCerts
         guard let text = urlOption ?? url else {
             return (LinkAddress(usesTLS ? .mqtts : .mqtt, host: host ?? "localhost", port: port), nil, nil)
         }
         guard urlOption == nil || url == nil else { throw UsageProblem("There are two URLs.") }
-        do throws(ClientURL.Invalid) {
-            let url = try ClientURL(text)
+        do throws(BrokerURL.Invalid) {
+            let url = try BrokerURL(text)
             let isPath = url.transport.isWebSocket && hasTopics
             // As if it said mqtts: nobody who names an authority wants to go without.
             let transport: LinkAddress.Transport = usesTLS ? url.transport.encrypted : url.transport
-            let path = isPath ? url.rest.map { "/" + $0 } : nil
-            guard path?.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F && $0 != 0x23 }) != false else {
-                throw ClientURL.Invalid("the path of a WebSocket is ASCII without spaces and #")
+            let path = isPath && url.topic != nil ? url.path : nil
+            if let path, !URLPath.isValid(path, mayHaveQuery: true) {
+                throw BrokerURL.Invalid("the path of a WebSocket is ASCII without spaces and #")
             }
             let address = LinkAddress(transport, host: host ?? url.host, port: port ?? url.port, path: path)
-            return (address, url, isPath ? nil : url.rest)
+            return (address, url, isPath ? nil : url.topic)
         } catch {
             throw UsageProblem("Invalid URL: \(error).")
         }

@@ -9,9 +9,10 @@ package struct AccessExplanation: Sendable, Equatable {
     /// For people: the decision in the first line, then why.
     package var lines: [String]
 
-    /// The text is no topic, or no filter.
-    package struct Unaskable: Error, Sendable, Equatable {
+    /// The text is no topic, or no filter; or the address is none.
+    package struct Unaskable: Error, Sendable, Equatable, CustomStringConvertible {
         package var message: String
+        package var description: String { message }
     }
 
     /// - Parameter text: a topic, or a filter.
@@ -24,10 +25,12 @@ package struct AccessExplanation: Sendable, Equatable {
         _ text: String
     ) throws(Unaskable) {
         let rules = access.compiled
+        let networkAddress = address.flatMap { NetworkAddress($0) }
+        if let address, networkAddress == nil { throw Unaskable(message: "\"\(address)\" is no address") }
         let principal = Principal(
             username: username.map { MQTTString($0) },
             clientID: MQTTString(clientID),
-            address: address
+            address: networkAddress
         )
         let topic = MQTTString(text)
         guard let decision = rules.explain(principal, action == .publish ? .publish : .subscribe, topic) else {

@@ -1,3 +1,5 @@
+import BrokerCore
+
 /// An address that a listener binds: `127.0.0.1:1883`, `[::]:1883`, `localhost:0`, `unix:/run/drawbridge/mqtt.sock`.
 package struct BindAddress: Sendable, Hashable, CustomStringConvertible {
     /// A host name or an address, without brackets; `::` serves IPv4 too.
@@ -20,15 +22,12 @@ package struct BindAddress: Sendable, Hashable, CustomStringConvertible {
 
     package var description: String {
         if let unixPath { return "unix:\(unixPath)" }
-        return host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)"
+        return HostAndPort(host: host, port: port).description
     }
 
     /// True only for what can never be reached from another machine.
     package var isLoopback: Bool {
-        if unixPath != nil { return true }
-        if host == "::1" || host.lowercased() == "localhost" { return true }
-        guard let bytes = IPv4Text.bytes(of: host) else { return false }
-        return bytes[0] == 127
+        unixPath != nil || NetworkAddress(host)?.isLoopback ?? (host.lowercased() == "localhost")
     }
 
     /// Whether the system would refuse to bind both: a wildcard address takes the port of every address it covers.
@@ -44,21 +43,6 @@ package struct BindAddress: Sendable, Hashable, CustomStringConvertible {
     /// `localhost` and `127.0.0.1` are one door in practice, and host names have no case.
     private var canonicalHost: String {
         let lowered = host.lowercased()
-        return lowered == "localhost" ? "127.0.0.1" : lowered
-    }
-}
-
-/// Dotted IPv4 addresses, strictly: four decimal numbers, nothing else.
-enum IPv4Text {
-    /// - Returns: the four bytes, or nil when `text` is no IPv4 address.
-    static func bytes(of text: String) -> [UInt8]? {
-        let parts = text.split(separator: ".", omittingEmptySubsequences: false)
-        guard parts.count == 4 else { return nil }
-        var bytes: [UInt8] = []
-        for part in parts {
-            guard part.utf8.allSatisfy({ $0 >= 0x30 && $0 <= 0x39 }), let byte = UInt8(part) else { return nil }
-            bytes.append(byte)
-        }
-        return bytes
+        return lowered == "localhost" ? "127.0.0.1" : NetworkAddress(lowered)?.description ?? lowered
     }
 }

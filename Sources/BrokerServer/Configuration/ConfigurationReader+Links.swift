@@ -94,33 +94,22 @@ extension ConfigurationReader {
             reading.report("mqtt+unix:// is not available in this version, only mqtt, mqtts, ws and wss", at: place)
             return nil
         }
-        guard let transport = LinkAddress.Transport.allCases.first(where: { text.hasPrefix("\($0.rawValue)://") })
-        else {
-            reading.report("must begin with mqtt://, mqtts://, ws:// or wss://, found \"\(text)\"", at: place)
-            return nil
-        }
-        var rest = text.dropFirst("\(transport.rawValue)://".count)
-        if rest.contains("@") {
+        guard !text.contains("@") else {
             // The text may hold a password, so it is not shown.
             reading.report("an address has no user: say username = and password = instead", at: place)
             return nil
         }
-        var path: String?
-        if transport.isWebSocket, let slash = rest.firstIndex(of: "/") {
-            path = String(rest[slash...])
-            rest = rest[..<slash]
-            // A query belongs to the target of the request, and some services want one.
-            guard rest.isEmpty || path?.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F && $0 != 0x23 }) == true else {
-                reading.report("a path is ASCII without spaces and `#`, found \"\(text)\"", at: place)
-                return nil
+        do throws(BrokerURL.Invalid) {
+            let url = try BrokerURL(text)
+            if let path = url.path {
+                guard url.transport.isWebSocket else { throw BrokerURL.Invalid("only ws:// and wss:// have a path") }
+                guard URLPath.isValid(path, mayHaveQuery: true) else {
+                    throw BrokerURL.Invalid("a path is ASCII without spaces and `#`")
+                }
             }
-        }
-        do throws(HostAndPort.Failure) {
-            let parsed = try HostAndPort.parse(rest, ports: 1...65_535, defaultPort: transport.defaultPort)
-            return LinkAddress(transport, host: parsed.host, port: parsed.port, path: path)
+            return LinkAddress(url.transport, host: url.host, port: url.port, path: url.path)
         } catch {
-            let form = transport.isWebSocket ? "host[:port][/path]" : "host[:port]"
-            reading.report("must be \(transport.rawValue)://\(form): \(error.message); found \"\(text)\"", at: place)
+            reading.report("\(error), found \"\(text)\"", at: place)
             return nil
         }
     }

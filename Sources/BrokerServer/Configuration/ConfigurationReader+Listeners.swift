@@ -101,7 +101,7 @@ extension ConfigurationReader {
         var web = WebConfiguration()
         if let paths = table.strings("paths", mayBeEmpty: false) {
             web.paths = paths.map(\.text)
-            for (path, place) in paths where !Self.isURLPath(path) {
+            for (path, place) in paths where !URLPath.isValid(path, mayHaveQuery: false) {
                 reading.report(
                     "must be a path that begins with `/`, without `?`, `#` or spaces, found \"\(path)\"", at: place)
             }
@@ -113,10 +113,12 @@ extension ConfigurationReader {
             }
         }
         if let origins = table.strings("origins", mayBeEmpty: true) {
-            web.origins = origins.map { $0.text.lowercased() }
-            for (origin, place) in origins {
-                if let problem = Self.problem(inOrigin: origin) {
-                    reading.report("\(problem), found \"\(origin)\"", at: place)
+            web.origins = origins.compactMap { (text, place) in
+                do throws(WebOrigin.Invalid) {
+                    return try WebOriginPattern(text)
+                } catch {
+                    reading.report("\(error.message), found \"\(text)\"", at: place)
+                    return nil
                 }
             }
         }
@@ -183,29 +185,6 @@ extension ConfigurationReader {
                 "must be an address, a range such as \"10.0.0.0/8\", or \"unix\", found \"\(entry)\"", at: place)
         }
         return TrustedProxies(entries.map(\.text)) ?? .none
-    }
-
-    private static func isURLPath(_ path: String) -> Bool {
-        path.hasPrefix("/") && path.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7F && $0 != 0x3F && $0 != 0x23 }
-    }
-
-    /// An origin is a scheme, a host and perhaps a port, and nothing after them; browsers send no more (RFC 6454 §7).
-    private static func problem(inOrigin origin: String) -> String? {
-        for scheme in ["https://", "http://"] where origin.hasPrefix(scheme) {
-            var host = origin.dropFirst(scheme.count)
-            if host.hasPrefix("*.") { host = host.dropFirst(2) }
-            if host.contains("*") {
-                return "`*` may only stand for the first part of the host, as in https://*.example.com"
-            }
-            if host.contains("/") { return "an origin ends with the host or port, without any `/` after it" }
-            do throws(HostAndPort.Failure) {
-                _ = try HostAndPort.parse(host, ports: 1...65_535, defaultPort: 443)
-                return nil
-            } catch {
-                return error.message
-            }
-        }
-        return "must be an origin such as \"https://chat.example.com\" or \"https://*.example.com\""
     }
 
     private func freeName(startingWith type: String) -> String {

@@ -1,7 +1,11 @@
+import BrokerCore
+
 /// `host:port` with IPv6 addresses in brackets, for listeners and upstreams alike.
-struct HostAndPort: Equatable {
+struct HostAndPort: Equatable, CustomStringConvertible {
     var host: String
     var port: Int
+
+    var description: String { host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)" }
 
     struct Failure: Error {
         var message: String
@@ -18,7 +22,9 @@ struct HostAndPort: Equatable {
         if text.hasPrefix("[") {
             guard let end = text.firstIndex(of: "]") else { throw Failure(message: "`[` without `]`") }
             host = String(text[..<end].dropFirst())
-            guard isIPv6(host) else { throw Failure(message: "`\(host)` is no IPv6 address") }
+            guard host.contains(":"), NetworkAddress(host) != nil else {
+                throw Failure(message: "`\(host)` is no IPv6 address")
+            }
             let rest = text[end...].dropFirst()
             if !rest.isEmpty {
                 guard rest.hasPrefix(":") else { throw Failure(message: "after `]` there may only be `:port`") }
@@ -40,21 +46,8 @@ struct HostAndPort: Equatable {
             return HostAndPort(host: host, port: defaultPort)
         }
         guard let port = Digits.value(of: portText), ports.contains(port) else {
-            throw Failure(message: "the port must be \(ports.lowerBound) to \(ports.upperBound), found `\(portText)`")
+            throw Failure(message: "the port must be \(ports.lowerBound) to \(ports.upperBound)")
         }
         return HostAndPort(host: host, port: port)
-    }
-
-    /// Good enough to catch slips; the system has the last word when it binds or connects.
-    private static func isIPv6(_ text: String) -> Bool {
-        let address = text.prefix { $0 != "%" }
-        return address.contains(":")
-            && address.utf8.allSatisfy { byte in
-                switch byte {
-                case UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "a")...UInt8(ascii: "f"): true
-                case UInt8(ascii: "A")...UInt8(ascii: "F"), UInt8(ascii: ":"), UInt8(ascii: "."): true
-                default: false
-                }
-            }
     }
 }

@@ -39,7 +39,7 @@ package struct LinkAddress: Sendable, Hashable, CustomStringConvertible {
     }
 
     /// `host:port`, as it stands in a Host field.
-    package var authority: String { (host.contains(":") ? "[\(host)]" : host) + ":\(port)" }
+    package var authority: String { HostAndPort(host: host, port: port).description }
 
     package var description: String { "\(transport.rawValue)://\(authority)\(path)" }
 }

@@ -74,7 +74,7 @@ package struct WebConfiguration: Sendable, Equatable {
     /// `origins`: web pages of others that may connect: `https://chat.example.com`, `https://*.example.com`; default none.
     ///
     /// A page of our own (Origin equal to Host, and Host a name or address of the listener) needs no entry.
-    package var origins: [String] = []
+    package var origins: [WebOriginPattern] = []
     /// `allow_missing_origin`: let in clients that send no Origin, which no browser does; default true.
     package var allowsMissingOrigin = true
     /// `deflate.enabled`: compress messages when a client offers it (permessage-deflate); default false.

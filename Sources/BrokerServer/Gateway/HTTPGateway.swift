@@ -29,8 +29,8 @@ package struct HTTPGateway: Sendable {
         self.bodyBytesMax = bodyBytesMax
     }
 
-    /// - Parameter localAddress: the address at which the connection was accepted, without port.
-    package func judge(_ head: HTTPRequestHead, localAddress: String?) -> Verdict {
+    /// - Parameter localAddress: the address at which the connection was accepted.
+    package func judge(_ head: HTTPRequestHead, localAddress: NetworkAddress?) -> Verdict {
         if let refusal = Self.refusal(of: head) {
             return .refuse(refusal)
         }
@@ -84,7 +84,7 @@ package struct HTTPGateway: Sendable {
         .problem(.payloadTooLarge, "The body is larger than \(bodyBytesMax) bytes.")
     }
 
-    private func passes(_ head: HTTPRequestHead, _ localAddress: String?) -> Bool {
+    private func passes(_ head: HTTPRequestHead, _ localAddress: NetworkAddress?) -> Bool {
         origins.accepts(
             origins: head.headers["Origin"],
             host: head.headers.first(name: "Host"),

@@ -1,3 +1,4 @@
+import BrokerCore
 package import NIOCore
 package import NIOPosix
 import NIOSSL
@@ -131,6 +132,6 @@ package struct Dialer {
 
     /// An address is no server name (RFC 6066 §3): the certificate is compared with the address that was dialled.
     private static func serverName(_ host: String) -> String? {
-        host.contains(":") || IPv4Text.bytes(of: host) != nil ? nil : host
+        NetworkAddress(host) == nil ? host : nil
     }
 }

@@ -1,3 +1,4 @@
+package import BrokerCore
 package import NIOCore
 
 /// What is known of a connection before it says anything in MQTT or HTTP.
@@ -18,10 +19,10 @@ package struct Arrival: Sendable {
     package struct Client: Sendable, Equatable {
         /// For the log: the client, and over whom it came.
         package var peer: String
-        /// Without port, as access rules and limits know it; nil when the client has none.
-        package var address: String?
+        /// As access rules and limits know it; nil when the client has none.
+        package var address: NetworkAddress?
 
-        package init(peer: String, address: String?) {
+        package init(peer: String, address: NetworkAddress?) {
             self.peer = peer
             self.address = address
         }
@@ -40,8 +41,8 @@ package struct Arrival: Sendable {
     func peer(of channel: any Channel) -> String { client?.peer ?? channel.remoteAddress?.text ?? "local" }
 
     /// The same as rules and limits know it; nil for sockets of the file system.
-    func address(of channel: any Channel) -> String? {
+    func address(of channel: any Channel) -> NetworkAddress? {
         if let client { return client.address }
-        return channel.remoteAddress?.addressText
+        return channel.remoteAddress?.networkAddress
     }
 }

@@ -1,3 +1,4 @@
+package import BrokerCore
 import NIOCore
 import Synchronization
 
@@ -15,7 +16,7 @@ package final class ConnectionCensus: Sendable {
     private struct Counts: Sendable {
         var total = 0
         /// No address stands here with zero, so there are never more entries than connections.
-        var byNetwork: [String: Int] = [:]
+        var byNetwork: [NetworkAddress: Int] = [:]
         var perAddressMax: Int?
     }
 
@@ -61,21 +62,23 @@ package final class ConnectionCensus: Sendable {
     /// Counts the address of a connection that has entered.
     ///
     /// - Parameters:
-    ///   - address: without port; nil is not counted.
+    ///   - address: nil is not counted.
     ///   - perAddressMax: of a listener that is tighter than the node.
     /// - Returns: what to hand to `leave(_:)` when the connection closes.
     /// - Throws: when there are too many; nothing is counted then.
-    package func enter(_ address: String?, perAddressMax tighter: Int? = nil) throws(Refusal) -> String? {
+    package func enter(_ address: NetworkAddress?, perAddressMax tighter: Int? = nil) throws(Refusal)
+        -> NetworkAddress?
+    {
         guard let address else { return nil }
         let limit: Int
         if let said = tighter ?? counts.withLock({ $0.perAddressMax }) {
             limit = said
-        } else if Self.isLoopback(address) {
+        } else if address.isLoopback {
             return nil
         } else {
             limit = Self.perAddressMaxByDefault
         }
-        let network = FailedLogins.network(of: address)
+        let network = address.network
         let isFull = counts.withLock { counts in
             let count = counts.byNetwork[network] ?? 0
             guard count < limit else { return true }
@@ -87,15 +90,11 @@ package final class ConnectionCensus: Sendable {
     }
 
     /// - Parameter network: what `enter(_:)` answered.
-    package func leave(_ network: String?) {
+    package func leave(_ network: NetworkAddress?) {
         guard let network else { return }
         counts.withLock { counts in
             let count = counts.byNetwork[network] ?? 0
             counts.byNetwork[network] = count > 1 ? count - 1 : nil
         }
-    }
-
-    private static func isLoopback(_ address: String) -> Bool {
-        address == "::1" || IPv4Text.bytes(of: address)?[0] == 127
     }
 }

@@ -123,7 +123,7 @@ extension ProxyHeader {
         case .unaddressed: Arrival.Client(peer: "a local client, proxied by \(proxy)", address: nil)
         case .client(let address, let port):
             Arrival.Client(
-                peer: "\(address.contains(":") ? "[\(address)]" : address):\(port), proxied by \(proxy)",
+                peer: "\(HostAndPort(host: "\(address)", port: Int(port))), proxied by \(proxy)",
                 address: address
             )
         }

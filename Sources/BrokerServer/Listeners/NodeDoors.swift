@@ -36,7 +36,7 @@ struct NodeDoors: Sendable {
                 group: group,
                 entrance: entrance,
                 hasStages: listener.kind != .mqtt,
-                open: try opening(of: listener, at: address, entrance)
+                open: opening(of: listener, at: address, entrance)
             ).get()
         } catch {
             throw StartError.cannotListen(
@@ -66,11 +66,11 @@ struct NodeDoors: Sendable {
         of listener: ListenerConfiguration,
         at address: BindAddress,
         _ entrance: Entrance
-    ) throws -> Opening {
+    ) -> Opening {
         switch listener.kind {
         case .mqtt: mqtt(listener)
-        case .web(let web): try self.web(web, of: listener, at: address, isEncrypted: listener.tls != nil, entrance)
-        case .mux(let mux): try self.mux(mux, of: listener, at: address, entrance)
+        case .web(let web): self.web(web, of: listener, at: address, isEncrypted: listener.tls != nil, entrance)
+        case .mux(let mux): self.mux(mux, of: listener, at: address, entrance)
         }
     }
 
@@ -87,7 +87,7 @@ struct NodeDoors: Sendable {
         at address: BindAddress,
         isEncrypted: Bool,
         _ entrance: Entrance
-    ) throws -> Opening {
+    ) -> Opening {
         var options = WebListenerOptions(host: address.host, port: address.port)
         options.webSocketPaths = web.paths
         options.subprotocols = web.subprotocols
@@ -100,9 +100,9 @@ struct NodeDoors: Sendable {
         options.bodyBytesMax = web.bodyBytesMax
         options.rate = listener.rate
         options.firstRequestTimeout = entrance.timeout
-        let router = try WebListener.router(
+        let router = WebListener.router(
             options: options,
-            scheme: isEncrypted ? "https" : "http",
+            scheme: isEncrypted ? .https : .http,
             pages: WebPages.all.map {
                 StaticPage(path: $0.path, contentType: $0.contentType, body: $0.body, etag: $0.etag)
             },
@@ -158,7 +158,7 @@ struct NodeDoors: Sendable {
         of listener: ListenerConfiguration,
         at address: BindAddress,
         _ entrance: Entrance
-    ) throws -> Opening {
+    ) -> Opening {
         var plain = Served()
         var encrypted = Served()
         for name in mux.serves {
@@ -173,11 +173,11 @@ struct NodeDoors: Sendable {
                 if served.tls != nil || isOwnTLS { encrypted.mqtt = opening }
             case .web(let web):
                 if served.tls == nil {
-                    let opening = try self.web(web, of: served, at: address, isEncrypted: false, entrance)
+                    let opening = self.web(web, of: served, at: address, isEncrypted: false, entrance)
                     plain.web = counted(opening, for: served)
                 }
                 if served.tls != nil || isOwnTLS {
-                    let opening = try self.web(web, of: served, at: address, isEncrypted: true, entrance)
+                    let opening = self.web(web, of: served, at: address, isEncrypted: true, entrance)
                     encrypted.web = counted(opening, for: served)
                 }
             case .mux: break

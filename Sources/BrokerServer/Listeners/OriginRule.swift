@@ -1,3 +1,5 @@
+package import BrokerCore
+
 /// Which web pages may talk to this listener (promise 7 of the design).
 ///
 /// A browser lets any page open a WebSocket to, or post to, any address it can reach, the user's own machine included;
@@ -7,13 +9,13 @@
 ///
 /// Programs send no Origin; they pass, unless the listener is told otherwise.
 package struct OriginRule: Sendable {
-    private static let loopbackNames: Set<String> = ["localhost", "127.0.0.1", "[::1]"]
+    private static let loopbackNames: Set<String> = ["localhost", "127.0.0.1", "::1"]
 
-    /// "http", or "https" behind TLS.
-    private let scheme: String
+    /// That of the listener.
+    private let scheme: WebOrigin.Scheme
     private let patterns: [WebOriginPattern]
     private let allowsMissingOrigin: Bool
-    /// Names that are ours whatever address a connection came in at; in lower case, IPv6 in brackets.
+    /// Names that are ours whatever address a connection came in at; in lower case.
     private let ownNames: Set<String>
     private let isLoopback: Bool
     private let isWildcard: Bool
@@ -23,7 +25,7 @@ package struct OriginRule: Sendable {
     ///   - systemName: the host name of the machine; counts for wildcard listeners, also as `name.local`.
     package init(
         listenerHost: String,
-        scheme: String = "http",
+        scheme: WebOrigin.Scheme = .http,
         patterns: [WebOriginPattern],
         allowsMissingOrigin: Bool,
         systemName: String?
@@ -31,9 +33,9 @@ package struct OriginRule: Sendable {
         self.scheme = scheme
         self.patterns = patterns
         self.allowsMissingOrigin = allowsMissingOrigin
-        let host = Self.bracketed(listenerHost)
-        isWildcard = ["0.0.0.0", "[::]", "[::0]", "*", ""].contains(host)
-        isLoopback = Self.loopbackNames.contains(host) || host.hasPrefix("127.")
+        let host = Self.canonical(listenerHost)
+        isWildcard = ["0.0.0.0", "::", "*", ""].contains(host)
+        isLoopback = NetworkAddress(host)?.isLoopback ?? (host == "localhost")
         if isWildcard {
             var names = Self.loopbackNames
             if let system = systemName?.lowercased(), let label = system.split(separator: ".").first {
@@ -52,41 +54,42 @@ package struct OriginRule: Sendable {
     /// - Parameters:
     ///   - origins: every Origin field of the request, as it came.
     ///   - host: the value of its Host field.
-    ///   - localAddress: the address at which the connection was accepted, without port.
-    package func accepts(origins: [String], host: String?, localAddress: String?) -> Bool {
+    ///   - localAddress: the address at which the connection was accepted.
+    package func accepts(origins: [String], host: String?, localAddress: NetworkAddress?) -> Bool {
         guard let first = origins.first else { return allowsMissingOrigin }
-        guard origins.count == 1, let origin = WebOrigin(first) else { return false }
-        if patterns.contains(where: { $0.matches(origin) }) {
-            return true
+        guard origins.count == 1 else { return false }
+        do throws(WebOrigin.Invalid) {
+            let origin = try WebOrigin(first)
+            if patterns.contains(where: { $0.matches(origin) }) { return true }
+            guard let host, try WebOrigin(host: host, scheme: scheme) == origin else { return false }
+            return isOwn(origin.host, localAddress: localAddress)
+        } catch {
+            return false
         }
-        guard let host, let own = WebOrigin(host: host, scheme: scheme), own == origin else { return false }
-        return isOwn(own.host, localAddress: localAddress)
     }
 
     /// True when an answer to a plain GET may go to whoever asks under this Host. Browsers send no Origin with a GET to
     /// the page's own host, so here the Host alone tells a rebound name; only loopback listeners can afford to insist,
     /// since others stand behind proxies and names that we do not know.
-    package func acceptsHost(_ host: String?, localAddress: String?) -> Bool {
+    package func acceptsHost(_ host: String?, localAddress: NetworkAddress?) -> Bool {
         guard isLoopback, let host else { return true }
-        guard let own = WebOrigin(host: host, scheme: scheme) else { return false }
-        return isOwn(own.host, localAddress: localAddress)
-            || patterns.contains { pattern in
-                ["http", "https"].contains { scheme in
-                    WebOrigin(host: host, scheme: scheme).map(pattern.matches) ?? false
+        do throws(WebOrigin.Invalid) {
+            for scheme in WebOrigin.Scheme.allCases {
+                let page = try WebOrigin(host: host, scheme: scheme)
+                if isOwn(page.host, localAddress: localAddress) || patterns.contains(where: { $0.matches(page) }) {
+                    return true
                 }
             }
-    }
-
-    private func isOwn(_ host: String, localAddress: String?) -> Bool {
-        ownNames.contains(host) || localAddress.map { Self.bracketed($0) == host } ?? false
-    }
-
-    /// An address as it stands in a URL. An IPv4 client of an IPv6 socket has a mapped address.
-    private static func bracketed(_ address: String) -> String {
-        let address = address.lowercased()
-        if address.hasPrefix("::ffff:"), address.contains(".") {
-            return String(address.dropFirst("::ffff:".utf8.count))
+            return false
+        } catch {
+            return false
         }
-        return address.contains(":") && !address.hasPrefix("[") ? "[" + address + "]" : address
     }
+
+    private func isOwn(_ host: String, localAddress: NetworkAddress?) -> Bool {
+        ownNames.contains(host) || localAddress?.description == host
+    }
+
+    /// Names have no case, and addresses one way to be written.
+    private static func canonical(_ host: String) -> String { NetworkAddress(host)?.description ?? host.lowercased() }
 }

@@ -1,3 +1,4 @@
+package import BrokerCore
 package import NIOCore
 
 /// What a proxy says of the client before the client's own bytes: the PROXY protocol of HAProxy, versions 1 and 2.
@@ -8,7 +9,7 @@ package import NIOCore
 /// ```
 package enum ProxyHeader: Sendable, Equatable {
     /// It speaks for a client.
-    case client(address: String, port: UInt16)
+    case client(address: NetworkAddress, port: UInt16)
     /// It speaks for a client that came over a Unix socket, and so has no address.
     case unaddressed
     /// It speaks for itself (a health check), or does not know: the socket says who it is.
@@ -76,24 +77,15 @@ package enum ProxyHeader: Sendable, Equatable {
         guard words[1] == "TCP4" || words[1] == "TCP6" else {
             throw Malformed(reason: "neither TCP4, TCP6 nor UNKNOWN")
         }
-        let isFour = words[1] == "TCP4"
-        for address in [words[2], words[3]] {
-            let isAddress = isFour ? IPv4Text.bytes(of: String(address)) != nil : address.contains(":")
-            guard isAddress, isIPAddress(address) else {
-                throw Malformed(reason: "an address is no \(words[1]) address")
-            }
-        }
+        guard let client = address(words[2], isSix: words[1] == "TCP6"),
+            address(words[3], isSix: words[1] == "TCP6") != nil
+        else { throw Malformed(reason: "an address is no \(words[1]) address") }
         guard let port = port(words[4]), self.port(words[5]) != nil else { throw Malformed(reason: "a port is none") }
-        return try client(String(words[2]), port)
+        return .client(address: client, port: port)
     }
 
-    private static func isIPAddress(_ text: Substring) -> Bool {
-        do {
-            _ = try SocketAddress(ipAddress: String(text), port: 0)
-            return !text.contains("%")
-        } catch {
-            return false
-        }
+    private static func address(_ text: Substring, isSix: Bool) -> NetworkAddress? {
+        text.contains(":") == isSix && !text.contains("%") ? NetworkAddress(text) : nil
     }
 
     /// Decimal, without sign or leading zeros.
@@ -128,41 +120,19 @@ package enum ProxyHeader: Sendable, Equatable {
         switch family {
         case 0x00:
             return .own
-        case 0x11:
-            guard body.readableBytes >= 12, let address = body.readBytes(length: 4), body.readBytes(length: 4) != nil,
+        case 0x11, 0x21:
+            // Where from and where to, and then the ports of both.
+            let addressBytes = family == 0x11 ? 4 : 16
+            guard body.readableBytes >= 2 * addressBytes + 4, let bytes = body.readBytes(length: addressBytes),
+                let address = NetworkAddress(bytes: bytes), body.readSlice(length: addressBytes) != nil,
                 let port = body.readInteger(as: UInt16.self)
-            else { throw tooShort }
-            return try client(address.map(String.init).joined(separator: "."), port)
-        case 0x21:
-            guard body.readableBytes >= 36, let address = body.readSlice(length: 16), body.readSlice(length: 16) != nil,
-                let port = body.readInteger(as: UInt16.self)
-            else { throw tooShort }
-            return try client(text(of: address), port)
+            else { throw Malformed(reason: "too short for its addresses") }
+            return .client(address: address, port: port)
         case 0x31:
-            guard body.readableBytes >= 216 else { throw tooShort }
+            guard body.readableBytes >= 216 else { throw Malformed(reason: "too short for its addresses") }
             return .unaddressed
         default:
             throw Malformed(reason: "an address that is none of a stream")
-        }
-    }
-
-    private static let tooShort = Malformed(reason: "too short for its addresses")
-
-    private static func text(of address: ByteBuffer) throws(Malformed) -> String {
-        do {
-            return try SocketAddress(packedIPAddress: address, port: 0).ipAddress ?? ""
-        } catch {
-            throw Malformed(reason: "an address that is none")
-        }
-    }
-
-    /// One client has one address, whoever writes it down.
-    private static func client(_ text: String, _ port: UInt16) throws(Malformed) -> ProxyHeader {
-        do {
-            let address = try SocketAddress(ipAddress: text, port: Int(port))
-            return .client(address: address.addressText ?? text, port: port)
-        } catch {
-            throw Malformed(reason: "an address that is none")
         }
     }
 }

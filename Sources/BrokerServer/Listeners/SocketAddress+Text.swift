@@ -1,21 +1,13 @@
+package import BrokerCore
 package import NIOCore
 
 extension SocketAddress {
     /// The address with its port, for the log.
     package var text: String {
-        guard let address = addressText, let port else { return "local" }
-        return address.contains(":") ? "[\(address)]:\(port)" : "\(address):\(port)"
+        guard let address = networkAddress, let port else { return "local" }
+        return HostAndPort(host: "\(address)", port: port).description
     }
 
-    /// The address without a port, as access rules and logs know it; nil for sockets of the file system.
-    ///
-    /// A listener on `[::]` sees IPv4 clients under addresses such as `::ffff:127.0.0.1`. They are written as what they
-    /// are, so that one client has one address whichever listener it came through, and loopback is known as loopback.
-    package var addressText: String? {
-        guard let text = ipAddress else { return nil }
-        let prefix = "::ffff:"
-        guard text.lowercased().hasPrefix(prefix) else { return text }
-        let rest = String(text.dropFirst(prefix.count))
-        return IPv4Text.bytes(of: rest) == nil ? text : rest
-    }
+    /// The address without a port, as limits and rules know it; nil for sockets of the file system.
+    package var networkAddress: NetworkAddress? { ipAddress.flatMap { NetworkAddress($0) } }
 }

@@ -1,4 +1,4 @@
-import BrokerCore
+package import BrokerCore
 
 /// The proxies of one listener whose word on where a client comes from is taken.
 ///
@@ -31,8 +31,8 @@ package struct TrustedProxies: Sendable, Equatable {
 
     package var isEmpty: Bool { ranges.isEmpty && !includesUnixSockets }
 
-    /// - Parameter address: without port; nil for a Unix socket.
-    package func includes(_ address: String?) -> Bool {
+    /// - Parameter address: nil for a Unix socket.
+    package func includes(_ address: NetworkAddress?) -> Bool {
         guard let address else { return includesUnixSockets }
         return ranges.contains { $0.contains(address) }
     }
@@ -42,11 +42,11 @@ package struct TrustedProxies: Sendable, Equatable {
     /// - Parameters:
     ///   - forwardedFor: every X-Forwarded-For field of the request, in order.
     ///   - peer: who the connection comes from, for the log.
-    ///   - address: the same without port; nil for a Unix socket.
+    ///   - address: the same for limits and rules; nil for a Unix socket.
     /// - Returns: nil when nobody who is trusted says anything of it: then it is the peer.
-    package func client(forwardedFor: [String], peer: String, address: String?) -> Arrival.Client? {
+    package func client(forwardedFor: [String], peer: String, address: NetworkAddress?) -> Arrival.Client? {
         guard !forwardedFor.isEmpty, includes(address) else { return nil }
-        var found: String?
+        var found: NetworkAddress?
         let entries = forwardedFor.flatMap { $0.split(separator: ",", omittingEmptySubsequences: false) }
         for entry in entries.reversed() {
             // What is no address (`unknown`, a word of somebody's own) names nobody: the last who was named stands.
@@ -58,7 +58,7 @@ package struct TrustedProxies: Sendable, Equatable {
     }
 
     /// An address as proxies write it: bare, with a port, or as it stands in a URL.
-    private static func address(in entry: Substring) -> String? {
+    private static func address(in entry: Substring) -> NetworkAddress? {
         var text = entry.trimming { $0 == " " || $0 == "\t" || $0 == "\"" }
         if text.hasPrefix("[") {
             guard let end = text.firstIndex(of: "]") else { return nil }
@@ -67,7 +67,7 @@ package struct TrustedProxies: Sendable, Equatable {
             text = text[..<colon]
         }
         guard !text.contains("%") else { return nil }
-        return AddressRange.canonical(text)
+        return NetworkAddress(text)
     }
 }
 

@@ -252,7 +252,7 @@ final class WebConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler 
     }
 
     private func headReceived(_ head: HTTPRequestHead, _ context: ChannelHandlerContext) {
-        let verdict = gateway.judge(head, localAddress: context.channel.localAddress?.ipAddress)
+        let verdict = gateway.judge(head, localAddress: context.channel.localAddress?.networkAddress)
         let request = Request(
             verdict: verdict,
             head: head,
@@ -320,7 +320,7 @@ final class WebConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler 
     private func authenticated(
         _ verdict: AuthenticationVerdict,
         _ message: GatewayPublish,
-        _ address: String?,
+        _ address: NetworkAddress?,
         _ context: ChannelHandlerContext
     ) {
         // The client may be gone by now.

@@ -3,12 +3,6 @@ package import Logging
 package import NIOCore
 import NIOHTTP1
 
-/// Why a web port was not opened, besides what the system says.
-package enum WebListenerError: Error, Sendable, Equatable {
-    /// An entry of `origins` is neither `scheme://host[:port]` nor `scheme://*.domain`.
-    case invalidOrigin(String)
-}
-
 /// One web port: HTTP publish, health, pages, and the door through which MQTT over WebSocket comes in.
 package enum WebListener {
     /// Binds and accepts.
@@ -32,17 +26,12 @@ package enum WebListener {
         logger: Logger,
         openConnection: @escaping @Sendable (any Channel, Arrival) -> EventLoopFuture<Void>
     ) -> EventLoopFuture<any Channel> {
-        let router: HTTPGateway
-        do throws(WebListenerError) {
-            router = try self.router(
-                options: options,
-                scheme: tls == nil ? "http" : "https",
-                pages: pages,
-                systemName: HostName.current()
-            )
-        } catch {
-            return group.any().makeFailedFuture(error)
-        }
+        let router = self.router(
+            options: options,
+            scheme: tls == nil ? .http : .https,
+            pages: pages,
+            systemName: HostName.current()
+        )
         return ListenerSocket.bind(
             BindAddress(host: options.host, port: options.port),
             group: group,
@@ -112,20 +101,15 @@ package enum WebListener {
     /// Compiles the options into the router of the listener.
     package static func router(
         options: WebListenerOptions,
-        scheme: String = "http",
+        scheme: WebOrigin.Scheme = .http,
         pages: [StaticPage],
         systemName: String?
-    ) throws(WebListenerError) -> HTTPGateway {
-        var patterns: [WebOriginPattern] = []
-        for text in options.origins {
-            guard let pattern = WebOriginPattern(text) else { throw .invalidOrigin(text) }
-            patterns.append(pattern)
-        }
-        return HTTPGateway(
+    ) -> HTTPGateway {
+        HTTPGateway(
             origins: OriginRule(
                 listenerHost: options.host,
                 scheme: scheme,
-                patterns: patterns,
+                patterns: options.origins,
                 allowsMissingOrigin: options.allowMissingOrigin,
                 systemName: systemName
             ),

@@ -12,8 +12,8 @@ package struct WebListenerOptions: Sendable {
     package var subprotocols = ["mqtt", "mqttv3.1", "mqttv5"]
     /// Refuses clients that offer no subprotocol at all [5:MQTT-6.0.0-3] [311:MQTT-6.0.0-3].
     package var requireSubprotocol = true
-    /// Web pages elsewhere that may use this port: `https://chat.example.com`, `https://*.example.com`.
-    package var origins: [String] = []
+    /// Web pages elsewhere that may use this port.
+    package var origins: [WebOriginPattern] = []
     /// Serves programs, which send no Origin.
     package var allowMissingOrigin = true
     /// Agrees to compress messages when a client offers it.

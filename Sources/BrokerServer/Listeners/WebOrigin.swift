@@ -1,69 +1,52 @@
+import BrokerCore
+
 /// Scheme, host and port of a web page, as in an Origin field (RFC 6454 §6.1): compared as a whole, in lower case.
 package struct WebOrigin: Sendable, Equatable {
-    package var scheme: String
-    /// A name or an IPv4 address; an IPv6 address in its brackets.
-    package var host: String
-    package var port: UInt16
+    package enum Scheme: String, Sendable, CaseIterable {
+        case http, https
+
+        fileprivate var defaultPort: Int { self == .https ? 443 : 80 }
+    }
+
+    /// Why a text is none, for the operator; what a browser or a stranger sent is merely equal to nothing.
+    package struct Invalid: Error, Sendable {
+        package let message: String
+    }
+
+    package let scheme: Scheme
+    /// A name or an address, without brackets.
+    package let host: String
+    package let port: Int
 
     /// Reads `scheme://host[:port]` and nothing else: no path, no user, not `null`.
-    package init?(_ text: String) {
+    package init(_ text: String) throws(Invalid) {
         let text = text.lowercased()
-        let scheme: String
-        if text.hasPrefix("http://") {
-            scheme = "http"
-        } else if text.hasPrefix("https://") {
-            scheme = "https"
-        } else {
-            return nil
+        guard let scheme = Scheme.allCases.first(where: { text.hasPrefix("\($0.rawValue)://") }) else {
+            throw Invalid(
+                message: "must be an origin such as \"https://chat.example.com\" or \"https://*.example.com\"")
         }
-        self.init(scheme: scheme, authority: text.dropFirst(scheme.utf8.count + 3))
+        let authority = text.dropFirst("\(scheme.rawValue)://".count)
+        if authority.contains("/") {
+            throw Invalid(message: "an origin ends with the host or port, without any `/` after it")
+        }
+        try self.init(scheme: scheme, authority: authority)
     }
 
     /// Reads the value of a Host field for a listener that speaks `scheme`.
-    package init?(host: String, scheme: String) {
-        self.init(scheme: scheme, authority: host.lowercased()[...])
+    package init(host: String, scheme: Scheme) throws(Invalid) {
+        try self.init(scheme: scheme, authority: host.lowercased()[...])
     }
 
-    private init?(scheme: String, authority: Substring) {
-        var host = authority
-        var port: UInt16 = scheme == "https" ? 443 : 80
-        let afterAddress = authority.lastIndex(of: "]") ?? authority.startIndex
-        if let colon = authority[afterAddress...].lastIndex(of: ":") {
-            let digits = authority[authority.index(after: colon)...]
-            guard !digits.isEmpty, digits.utf8.allSatisfy({ (0x30...0x39).contains($0) }), let number = UInt16(digits)
-            else { return nil }
-            port = number
-            host = authority[..<colon]
+    private init(scheme: Scheme, authority: Substring) throws(Invalid) {
+        do throws(HostAndPort.Failure) {
+            let place = try HostAndPort.parse(authority, ports: 1...65_535, defaultPort: scheme.defaultPort)
+            self.scheme = scheme
+            // One address has one text here, whoever wrote it.
+            host = NetworkAddress(place.host)?.description ?? place.host
+            port = place.port
+        } catch {
+            throw Invalid(message: error.message)
         }
-        guard Self.isHost(host) else { return nil }
-        self.scheme = scheme
-        self.host = String(host)
-        self.port = port
-    }
-
-    /// True for what may stand in a host here, already in lower case. A stricter reading than any browser's: what is
-    /// not understood is not equal to anything.
-    private static func isHost(_ host: Substring) -> Bool {
-        if host.hasPrefix("[") {
-            return host.hasSuffix("]") && host.utf8.count > 2
-                && host.utf8.dropFirst().dropLast().allSatisfy { byte in
-                    switch byte {
-                    case UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "a")...UInt8(ascii: "f"),
-                        UInt8(ascii: ":"), UInt8(ascii: "."):
-                        true
-                    default: false
-                    }
-                }
-        }
-        return !host.isEmpty
-            && host.utf8.allSatisfy { byte in
-                switch byte {
-                case UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "a")...UInt8(ascii: "z"),
-                    UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: "_"):
-                    true
-                default: false
-                }
-            }
     }
 }
 
@@ -72,19 +55,18 @@ package struct WebOriginPattern: Sendable, Equatable {
     private let origin: WebOrigin
     private let coversSubdomains: Bool
 
-    /// Nil when the text is neither.
-    package init?(_ text: String) {
+    package init(_ text: String) throws(WebOrigin.Invalid) {
         let marker = "://*."
-        if let range = text.firstRange(of: marker) {
-            guard let origin = WebOrigin(String(text[..<range.lowerBound]) + "://" + text[range.upperBound...]),
-                !origin.host.hasPrefix("["), origin.host.contains(".")
-            else { return nil }
-            self.origin = origin
-            coversSubdomains = true
-        } else {
-            guard let origin = WebOrigin(text) else { return nil }
-            self.origin = origin
-            coversSubdomains = false
+        coversSubdomains = text.contains(marker)
+        let plain = coversSubdomains ? text.replacing(marker, with: "://", maxReplacements: 1) : text
+        guard !plain.contains("*") else {
+            throw WebOrigin.Invalid(
+                message: "`*` may only stand for the first part of the host, as in https://*.example.com")
+        }
+        origin = try WebOrigin(plain)
+        // All of `*.com` belongs to nobody, and nothing is under an address.
+        guard !coversSubdomains || (origin.host.contains(".") && !origin.host.contains(":")) else {
+            throw WebOrigin.Invalid(message: "`*.` stands before a domain of two parts or more, as in *.example.com")
         }
     }
 

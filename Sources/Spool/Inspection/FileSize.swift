@@ -6,10 +6,10 @@ enum FileSize {
     /// 0 when there is no such file.
     static func bytes(_ path: String) -> Int {
         var status = stat()
-        guard lstat(path, &status) == 0 else { return 0 }
-        return Int(status.st_size)
+        return stat(path, &status) == 0 ? Int(status.st_size) : 0
     }
 
+    /// Whether the name is taken, be it by a link to nowhere.
     static func exists(_ path: String) -> Bool {
         var status = stat()
         return lstat(path, &status) == 0

@@ -15,12 +15,7 @@ struct MessageRows: ~Copyable {
     private var row = MessageRow()
 
     init(_ connection: SQLConnection) throws(SpoolError) {
-        rows = try connection.prepare(
-            """
-            SELECT position, id, topic, payload, qos, flags, properties, expiry, receivers, checksum
-            FROM message ORDER BY position
-            """
-        )
+        rows = try connection.prepare("\(MessageRow.Table.message.select) ORDER BY position")
     }
 
     mutating func next() throws(SpoolError) -> Found? {

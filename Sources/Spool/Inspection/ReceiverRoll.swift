@@ -16,8 +16,8 @@ struct ReceiverRoll {
     /// In the order of their numbers.
     private(set) var entries: [Entry] = []
     private(set) var places: [ReceiverID: Int] = [:]
-    /// Numbers of receivers whose list of positions cannot be read.
-    private(set) var unreadable: [UInt64] = []
+    /// What is wrong with receivers, a sentence each. One of no known kind is no entry.
+    private(set) var damage: [String] = []
 
     init(_ connection: SQLConnection) throws(SpoolError) {
         let rows = try connection.prepare(
@@ -25,15 +25,21 @@ struct ReceiverRoll {
         )
         defer { rows.reset() }
         while try rows.step() {
+            let receiver = ReceiverID(rows.number(0))
             let lowWater = rows.number(3)
             let exceptions = PositionList.read(rows.buffer(4), above: lowWater)
-            if exceptions == nil { unreadable.append(rows.number(0)) }
-            let receiver = ReceiverID(rows.number(0))
+            if exceptions == nil {
+                damage.append("receiver \(receiver.number): its list of positions cannot be read")
+            }
+            guard let kind = ReceiverKind(rawValue: rows.integer(1)) else {
+                damage.append("receiver \(receiver.number): it is of no known kind")
+                continue
+            }
             places[receiver] = entries.count
             entries.append(
                 Entry(
                     receiver: receiver,
-                    kind: ReceiverKind(rawValue: rows.integer(1)) ?? .link,
+                    kind: kind,
                     name: rows.string(2),
                     lowWater: lowWater,
                     exceptions: Set(exceptions ?? [])

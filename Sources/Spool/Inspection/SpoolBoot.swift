@@ -74,18 +74,17 @@ struct SpoolBoot: Equatable {
     }
 
     /// Replaces the file in one step. A disk that does not take it costs a warning at a later start, never a message,
-    /// so the answer is only whether it worked.
-    @discardableResult
-    func write(in folder: String) -> Bool {
+    /// so there is nobody to tell.
+    func write(in folder: String) {
         let path = Self.path(folder)
         let fresh = path + ".new"
         let descriptor = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
-        guard descriptor >= 0 else { return false }
+        guard descriptor >= 0 else { return }
         let text = "spool=\(spool) starts=\(starts) batch=\(batch)\n"
         let written = Array(text.utf8).withUnsafeBytes { Foundation.write(descriptor, $0.baseAddress, $0.count) }
         let isSafe = written == text.utf8.count && fsync(descriptor) == 0
         close(descriptor)
-        return isSafe && rename(fresh, path) == 0
+        if isSafe { rename(fresh, path) }
     }
 
     /// The spool ends in good order: everything up to this batch is on disk.

@@ -93,12 +93,10 @@ package struct SpoolCopy: Sendable {
             // A file system without hard links still renames.
             throw .target(path: target, reason: String(cString: strerror(errno)))
         }
-        let folder = (target as NSString).deletingLastPathComponent
-        let descriptor = open(folder.isEmpty ? "." : folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-        guard descriptor >= 0 else { return }
-        defer { close(descriptor) }
-        guard fsync(descriptor) == 0 || errno == EINVAL else {
-            throw .target(path: target, reason: String(cString: strerror(errno)))
+        do throws(SpoolError) {
+            try SpoolDirectory.synchronize(folder: (target as NSString).deletingLastPathComponent)
+        } catch {
+            throw .spool(error)
         }
     }
 }

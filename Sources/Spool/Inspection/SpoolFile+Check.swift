@@ -86,9 +86,7 @@ extension SpoolFile {
         check.counts.append(("sessions", roll.entries.count { $0.kind == .session }))
         check.counts.append(("share groups", roll.entries.count { $0.kind == .group }))
         check.counts.append(("links", roll.entries.count { $0.kind == .link }))
-        for number in roll.unreadable {
-            check.damage.append("receiver \(number): its list of positions cannot be read")
-        }
+        check.damage += roll.damage
         var reader = try MessageRows(connection)
         var (messages, waiting, damaged) = (0, 0, 0)
         while let found = try reader.next() {
@@ -109,9 +107,7 @@ extension SpoolFile {
     }
 
     private static func checkRetained(_ connection: SQLConnection, _ check: inout SpoolCheck) throws(SpoolError) {
-        let rows = try connection.prepare(
-            "SELECT topic, id, payload, qos, flags, properties, expiry, checksum FROM retained ORDER BY topic"
-        )
+        let rows = try connection.prepare("\(MessageRow.Table.retained.select) ORDER BY topic")
         defer { rows.reset() }
         var row = MessageRow()
         var (count, damaged) = (0, 0)
@@ -131,12 +127,7 @@ extension SpoolFile {
     }
 
     private static func checkWills(_ connection: SQLConnection, _ check: inout SpoolCheck) throws(SpoolError) {
-        let rows = try connection.prepare(
-            """
-            SELECT client_id, id, topic, payload, qos, flags, properties, expiry, delay, checksum FROM will
-            ORDER BY client_id
-            """
-        )
+        let rows = try connection.prepare("\(MessageRow.Table.will.select) ORDER BY client_id")
         defer { rows.reset() }
         var row = MessageRow()
         var count = 0

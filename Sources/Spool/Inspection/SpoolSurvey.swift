@@ -54,10 +54,12 @@ package struct SpoolSurvey: Sendable {
         defer { rows.reset() }
         while try rows.step() {
             let receiver = ReceiverID(rows.number(0))
+            // Of no other kind is any that was loaded at the start.
+            guard let kind = ReceiverKind(rawValue: rows.integer(1)) else { continue }
             receivers.append(
                 Receiver(
                     receiver: receiver,
-                    kind: ReceiverKind(rawValue: rows.integer(1)) ?? .link,
+                    kind: kind,
                     name: rows.string(2),
                     tally: books.receivers[receiver] ?? ReceiverTally()
                 )

@@ -19,7 +19,7 @@ struct Quarantine {
     }
 
     /// True when a start before this one was cut off. An empty note was written by nobody who had gone further.
-    var isUnfinished: Bool { SpoolDirectory.size(of: note) > 0 }
+    var isUnfinished: Bool { FileSize.bytes(note) > 0 }
 
     func run(reason: String, now: Timestamp) throws(SpoolError) -> QuarantineReport {
         let kept = try setAside(now)
@@ -50,7 +50,7 @@ struct Quarantine {
             try SpoolDirectory.synchronize(folder: folder)
         }
         // An empty file is no file. In an unfinished quarantine the file may be moved already.
-        if !exists(kept), SpoolDirectory.size(of: database) > 0 { try rename(database, kept) }
+        if !exists(kept), FileSize.bytes(database) > 0 { try rename(database, kept) }
         for suffix in Self.companions where exists(database + suffix) && !exists(kept + suffix) {
             try rename(database + suffix, kept + suffix)
         }

@@ -19,7 +19,10 @@ struct SalvageTable: Sendable {
     static let receiver = SalvageTable(
         name: "receiver",
         columns: ["number", "kind", "name", "expiry", "disconnected_at", "low_water", "exceptions"]
-    ) { row, _ in PositionList.read(row.buffer(6), above: row.number(5)) != nil && row.number(0) < UInt64(Int64.max) }
+    ) { row, _ in
+        ReceiverKind(rawValue: row.integer(1)) != nil && row.number(0) < UInt64(Int64.max)
+            && PositionList.read(row.buffer(6), above: row.number(5)) != nil
+    }
 
     static let subscription = SalvageTable(
         name: "subscription",
@@ -44,22 +47,14 @@ struct SalvageTable: Sendable {
         return table
     }
 
-    static let retained = SalvageTable(
-        name: "retained",
-        columns: ["topic", "id", "payload", "qos", "flags", "properties", "expiry", "checksum"]
-    ) { $1.decode($0, from: .retained) != nil }
+    static let retained = messages(.retained) { $1.decode($0, from: .retained) != nil }
+    static let will = messages(.will) { $1.decodeWill($0) != nil }
+    static let message = messages(.message) { $1.decode($0, from: .message) != nil }
 
-    static let will = SalvageTable(
-        name: "will",
-        columns: [
-            "client_id", "id", "topic", "payload", "qos", "flags", "properties", "expiry", "delay", "checksum",
-        ]
-    ) { $1.decodeWill($0) != nil }
-
-    static let message = SalvageTable(
-        name: "message",
-        columns: [
-            "position", "id", "topic", "payload", "qos", "flags", "properties", "expiry", "receivers", "checksum",
-        ]
-    ) { $1.decode($0, from: .message) != nil }
+    private static func messages(
+        _ table: MessageRow.Table,
+        isSound: @escaping @Sendable (SQLStatement, inout MessageRow) -> Bool
+    ) -> SalvageTable {
+        SalvageTable(name: table.rawValue, columns: table.columns, isSound: isSound)
+    }
 }

@@ -25,14 +25,29 @@ struct MessageRow: ~Copyable {
     private static let retained: UInt8 = 1
     private static let idRange = 8..<24
 
-    /// Where the two tables keep the columns of a message.
-    enum Table {
-        /// position, id, topic, payload, qos, flags, properties, expiry, receivers, checksum
-        case message
-        /// topic, id, payload, qos, flags, properties, expiry, checksum
-        case retained
-        /// client_id, id, topic, payload, qos, flags, properties, expiry, delay, checksum
-        case will
+    /// The tables that keep messages, each with its columns in the order in which rows are bound and read here.
+    enum Table: String {
+        case message, retained, will
+
+        var columns: [String] {
+            switch self {
+            case .message:
+                ["position", "id", "topic", "payload", "qos", "flags", "properties", "expiry", "receivers", "checksum"]
+            case .retained:
+                ["topic", "id", "payload", "qos", "flags", "properties", "expiry", "checksum"]
+            case .will:
+                ["client_id", "id", "topic", "payload", "qos", "flags", "properties", "expiry", "delay", "checksum"]
+            }
+        }
+
+        /// A select of what `decode` wants to stand on; a condition or an order may follow.
+        var select: String { "SELECT \(columns.joined(separator: ", ")) FROM \(rawValue)" }
+
+        /// What `insert` runs.
+        var replace: String {
+            let marks = columns.map { _ in "?" }.joined(separator: ", ")
+            return "INSERT OR REPLACE INTO \(rawValue) (\(columns.joined(separator: ", "))) VALUES (\(marks))"
+        }
     }
 
     /// When a message came to this node: its id begins with it. Nil for what is no id.
@@ -78,7 +93,7 @@ struct MessageRow: ~Copyable {
         writeLengths()
     }
 
-    /// Writes the row with the insert statement of `table`.
+    /// Writes the row with the `replace` statement of `table`.
     func insert(with statement: SQLStatement, into table: Table) throws(SpoolError) {
         let result: Result<Void, SpoolError> = bytes.withUnsafeReadableBytes { all in
             let checksum = XXHash64.hash(all)

@@ -5,8 +5,6 @@ import NIOCore
 /// The one connection that writes, with its statements. Used by one thread.
 final class BatchStore {
     let connection: SQLConnection
-    /// The settings that were read back.
-    let durability: [String: String]
     private let begin: SQLStatement
     private let commit: SQLStatement
     private let readBatch: SQLStatement
@@ -32,7 +30,7 @@ final class BatchStore {
     private let allPages: SQLStatement
     private var row = MessageRow()
 
-    private let mode: DurabilityMode
+    let mode: DurabilityMode
     /// How long the last commit took.
     private(set) var lastCommit = Duration.zero
 
@@ -49,20 +47,14 @@ final class BatchStore {
         self.mode = mode
         connection = try SQLConnection(path: path, role: .writer, mode: mode)
         try SpoolSchema.migrate(connection)
-        durability = try SpoolSchema.verify(connection, mode: mode)
+        try SpoolSchema.verify(connection, mode: mode)
         begin = try connection.prepare("BEGIN IMMEDIATE")
         commit = try connection.prepare("COMMIT")
         readBatch = try connection.prepare("SELECT batch FROM node")
         updateNode = try connection.prepare(
             "UPDATE node SET next_position = ?, next_receiver = ?, batch = ?, wall_mark = ?"
         )
-        insertMessage = try connection.prepare(
-            """
-            INSERT OR REPLACE INTO message
-            (position, id, topic, payload, qos, flags, properties, expiry, receivers, checksum)
-            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-            """
-        )
+        insertMessage = try connection.prepare(MessageRow.Table.message.replace)
         deleteMessage = try connection.prepare("DELETE FROM message WHERE position = ?")
         upsertReceiver = try connection.prepare(
             """
@@ -85,9 +77,9 @@ final class BatchStore {
         deleteInbound = try connection.prepare("DELETE FROM inbound WHERE receiver = ? AND packet_id = ?")
         replaceOutbound = try connection.prepare("INSERT OR REPLACE INTO outbound VALUES (?, ?, ?, ?, ?)")
         deleteOutbound = try connection.prepare("DELETE FROM outbound WHERE receiver = ? AND packet_id = ?")
-        replaceRetained = try connection.prepare("INSERT OR REPLACE INTO retained VALUES (?, ?, ?, ?, ?, ?, ?, ?)")
+        replaceRetained = try connection.prepare(MessageRow.Table.retained.replace)
         deleteRetained = try connection.prepare("DELETE FROM retained WHERE topic = ?")
-        replaceWill = try connection.prepare("INSERT OR REPLACE INTO will VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
+        replaceWill = try connection.prepare(MessageRow.Table.will.replace)
         deleteWill = try connection.prepare("DELETE FROM will WHERE client_id = ?")
         insertAside = try connection.prepare("INSERT INTO aside VALUES (NULL, ?, ?, ?, ?, ?, ?)")
         copyAside = try connection.prepare(

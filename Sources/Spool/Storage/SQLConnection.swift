@@ -42,7 +42,7 @@ final class SQLConnection {
                 configuration.journalMode = .wal
                 // Both are ignored once the file is in WAL mode or has a table, so they must come first; a file that is
                 // there they would write to.
-                guard SpoolDirectory.size(of: path) <= 0 else { break }
+                guard FileSize.bytes(path) == 0 else { break }
                 configuration.prepareDatabase { db in
                     try db.execute(sql: "PRAGMA page_size = 4096; PRAGMA auto_vacuum = INCREMENTAL")
                 }

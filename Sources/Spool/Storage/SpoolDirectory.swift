@@ -29,7 +29,7 @@ final class SpoolDirectory: Sendable {
         }
         lock = Mutex(descriptor)
         let wasMade = Self.read(descriptor).contains(Self.madeMark)
-        isDatabaseLost = wasMade && Self.size(of: databasePath) <= 0
+        isDatabaseLost = wasMade && FileSize.bytes(databasePath) == 0
         Self.write(descriptor, wasMade: wasMade)
         do {
             if !isDatabaseLost { try Self.makeFile(databasePath) }
@@ -78,12 +78,6 @@ final class SpoolDirectory: Sendable {
     }
 
     private static let madeMark = "made"
-
-    /// -1 when there is no such file.
-    static func size(of path: String) -> Int {
-        var information = stat()
-        return stat(path, &information) == 0 ? Int(information.st_size) : -1
-    }
 
     /// SQLite gives its log the permissions of the database, so the database gets them before SQLite sees it.
     static func makeFile(_ path: String) throws(SpoolError) {

@@ -40,8 +40,8 @@ struct ControlSpoolCommand: ParsableCommand {
             do {
                 print(SpoolTable.text(try SpoolOverview.decoded(answer)))
             } catch {
-                Console.error("drawbridge: this program does not understand the node; use the version that it runs")
-                throw ExitCode(1)
+                throw Console.failure(
+                    "drawbridge: this program does not understand the node; use the version that it runs")
             }
         }
     }
@@ -87,8 +87,7 @@ struct ControlDropsCommand: ParsableCommand {
 enum Control {
     static func ask(_ method: String, _ path: String, body: Data = Data(), in directory: String) throws -> Data {
         guard let answer = try askIfRunning(method, path, body: body, in: directory) else {
-            Console.error("drawbridge: \(ControlCall.Failure.notRunning(directory: directory))")
-            throw ExitCode(1)
+            throw Console.failure("drawbridge: \(ControlCall.Failure.notRunning(directory: directory))")
         }
         return answer
     }
@@ -100,12 +99,10 @@ enum Control {
             answer = try ControlCall.ask(method, path, body: body, in: directory)
         } catch {
             if case .notRunning = error { return nil }
-            Console.error("drawbridge: \(error)")
-            throw ExitCode(1)
+            throw Console.failure("drawbridge: \(error)")
         }
         guard answer.status == 200 else {
-            Console.error("drawbridge: \(Problem.detail(answer.body) ?? "the node answered \(answer.status)")")
-            throw ExitCode(1)
+            throw Console.failure("drawbridge: \(Problem.detail(answer.body) ?? "the node answered \(answer.status)")")
         }
         return answer.body
     }

@@ -13,12 +13,9 @@ struct DataDirectory: ParsableArguments {
     func path() throws -> String {
         if let data { return data }
         guard let config else { return Configuration.default.node.dataDirectory }
-        do throws(ConfigurationProblems) {
+        return try Console.orExit("") { () throws(ConfigurationProblems) in
             let file = try ConfigurationFile.load(path: config, environment: ProcessInfo.processInfo.environment)
             return file.configuration.node.dataDirectory
-        } catch {
-            Console.error(error.description)
-            throw ExitCode(1)
         }
     }
 }

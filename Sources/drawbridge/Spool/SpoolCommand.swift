@@ -14,18 +14,6 @@ struct SpoolCommand: ParsableCommand {
     )
 }
 
-/// Does something with a spool and turns what is wrong into one line.
-enum SpoolTool {
-    static func attempt<Result>(_ work: () throws(SpoolToolError) -> Result) throws -> Result {
-        do throws(SpoolToolError) {
-            return try work()
-        } catch {
-            Console.error("drawbridge: \(error)")
-            throw ExitCode(1)
-        }
-    }
-}
-
 struct SpoolPath: ParsableArguments {
     @Argument(help: "The file of a spool, or the directory that holds spool.sqlite.")
     var path: String
@@ -42,7 +30,7 @@ struct SpoolCheckCommand: ParsableCommand {
     @OptionGroup var file: SpoolPath
 
     func run() throws {
-        let (path, check) = try SpoolTool.attempt { () throws(SpoolToolError) in
+        let (path, check) = try Console.orExit { () throws(SpoolToolError) in
             let file = try SpoolFile(file.path)
             return (file.path, try file.check())
         }
@@ -59,8 +47,7 @@ struct SpoolCheckCommand: ParsableCommand {
         if check.isOpen { print("its last node did not end in good order; the next start takes care of that") }
         for line in check.damage { print("damaged: \(LogText.escaped(line))") }
         guard check.damage.isEmpty else {
-            Console.error("drawbridge: \(path) is damaged")
-            throw ExitCode(1)
+            throw Console.failure("drawbridge: \(path) is damaged")
         }
         print("\(path): ok")
     }
@@ -90,7 +77,7 @@ struct SpoolDumpCommand: ParsableCommand {
     }
 
     func run() throws {
-        let damaged = try SpoolTool.attempt { () throws(SpoolToolError) in
+        let damaged = try Console.orExit { () throws(SpoolToolError) in
             try SpoolFile(file.path).eachMessage(
                 for: receiver,
                 limit: limit ?? .max,
@@ -98,9 +85,8 @@ struct SpoolDumpCommand: ParsableCommand {
             ) { print(DumpLine.text($0, includingPayload: payload)) }
         }
         if damaged > 0 {
-            Console.error(
+            throw Console.failure(
                 "drawbridge: \(Plain.count(damaged, "damaged row")); `drawbridge spool check` says more")
-            throw ExitCode(1)
         }
     }
 }
@@ -161,7 +147,7 @@ struct SpoolCompactCommand: ParsableCommand {
     @OptionGroup var file: SpoolPath
 
     func run() throws {
-        let (path, sizes) = try SpoolTool.attempt { () throws(SpoolToolError) in
+        let (path, sizes) = try Console.orExit { () throws(SpoolToolError) in
             let file = try SpoolFile(file.path)
             return (file.path, try file.compact())
         }
@@ -194,7 +180,7 @@ struct SpoolBackupCommand: ParsableCommand {
             let made = try JSONDecoder().decode(BackupAnswer.self, from: answer)
             copy = (made.bytes, made.messages)
         } else {
-            let made = try SpoolTool.attempt { () throws(SpoolToolError) in
+            let made = try Console.orExit { () throws(SpoolToolError) in
                 try SpoolFile(directory).copy(to: target)
             }
             copy = (made.bytes, made.messages)

@@ -4,6 +4,7 @@ import Foundation
 import Logging
 import MQTTCodec
 import Synchronization
+import TestSupport
 import Testing
 
 @Suite("Who may come in")
@@ -65,7 +66,7 @@ struct AuthenticatorTests {
             }
         }
 
-        func asks(_ username: MQTTString?, _ password: String?, from address: String? = "192.0.2.1") async
+        func asks(_ username: MQTTString?, _ password: String?, from address: NetworkAddress? = "192.0.2.1") async
             -> AuthenticationVerdict
         {
             await asks(Login(username: username, password: password.map { Array($0.utf8) }, address: address))

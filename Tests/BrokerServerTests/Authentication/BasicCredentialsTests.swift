@@ -3,6 +3,7 @@ import BrokerServer
 import MQTTCodec
 import NIOCore
 import NIOHTTP1
+import TestSupport
 import Testing
 
 @Suite("User name and password by HTTP")

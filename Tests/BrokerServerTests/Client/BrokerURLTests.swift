@@ -4,19 +4,19 @@ import NIOCore
 import Testing
 
 @Suite("The addresses and formats of the client")
-struct ClientURLTests {
+struct BrokerURLTests {
     @Test("an address has a login, a host, a port and a topic")
     func whole() throws {
-        let url = try ClientURL("mqtts://ann:p%40ss:w@rd@[::1]:8884/chat/#")
+        let url = try BrokerURL("mqtts://ann:p%40ss:w@rd@[::1]:8884/chat/#")
         #expect(url.transport == .mqtts && url.host == "::1" && url.port == 8884)
-        #expect(url.username == "ann" && url.password == "p@ss:w@rd" && url.rest == "chat/#")
+        #expect(url.username == "ann" && url.password == "p@ss:w@rd" && url.path == "/chat/#" && url.topic == "chat/#")
     }
 
     @Test("what is not said is nil, and a % that begins nothing stays")
     func parts() throws {
-        let url = try ClientURL("ws://100%@broker.example")
+        let url = try BrokerURL("ws://100%@broker.example")
         #expect(url.transport == .ws && url.host == "broker.example" && url.port == nil)
-        #expect(url.username == "100%" && url.password == nil && url.rest == nil)
+        #expect(url.username == "100%" && url.password == nil && url.path == nil && url.topic == nil)
     }
 
     @Test(
@@ -24,8 +24,8 @@ struct ClientURLTests {
         arguments: ["http://u:secret@h", "mqtt://u:secret@", "mqtt://u:secret@h:0", "mqtt://u:secret@h:x/t", "h:1883"]
     )
     func invalid(text: String) {
-        do throws(ClientURL.Invalid) {
-            _ = try ClientURL(text)
+        do throws(BrokerURL.Invalid) {
+            _ = try BrokerURL(text)
             Issue.record("\(text) is taken")
         } catch {
             #expect(!error.description.contains("secret"))

@@ -1,5 +1,6 @@
-/// `mqtt://[user[:password]@]host[:port][/topic]`, and mqtts, ws and wss alike.
-package struct ClientURL: Sendable, Equatable {
+/// `mqtt://[user[:password]@]host[:port][/path]`, and mqtts, ws and wss alike: how links and the command line write a
+/// broker.
+package struct BrokerURL: Sendable, Equatable {
     package struct Invalid: Error, Sendable, CustomStringConvertible {
         package let description: String
 
@@ -12,17 +13,19 @@ package struct ClientURL: Sendable, Equatable {
     package var port: Int?
     package var username: String?
     package var password: String?
-    /// What follows the slash after the host, as it stands there; nil without a slash or when it is empty.
-    package var rest: String?
+    /// From the slash after the host on, as it stands there; nil without a slash.
+    package var path: String?
+
+    /// What the command line takes for a topic; nil when it is empty.
+    package var topic: String? { path == "/" ? nil : path.map { String($0.dropFirst()) } }
 
     /// - Throws: what is wrong, without the password.
     package init(_ text: String) throws(Invalid) {
         guard let transport = LinkAddress.Transport.allCases.first(where: { text.hasPrefix("\($0.rawValue)://") })
-        else { throw Invalid("a URL begins with mqtt://, mqtts://, ws:// or wss://") }
+        else { throw Invalid("must begin with mqtt://, mqtts://, ws:// or wss://") }
         var authority = text.dropFirst("\(transport.rawValue)://".count)
         if let slash = authority.firstIndex(of: "/") {
-            let rest = authority[slash...].dropFirst()
-            self.rest = rest.isEmpty ? nil : String(rest)
+            path = String(authority[slash...])
             authority = authority[..<slash]
         }
         // The last one: people have passwords with @, and no host has one.
