@@ -12,45 +12,44 @@ extension Shard {
     func deliver(
         _ delivery: TransientDelivery,
         to session: Session,
-        _ encoder: inout PublishEncoder,
-        _ now: Now,
-        message: () -> Message
+        _ publication: inout Publication,
+        _ now: Now
     ) {
         guard delivery.qos > .atMostOnce else {
             guard let connection = session.connection, connection.isOpen, connection.isWritable, !isFull(connection)
             else {
-                if session.group != nil { return shareOnce(message(), delivery, session, now) }
+                if session.group != nil { return shareOnce(publication.message(&ids, now), delivery, session, now) }
                 counters.qos0Dropped &+= 1
-                book(.dropped, session, message())
+                book(.dropped, session, publication.message(&ids, now))
                 return
             }
             if session.link != nil {
-                return sendUpstream(message(), session, delivery, on: connection, now)
+                return sendUpstream(publication.message(&ids, now), session, delivery, on: connection, now)
             }
-            guard fits(&encoder, delivery, connection) else { return book(.tooLarge, session, message()) }
+            guard fits(&publication.encoder, delivery, connection) else { return book(.tooLarge, session, publication.message(&ids, now)) }
             touch(connection)
-            counters.sentPublish(payloadBytes: encoder.payload.readableBytes)
-            book(.delivered, session, message())
+            counters.sentPublish(payloadBytes: publication.payload.readableBytes)
+            book(.delivered, session, publication.message(&ids, now))
             // [5:MQTT-4.3.1-1] [311:MQTT-4.3.1-1]
-            write(&encoder, delivery, packetID: 0, on: connection)
+            write(&publication.encoder, delivery, packetID: 0, on: connection)
             return
         }
-        guard !session.isEnded else { return book(.discarded, session, message()) }
+        guard !session.isEnded else { return book(.discarded, session, publication.message(&ids, now)) }
         if session.queue.isEmpty, session.room > 0, let connection = session.connection {
-            guard fits(&encoder, delivery, connection) else { return book(.tooLarge, session, message()) }
+            guard fits(&publication.encoder, delivery, connection) else { return book(.tooLarge, session, publication.message(&ids, now)) }
             guard let id = session.window.add(delivery.qos.publishedState, position: .zero) else {
-                return book(.dropped, session, message())
+                return book(.dropped, session, publication.message(&ids, now))
             }
             touch(connection)
-            counters.sentPublish(payloadBytes: encoder.payload.readableBytes)
-            book(.delivered, session, message())
-            write(&encoder, delivery, packetID: id, on: connection)
+            counters.sentPublish(payloadBytes: publication.payload.readableBytes)
+            book(.delivered, session, publication.message(&ids, now))
+            write(&publication.encoder, delivery, packetID: id, on: connection)
             return
         }
         let waiting = session.queue.count
         enqueue(
             Session.Queued(
-                message: message(),
+                message: publication.message(&ids, now),
                 qos: delivery.qos,
                 isRetained: delivery.isRetained,
                 subscriptionIdentifiers: delivery.subscriptionIdentifiers
@@ -136,17 +135,13 @@ extension Shard {
             for index in audience.durable.indices { deliver(stored, toDurable: index, now) }
         }
         guard stored.includesTransient, !audience.transient.isEmpty else { return }
-        var encoder = PublishEncoder(
-            topic: stored.message.topic,
-            payload: stored.message.payload,
-            properties: properties(of: stored.message, now)
-        )
+        var publication = Publication(stored.message, properties: properties(of: stored.message, now))
         for (session, delivery) in audience.transient {
             guard !session.isEnded, mayReceive(session, stored.message.topic) else {
                 book(.discarded, session, stored.message)
                 continue
             }
-            deliver(delivery, to: session, &encoder, now) { stored.message }
+            deliver(delivery, to: session, &publication, now)
         }
     }
 
@@ -546,12 +541,8 @@ extension Shard {
                 isRetained: true,
                 subscriptionIdentifiers: next.subscriptionIdentifiers
             )
-            var encoder = PublishEncoder(
-                topic: message.topic,
-                payload: message.payload,
-                properties: properties(of: message, now)
-            )
-            deliver(delivery, to: session, &encoder, now) { message }
+            var publication = Publication(message, properties: properties(of: message, now))
+            deliver(delivery, to: session, &publication, now)
         }
     }
 

@@ -1,25 +1,6 @@
 package import MQTTCodec
 import NIOCore
 
-/// A message on its way in, from a client, an upstream, a will or the gateway.
-struct Publication {
-    var topic: MQTTString
-    var payload: ByteBuffer
-    var qos: QoS
-    var isRetained: Bool
-    var properties: Properties
-    /// Slot of the publishing session, for No Local; nil for the gateway.
-    var publisher: Int32?
-    /// Who published it, for what is retained; nil for links, and while there are no rules.
-    var subject: AccessSubject?
-    /// The link it came in over: it never leaves over the same one.
-    var origin: Link?
-    /// True when the sender is answered only after the commit of its packet identifier: delivery waits too.
-    var storesIdentifier = false
-    /// The server itself says it: it is no message of anybody.
-    var isOwn = false
-}
-
 /// PUBLISH and the four acknowledgements, inbound and outbound: §3.3 to §3.7, §4.3.
 extension Shard {
     func receivedFromClient(_ packet: Packet, _ session: Session, on connection: Connection, _ now: Now) {
@@ -49,7 +30,7 @@ extension Shard {
             }
             return publishReceived(packet, session, on: connection, now)
         }
-        if session.link == nil, let broken = brokenLimit(packet, connection.door.limits) {
+        if session.link == nil, let broken = brokenLimit(packet, connection.door) {
             return fail(connection, broken, now)
         }
         if packet.qos == .exactlyOnce, let ticket = session.inbound[packet.packetID] {
@@ -82,12 +63,7 @@ extension Shard {
         var refusal: ReasonCode?
         if let link = session.link {
             // Judged by the name and the flag that it has here.
-            if let mapped = link.accepted(publication) {
-                publication = mapped
-                refusal = self.refusal(of: mapped)
-            } else {
-                refusal = .noMatchingSubscribers
-            }
+            refusal = link.accept(&publication) ? self.refusal(of: publication) : .noMatchingSubscribers
             if !settings.isRetainAvailable { publication.isRetained = false }
             if refusal == .quotaExceeded {
                 // An upstream cannot be told; without the flag the message arrives at least.
@@ -167,9 +143,9 @@ extension Shard {
     }
 
     /// What CONNACK said that clients must not do, and this one does [5:§3.2.2.3.4] [5:§3.2.2.3.5].
-    private func brokenLimit(_ packet: Publish, _ limits: ClientLimits) -> ReasonCode? {
-        if packet.qos > limits.maximumQoS { return .qosNotSupported }
-        return packet.isRetained && !limits.isRetainAvailable ? .retainNotSupported : nil
+    private func brokenLimit(_ packet: Publish, _ door: Door) -> ReasonCode? {
+        if packet.qos > door.limits.maximumQoS { return .qosNotSupported }
+        return packet.isRetained && !door.limits.isRetainAvailable ? .retainNotSupported : nil
     }
 
     /// Whether a payload is said to be text and is not [5:§3.3.2.3.2].
@@ -179,7 +155,7 @@ extension Shard {
     }
 
     /// Why a message is not accepted, or nil. Topics that begin with `$` belong to the server.
-    func refusal(of publication: Publication) -> ReasonCode? {
+    func refusal(of publication: borrowing Publication) -> ReasonCode? {
         if publication.topic.isReserved { return .notAuthorized }
         // Properties are kept as long as the payload is, so they count as much.
         if publication.isRetained,
@@ -237,34 +213,12 @@ extension Shard {
 
     /// Routes a message: at once to receivers that are not durable, into this turn's records for those that are.
     @discardableResult
-    func publish(_ publication: Publication, _ now: Now, id: MessageID? = nil) -> PublishResult {
+    func publish(_ publication: consuming Publication, _ now: Now) -> PublishResult {
         if !publication.isOwn {
             counters.received &+= 1
             counters.payloadBytesReceived &+= UInt64(truncatingIfNeeded: publication.payload.readableBytes)
         }
-        var result = PublishResult(id: id)
-        // [5:§3.3.2.3.3] Without an interval it never expires.
-        let expiry = publication.properties.messageExpiryInterval.map { now.wall.advanced(bySeconds: $0) }
-        var kept: Message?
-        func message() -> Message {
-            if let kept { return kept }
-            var properties = publication.properties
-            if properties.messageExpiryInterval != nil { properties.messageExpiryInterval = nil }
-            properties.ownBytes()
-            let message = Message(
-                id: result.id ?? ids.next(now.wall),
-                topic: publication.topic,
-                payload: publication.payload.owned,
-                qos: publication.qos,
-                isRetained: publication.isRetained,
-                properties: properties,
-                expiry: expiry
-            )
-            result.id = message.id
-            kept = message
-            return message
-        }
-
+        var result = PublishResult()
         // [5:MQTT-3.3.1-8] [311:MQTT-3.3.1-12] without the flag what is retained stays as it is.
         if publication.isRetained {
             // The store first, then the routes: who subscribes in between gets the message one way or the other.
@@ -275,8 +229,9 @@ extension Shard {
                 store(.retainGone(topic: publication.topic))
             } else {
                 // [5:MQTT-3.3.1-5] [311:MQTT-3.3.1-5] Of QoS 0 too [311:MQTT-3.3.1-7].
-                retained.set(message(), publisher: publication.subject)
-                store(.retain(message()))
+                let message = publication.message(&ids, now)
+                retained.set(message, publisher: publication.subject)
+                store(.retain(message))
             }
             result.isStored = publication.qos > .atMostOnce
         }
@@ -289,20 +244,14 @@ extension Shard {
         var layer: Audience? = audience
         while let copies = layer {
             layer = copies.further
-            if settings.keepsLedger { bookRouted(message(), to: copies) }
+            if settings.keepsLedger { bookRouted(publication.message(&ids, now), to: copies) }
             if !waits, !copies.transient.isEmpty {
-                var encoder = PublishEncoder(
-                    topic: publication.topic,
-                    payload: publication.payload,
-                    properties: publication.properties
-                )
-                for (session, delivery) in copies.transient {
-                    deliver(delivery, to: session, &encoder, now) { message() }
-                }
+                for (session, delivery) in copies.transient { deliver(delivery, to: session, &publication, now) }
             }
             if !copies.durable.isEmpty || waits && !copies.transient.isEmpty {
-                store(.message(message(), deliveries: copies.deliveries))
-                stored.append(StoredMessage(message: message(), audience: copies, includesTransient: waits))
+                let message = publication.message(&ids, now)
+                store(.message(message, deliveries: copies.deliveries))
+                stored.append(StoredMessage(message: message, audience: copies, includesTransient: waits))
                 if publication.qos == .exactlyOnce { storesExactlyOnce = true }
                 result.isStored = true
             }
@@ -313,12 +262,13 @@ extension Shard {
             if result.waits { lastDemanded = ticket }
             if mode == .sync, settings.durability != .sync { store(.demandsSync) }
         }
+        result.id = publication.kept?.id ?? publication.id
         return result
     }
 
     /// QoS 2 is delivered after the commit of the message, so that a crash in between gives it to nobody twice; and
     /// never before an earlier one that waits.
-    private func waitsForCommit(_ publication: Publication, _ audience: Audience) -> Bool {
+    private func waitsForCommit(_ publication: borrowing Publication, _ audience: Audience) -> Bool {
         publication.storesIdentifier || storesExactlyOnce || gate.deliveries > 0 || audience.isDurable
     }
 
@@ -335,7 +285,7 @@ extension Shard {
 
     /// A message from the gateway. The receipt follows as `outbox.receipts`, after the commit for QoS 1 and 2.
     package func publish(_ request: GatewayPublish, token: UInt64, now: Now) {
-        let publication = Publication(
+        var publication = Publication(
             topic: request.topic,
             payload: request.payload,
             qos: request.qos,
@@ -343,7 +293,8 @@ extension Shard {
             properties: request.properties,
             subject: access.isOpen ? nil : gatewaySubject(request.principal)
         )
-        let result = publish(publication, now, id: ids.next(now.wall))
+        publication.id = ids.next(now.wall)
+        let result = publish(publication, now)
         let receipt = Outbox.Receipt(
             token: token,
             receipt: GatewayReceipt(

@@ -15,10 +15,10 @@ extension Shard {
     /// retained message of QoS 0 is kept within the bounds of retained messages, and nothing waits for its commit.
     ///
     /// - Complexity: two comparisons while there is room everywhere.
-    func hasNoRoom(for publication: Publication, storesIdentifier: Bool = false) -> Bool {
+    func hasNoRoom(for publication: borrowing Publication, storesIdentifier: Bool = false) -> Bool {
         guard publication.qos > .atMostOnce, spoolRefusal != nil || fullReceivers > 0 else { return false }
         var stores = storesIdentifier || publication.isRetained
-        let targets = router.route(publication.topic).targets(of: publication.publisher)
+        let targets = router.route(publication.topic, publisher: publication.publisher).targets(of: publication.publisher)
         for target in targets where target.maximumQoS > .atMostOnce {
             guard let session = sessions[Int(target.slot)], session.receiver != nil else { continue }
             if let link = session.link, publication.origin === link { continue }

@@ -35,11 +35,9 @@ package struct MQTTString: Sendable {
     package var isEmpty: Bool { string.isEmpty }
 
     /// Calls `body` with the bytes, without copying those of strings longer than 15 bytes.
+    @inline(__always)
     package func withBytes<Result>(_ body: (UnsafeRawBufferPointer) -> Result) -> Result {
-        let result = unsafe string.utf8.withContiguousStorageIfAvailable { unsafe body(UnsafeRawBufferPointer($0)) }
-        if let result { return result }
-        // Not reached: `init` made the bytes contiguous. A copy keeps the answer right if that ever changes.
-        return unsafe Array(string.utf8).withUnsafeBytes { unsafe body($0) }
+        unsafe string.utf8.span.withUnsafeBytes { unsafe body($0) }
     }
 
     /// Whether it holds code points that the standards advise against: control characters and non-characters
@@ -63,8 +61,15 @@ package struct MQTTString: Sendable {
 
 extension MQTTString: Hashable {
     package static func == (a: MQTTString, b: MQTTString) -> Bool {
+        // Mostly it is the same string, since the decoder keeps the topic of the PUBLISH before.
+        if a.isSame(as: b) { return true }
         guard a.count == b.count else { return false }
         return unsafe a.withBytes { unsafe b.isEqual(to: $0) }
+    }
+
+    /// Whether both are the same storage, or the same bytes within the value.
+    private func isSame(as other: MQTTString) -> Bool {
+        unsafe unsafeBitCast(string, to: (UInt64, UInt64).self) == unsafeBitCast(other.string, to: (UInt64, UInt64).self)
     }
 
     package func hash(into hasher: inout Hasher) {

@@ -138,7 +138,7 @@ package struct PacketDecoder: Sendable {
         switch header.type {
         case .publish:
             let publish = try reader.publish(lastTopic: lastTopic)
-            if !publish.topic.isEmpty { lastTopic = publish.topic }
+            if publish.topic != lastTopic, !publish.topic.isEmpty { lastTopic = publish.topic }
             return .publish(publish)
         case .pubAck: return .pubAck(try reader.publishAck(.pubAck))
         case .pubRec: return .pubRec(try reader.publishAck(.pubRec))

@@ -6,7 +6,7 @@ package import NIOCore
 /// directly; for the others each layout is encoded once, when one asks for it, and every further receiver costs one copy
 /// of those bytes, in which the first byte (QoS, RETAIN, DUP) and the packet identifier are set. Receivers with subscription identifiers are written one by one,
 /// since their properties differ.
-package struct PublishEncoder: Sendable {
+package struct PublishEncoder: ~Copyable, Sendable {
     package let topic: MQTTString
     package let payload: ByteBuffer
     /// Those of the message, without topic alias and subscription identifiers: these belong to one connection.

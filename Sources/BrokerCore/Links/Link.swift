@@ -64,18 +64,20 @@ package final class Link {
         return nil
     }
 
-    /// A message of the upstream as it enters here, by the first rule that matches; nil when none does.
-    func accepted(_ publication: Publication) -> Publication? {
+    /// Makes a message of the upstream what it is here, by the first rule that matches.
+    ///
+    /// - Returns: false when none does.
+    func accept(_ publication: inout Publication) -> Bool {
         for rule in settings.inRules {
             guard let topic = rule.map(publication.topic) else { continue }
-            var mapped = publication
-            mapped.topic = topic
-            mapped.isRetained = rule.retains(publication.isRetained)
-            if let cap = rule.qosCap { mapped.qos = min(mapped.qos, cap) }
-            mapped.origin = self
-            if !mapped.properties.subscriptionIdentifiers.isEmpty { mapped.properties.subscriptionIdentifiers = [] }
-            return mapped
+            var properties = publication.properties
+            if !properties.subscriptionIdentifiers.isEmpty { properties.subscriptionIdentifiers = [] }
+            publication.rename(topic, properties: properties)
+            publication.isRetained = rule.retains(publication.isRetained)
+            if let cap = rule.qosCap { publication.qos = min(publication.qos, cap) }
+            publication.origin = self
+            return true
         }
-        return nil
+        return false
     }
 }

@@ -66,16 +66,9 @@ extension Shard {
     private func say(_ message: Message, _ now: Now) {
         // Most topics of the server have no listener, and are not worth a place in the cache of routes.
         guard router.hasListener(message.topic) else { return }
-        let publication = Publication(
-            topic: message.topic,
-            payload: message.payload,
-            qos: .atMostOnce,
-            isRetained: true,
-            properties: message.properties
-        )
+        var publication = Publication(message, properties: message.properties)
         let audience = audience(of: publication)
         if settings.keepsLedger { bookRouted(message, to: audience) }
-        var encoder = PublishEncoder(topic: message.topic, payload: message.payload, properties: message.properties)
-        for (session, delivery) in audience.transient { deliver(delivery, to: session, &encoder, now) { message } }
+        for (session, delivery) in audience.transient { deliver(delivery, to: session, &publication, now) }
     }
 }

@@ -45,21 +45,21 @@ extension Shard {
     /// Who gets a message.
     ///
     /// - Complexity: the lookup of its route, when the last one of its kind is known.
-    func audience(of publication: Publication) -> Audience {
-        let route = router.route(publication.topic)
+    func audience(of publication: borrowing Publication) -> Audience {
+        let route = router.route(publication.topic, publisher: publication.publisher)
         // No Local, and the link that it came over, make an audience that is this publisher's own.
         let isCommon =
             publication.origin == nil && (publication.publisher.map { !route.localOnes.contains($0) } ?? true)
         let kind = Route.Kind(qos: publication.qos, isRetained: publication.isRetained)
-        if isCommon, !route.isByPublisher, let known = route.audiences[kind] { return known }
+        if isCommon, !route.isByPublisher, let known = route[kind] { return known }
         if settings.sharedOrder == .publisher, hasGroup(route) { return audience(of: publication, route, isCommon) }
         let audience = makeAudience(of: publication, route.targets(of: publication.publisher))
-        if isCommon { route.audiences[kind] = audience }
+        if isCommon { route[kind] = audience }
         return audience
     }
 
     /// A share group that keeps publishers apart has to know whose message it is.
-    private func audience(of publication: Publication, _ route: Route, _ isCommon: Bool) -> Audience {
+    private func audience(of publication: borrowing Publication, _ route: Route, _ isCommon: Bool) -> Audience {
         let publisher = publisherKey(of: publication)
         let kind = Route.PublisherKind(qos: publication.qos, isRetained: publication.isRetained, publisher: publisher)
         if isCommon, let known = route.audiencesByPublisher[kind] { return known }
@@ -79,7 +79,7 @@ extension Shard {
     }
 
     private func makeAudience(
-        of publication: Publication,
+        of publication: borrowing Publication,
         _ targets: [RouteTarget],
         publisher: UInt32? = nil
     ) -> Audience {
@@ -101,7 +101,7 @@ extension Shard {
     }
 
     private func makeLayer(
-        of publication: Publication,
+        of publication: borrowing Publication,
         _ targets: [RouteTarget],
         _ publisher: UInt32?,
         _ further: Audience?

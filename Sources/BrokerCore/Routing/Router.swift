@@ -35,18 +35,20 @@ extension RouteTarget {
 
 /// Who gets a topic, and what was found out about the messages that are published to it.
 final class Route {
+    let topic: MQTTString
     let targets: [RouteTarget]
     /// Slots of the sessions that do not want, in one subscription at least, what they publish themselves.
     let localOnes: Set<Int32>
     /// What is left of those for their own messages, where other subscriptions match as well [5:MQTT-3.8.3-3].
     let own: [Int32: RouteTarget]
-    /// The audiences that all publishers have in common.
-    var audiences: [Kind: Audience] = [:]
+    /// The audiences that all publishers have in common, by kind.
+    private var audiences: [Audience?] = Array(repeating: nil, count: Kind.count)
     /// The same where a share group keeps the messages of a publisher together.
     var audiencesByPublisher: [PublisherKind: Audience] = [:]
     var isByPublisher = false
 
-    init(targets: [RouteTarget], own: [Int32: RouteTarget]) {
+    init(topic: MQTTString, targets: [RouteTarget], own: [Int32: RouteTarget]) {
+        self.topic = topic
         self.targets = targets
         self.own = own
         localOnes = Set(targets.lazy.filter(\.noLocal).map(\.slot)).union(own.keys)
@@ -58,9 +60,17 @@ final class Route {
         return targets.map { $0.slot == publisher ? left : $0 }
     }
 
-    struct Kind: Hashable {
+    subscript(kind: Kind) -> Audience? {
+        get { audiences[kind.index] }
+        set { audiences[kind.index] = newValue }
+    }
+
+    struct Kind {
         var qos: QoS
         var isRetained: Bool
+
+        static let count = 6
+        var index: Int { Int(qos.rawValue) * 2 + (isRetained ? 1 : 0) }
     }
 
     struct PublisherKind: Hashable {
@@ -89,13 +99,26 @@ struct Router {
     /// Topics may have 65,535 bytes each.
     private static let cachedTopicBytesMax = 16 << 20
     private var cachedTopicBytes = 0
+    /// The route that each publisher took last, by the end of its slot: most publish to one topic.
+    private var recent: [Route?] = Array(repeating: nil, count: Self.recentMax)
+    private static let recentMax = 1_024
 
-    /// Complexity: one hash and one comparison when the topic was seen in this generation.
-    mutating func route(_ topic: MQTTString) -> Route {
+    /// Complexity: one look at the topic when this publisher named it last; one hash and one comparison when it was seen
+    /// in this generation.
+    mutating func route(_ topic: MQTTString, publisher: Int32?) -> Route {
+        let place = Int(publisher ?? 0) & (Self.recentMax - 1)
+        if cachedGeneration == tree.generation, let route = recent[place], route.topic == topic { return route }
+        let route = route(topic)
+        recent[place] = route
+        return route
+    }
+
+    private mutating func route(_ topic: MQTTString) -> Route {
         if cachedGeneration != tree.generation || cache.count >= Self.cachedTopicsMax
             || cachedTargets >= Self.cachedTargetsMax || cachedTopicBytes >= Self.cachedTopicBytesMax
         {
             cache.removeAll(keepingCapacity: true)
+            for place in recent.indices { recent[place] = nil }
             cachedTargets = 0
             cachedTopicBytes = 0
             cachedGeneration = tree.generation
@@ -103,6 +126,7 @@ struct Router {
         if let route = cache[topic] { return route }
         let (targets, mixed) = match(topic)
         let route = Route(
+            topic: topic,
             targets: targets.filter { mayReceive($0.slot, topic) },
             own: mixed.isEmpty ? [:] : match(topic, own: mixed)
         )

@@ -11,7 +11,7 @@ extension MQTTString {
 
     /// Topics that begin with `$` belong to the server: wildcards at the first level do not match them
     /// [5:MQTT-4.7.2-1] [311:MQTT-4.7.2-1].
-    var isReserved: Bool { utf8.first == UInt8(ascii: "$") }
+    var isReserved: Bool { unsafe withBytes { unsafe $0.first == UInt8(ascii: "$") } }
 }
 
 /// An arrow of a topic tree: all arrows live in one dictionary, nodes are numbers.

@@ -30,7 +30,7 @@ enum StableHash {
 extension Shard {
     /// Whose message it is, as far as a share group has to know: 28 bits, so that it fits where a subscription
     /// identifier does. Nil for what comes over HTTP, where nobody knows which requests belong together.
-    func publisherKey(of publication: Publication) -> UInt32? {
+    func publisherKey(of publication: borrowing Publication) -> UInt32? {
         guard let slot = publication.publisher, let session = sessions[Int(slot)] else { return nil }
         return StableHash.of(session.clientID) & 0x0FFF_FFFF
     }
