@@ -172,6 +172,21 @@ struct ConnAckTests {
         #expect(client.isClosed)
     }
 
+    @Test("a will to a topic of the server is refused in the words of its version [5:MQTT-3.1.4-2] [311:MQTT-3.2.2-4]")
+    func reservedWill() {
+        let will = Connect.Will(topic: "$SYS/x", payload: ByteBuffer())
+        for version in ProtocolVersion.allCases {
+            let client = ShardHarness().opens(version)
+            client.sends(.connect(clientID: "c", version: version, will: will))
+            if version == .v5 {
+                client.receivesConnAck(.topicNameInvalid)
+            } else {
+                #expect(client.rawBytes == [0x20, 0x02, 0x00, 0x05])
+            }
+            #expect(client.isClosed)
+        }
+    }
+
     @Test("in 3.1 an id has one character at least, with a clean session too")
     func emptyIDOf31() {
         let client = ShardHarness().opens(.v3_1)
