@@ -83,6 +83,12 @@ let package = Package(
             ],
             swiftSettings: settings
         ),
+        // Load for brokers, ours and others.
+        .target(
+            name: "BrokerBench",
+            dependencies: ["BrokerServer", "MQTTCodec", nioCore, nioPosix],
+            swiftSettings: settings
+        ),
         .target(
             name: "BrokerSimulation",
             dependencies: ["BrokerCore", "MQTTCodec", nioCore, deque],
@@ -107,7 +113,7 @@ let package = Package(
         .executableTarget(
             name: "drawbridge",
             dependencies: [
-                "BrokerServer", "BrokerSimulation", "Certificates", "Spool", nioCore, logging,
+                "BrokerServer", "BrokerBench", "BrokerSimulation", "Certificates", "Spool", nioCore, logging,
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: settings
@@ -143,6 +149,11 @@ let package = Package(
                 "BrokerServer", "BrokerCore", "Certificates", "MQTTCodec", "Spool", "TestSupport", nioCore, nioPosix,
                 nioHTTP1, nioEmbedded, nioSSL, logging,
             ],
+            swiftSettings: settings
+        ),
+        .testTarget(
+            name: "BrokerBenchTests",
+            dependencies: ["BrokerBench", "BrokerServer", "MQTTCodec", "TestSupport", nioCore, nioPosix],
             swiftSettings: settings
         ),
         .testTarget(

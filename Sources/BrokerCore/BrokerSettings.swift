@@ -21,6 +21,8 @@ package struct BrokerSettings: Sendable {
     package var keepAliveMax: UInt16?
     /// Whether a payload that is said to be text has to be UTF-8: 0x99 if it is not.
     package var checksPayloadFormat = false
+    /// Whether strings may hold what the standards advise against: control characters and non-characters.
+    package var allowsControlCharacters = false
     /// Announced to version 5 clients and enforced by the decoder; bytes.
     package var packetBytesMax = 1 << 20
     /// Size of a CONNECT, before we know who is there; bytes.
@@ -44,6 +46,8 @@ package struct BrokerSettings: Sendable {
     package var subscriptionsMax = 1000
     /// Share groups that one session may be a member of: each has a queue of its own.
     package var sharesMax = 100
+    /// What a session gets of a message that several of its subscriptions match.
+    package var overlapping = Overlapping.one
     /// How the messages of a share group are dealt out.
     package var sharedOrder = SharedOrder.any
     /// Upper bound of a version 5 session's expiry and the value for version 3 with Clean Session 0; seconds.
@@ -54,6 +58,10 @@ package struct BrokerSettings: Sendable {
     package var queueMessagesMax = 10_000
     /// Payload and topic bytes that wait in memory for one receiver that is not durable.
     package var queueBytesMax = 64 << 20
+    /// When a queue in memory raises an alarm.
+    package var watermarks = Watermarks.standard
+    /// How long messages wait in memory for one receiver that is not durable; nil for as long as it lives.
+    package var queueAgeMax: Duration?
     package var retainedMessagesMax = 100_000
     package var retainedPayloadMax = 64 << 10
     package var pageMessagesMax = 256

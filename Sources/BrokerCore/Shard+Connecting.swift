@@ -24,15 +24,15 @@ extension Shard {
         }
         // [5:MQTT-3.1.3-8] [311:MQTT-3.1.3-9] Of up to 23 bytes all are let in [5:MQTT-3.1.3-5] [311:MQTT-3.1.3-5].
         if let reason = excess(of: connect, over: connection.door.limits) { return refuse(connection, reason) }
-        if connect.clientID.isEmpty, !connect.cleanStart, connect.version != .v5 {
-            // [311:MQTT-3.1.3-8] an empty id goes with Clean Session only.
+        if connect.clientID.isEmpty, connect.version == .v3_1 || !connect.cleanStart && connect.version == .v3_1_1 {
+            // [311:MQTT-3.1.3-8] an empty id goes with Clean Session only, and in 3.1 there is none.
             return refuse(connection, .clientIdentifierNotValid)
         }
         if let max = settings.keepAliveMax, connect.version != .v5, connect.keepAlive == 0 || connect.keepAlive > max {
             // Version 3 cannot be told another one.
             return refuse(connection, .clientIdentifierNotValid, because: "the keep-alive is too long")
         }
-        if let will = connect.will, let refusal = refusal(of: will) {
+        if let will = connect.will, let refusal = refusal(of: will, connect.version) {
             return refuse(connection, refusal)
         }
         switch settings.admission {
@@ -144,8 +144,9 @@ extension Shard {
     }
 
     /// Why a will is not taken, or nil.
-    func refusal(of will: Connect.Will) -> ReasonCode? {
-        if will.topic.isReserved { return .topicNameInvalid }
+    func refusal(of will: Connect.Will, _ version: ProtocolVersion) -> ReasonCode? {
+        // Version 3 has no other word for it.
+        if will.topic.isReserved { return version == .v5 ? .topicNameInvalid : .notAuthorized }
         if will.isRetained,
             will.payload.readableBytes + will.properties.publishBytes > settings.retainedPayloadMax
         {

@@ -148,7 +148,6 @@ extension Shard {
         reason == .useAnotherServer || reason == .serverMoved ? settings.serverReference : nil
     }
 
-    // MARK: - CONNECT
     // MARK: - The end of a connection
 
     /// Another connection came with the same client id [5:MQTT-3.1.4-3] [311:MQTT-3.1.4-2].
@@ -286,8 +285,10 @@ extension Shard {
         endShares(of: session, now)
         for filter in session.subscriptions.keys { router.tree.remove(filter, slot: session.slot) }
         session.subscriptions.removeAll()
+        count(.ended, session, session.queue.count)
         if settings.keepsLedger { for queued in session.queue { book(.discarded, session, queued.message) } }
         session.queue.removeAll()
+        clearAlarm(of: session, now)
         session.replay.removeAll()
         session.page.removeAll()
         if directory[session.clientID] === session { directory[session.clientID] = nil }

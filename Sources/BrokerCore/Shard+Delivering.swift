@@ -19,14 +19,15 @@ extension Shard {
             guard let connection = session.connection, connection.isOpen, connection.isWritable, !isFull(connection)
             else {
                 if session.group != nil { return shareOnce(publication.message(&ids, now), delivery, session, now) }
-                counters.qos0Dropped &+= 1
-                book(.dropped, session, publication.message(&ids, now))
-                return
+                let reason: DropReason = session.connection?.isOpen == true ? .buffer : .away
+                return drop(reason, session, publication.message(&ids, now))
             }
             if session.link != nil {
                 return sendUpstream(publication.message(&ids, now), session, delivery, on: connection, now)
             }
-            guard fits(&publication.encoder, delivery, connection) else { return book(.tooLarge, session, publication.message(&ids, now)) }
+            guard fits(&publication.encoder, delivery, connection) else {
+                return drop(.tooLarge, session, publication.message(&ids, now))
+            }
             touch(connection)
             counters.sentPublish(payloadBytes: publication.payload.readableBytes)
             book(.delivered, session, publication.message(&ids, now))
@@ -34,11 +35,13 @@ extension Shard {
             write(&publication.encoder, delivery, packetID: 0, on: connection)
             return
         }
-        guard !session.isEnded else { return book(.discarded, session, publication.message(&ids, now)) }
+        guard !session.isEnded else { return drop(.ended, session, publication.message(&ids, now)) }
         if session.queue.isEmpty, session.room > 0, let connection = session.connection {
-            guard fits(&publication.encoder, delivery, connection) else { return book(.tooLarge, session, publication.message(&ids, now)) }
+            guard fits(&publication.encoder, delivery, connection) else {
+                return drop(.tooLarge, session, publication.message(&ids, now))
+            }
             guard let id = session.window.add(delivery.qos.publishedState, position: .zero) else {
-                return book(.dropped, session, publication.message(&ids, now))
+                return drop(.noIdentifier, session, publication.message(&ids, now))
             }
             touch(connection)
             counters.sentPublish(payloadBytes: publication.payload.readableBytes)
@@ -52,7 +55,8 @@ extension Shard {
                 message: publication.message(&ids, now),
                 qos: delivery.qos,
                 isRetained: delivery.isRetained,
-                subscriptionIdentifiers: delivery.subscriptionIdentifiers
+                subscriptionIdentifiers: delivery.subscriptionIdentifiers,
+                came: now.instant
             ),
             for: session
         )
@@ -113,13 +117,14 @@ extension Shard {
     private func enqueue(_ queued: Session.Queued, for session: Session) {
         session.queue.append(queued)
         session.queueBytes += queued.bytes
+        giveUpAged(of: session, queued.came)
         while session.queue.count > settings.queueMessagesMax || session.queueBytes > settings.queueBytesMax,
             let oldest = session.queue.popFirst()
         {
             session.queueBytes -= oldest.bytes
-            counters.queueDropped &+= 1
-            book(.dropped, session, oldest.message)
+            drop(.oldest, session, oldest.message)
         }
+        noteLevel(of: session, queued.came)
     }
 
     // MARK: - Durable receivers
@@ -138,7 +143,7 @@ extension Shard {
         var publication = Publication(stored.message, properties: properties(of: stored.message, now))
         for (session, delivery) in audience.transient {
             guard !session.isEnded, mayReceive(session, stored.message.topic) else {
-                book(.discarded, session, stored.message)
+                drop(session.isEnded ? .ended : .denied, session, stored.message, as: .discarded)
                 continue
             }
             deliver(delivery, to: session, &publication, now)
@@ -328,7 +333,7 @@ extension Shard {
         let delivery = Delivery(receiver: receiver, qos: delivery.qos, isRetained: delivery.isRetained)
         guard packetFits(message, delivery, session, connection, now) else {
             counters.tooLarge &+= 1
-            return book(.tooLarge, session, message)
+            return drop(.tooLarge, session, message)
         }
         book(.delivered, session, message)
         write(message, delivery, session, packetID: 0, isDuplicate: false, on: connection, now)
@@ -410,17 +415,19 @@ extension Shard {
     }
 
     private func feedFromMemory(_ session: Session, on connection: Connection, _ now: Now) {
+        giveUpAged(of: session, now.instant)
+        defer { noteLevel(of: session, now.instant) }
         // In the order in which they came [5:MQTT-4.6.0-5] [5:MQTT-4.6.0-6] [311:MQTT-4.6.0-5] [311:MQTT-4.6.0-6].
         while session.room > 0, let next = session.queue.popFirst() {
             session.queueBytes -= next.bytes
             if let expiry = next.message.expiry, expiry <= now.wall {
                 counters.expired &+= 1
-                book(.expired, session, next.message)
+                drop(.expired, session, next.message)
                 continue
             }
             guard mayReceive(session, next.message.topic) else {
                 counters.deliveriesDenied &+= 1
-                book(.dropped, session, next.message)
+                drop(.denied, session, next.message)
                 continue
             }
             let delivery = Delivery(
@@ -431,11 +438,11 @@ extension Shard {
             )
             guard packetFits(next.message, delivery, session, connection, now) else {
                 counters.tooLarge &+= 1
-                book(.tooLarge, session, next.message)
+                drop(.tooLarge, session, next.message)
                 continue
             }
             guard let id = session.window.add(next.qos.publishedState, position: .zero) else {
-                return book(.dropped, session, next.message)
+                return drop(.noIdentifier, session, next.message)
             }
             book(.delivered, session, next.message)
             write(next.message, delivery, session, packetID: id, isDuplicate: false, on: connection, now)
@@ -490,7 +497,9 @@ extension Shard {
 
     /// Retained messages of new subscriptions, as the window has room [5:MQTT-3.3.1-9] [311:MQTT-3.3.1-6].
     private func feedReplay(_ session: Session, _ now: Now) {
-        guard let connection = session.connection, session.replayTimer == nil else { return }
+        guard let connection = session.connection, session.replayTimer == nil, connection.heldSubAcks == 0 else {
+            return
+        }
         var room = session.room
         var steps = 0
         defer { if steps > Self.replayStepsMax { restReplay(of: session, steps, now) } }

@@ -213,8 +213,8 @@ extension Shard {
         link.phase = .catchingUp
         link.progressedAt = now.instant
         outbox.notices.append(Notice(.info, "link connected", link: link.settings.name, detail: connection.peer))
-        unsubscribeUpstream(link, isSessionPresent: ack.isSessionPresent, on: connection)
-        subscribeUpstream(link, on: connection)
+        unsubscribeUpstream(link, session, isSessionPresent: ack.isSessionPresent, on: connection)
+        subscribeUpstream(link, session, on: connection)
         resume(session)
         setTimer(of: link, now.instant.advanced(by: heartbeatInterval(of: link, on: connection)))
         if link.settings.inRules.isEmpty { becameLive(link, now) }
@@ -233,15 +233,22 @@ extension Shard {
     }
 
     /// The session there remembers what rules that are gone subscribed to, and would send it for as long as it lives.
-    private func unsubscribeUpstream(_ link: Link, isSessionPresent: Bool, on connection: Connection) {
+    private func unsubscribeUpstream(
+        _ link: Link,
+        _ session: Session,
+        isSessionPresent: Bool,
+        on connection: Connection
+    ) {
         if !isSessionPresent { link.staleFilters.removeAll() }
         guard !link.staleFilters.isEmpty else { return }
-        send(.unsubscribe(Unsubscribe(packetID: link.unsubscribePacketID, filters: link.staleFilters)), on: connection)
+        guard let id = session.window.addRequest() else { return }
+        link.unsubscribePacketID = id
+        send(.unsubscribe(Unsubscribe(packetID: id, filters: link.staleFilters)), on: connection)
     }
 
-    private func subscribeUpstream(_ link: Link, on connection: Connection) {
-        guard !link.settings.inRules.isEmpty else { return }
-        link.subscribePacketID = 1
+    private func subscribeUpstream(_ link: Link, _ session: Session, on connection: Connection) {
+        guard !link.settings.inRules.isEmpty, let id = session.window.addRequest() else { return }
+        link.subscribePacketID = id
         let entries = link.settings.inRules.map { rule in
             Subscribe.Entry(
                 filter: rule.filter,
@@ -255,7 +262,7 @@ extension Shard {
                 )
             )
         }
-        send(.subscribe(Subscribe(packetID: link.subscribePacketID, subscriptions: entries)), on: connection)
+        send(.subscribe(Subscribe(packetID: id, subscriptions: entries)), on: connection)
     }
 
     private func becameLive(_ link: Link, _ now: Now) {
@@ -270,10 +277,10 @@ extension Shard {
         guard let link = session.link else { return }
         switch packet {
         case .publish(let publish): publishReceived(publish, session, on: connection, now)
-        case .pubAck(let ack): pubAckReceived(ack, session, now)
+        case .pubAck(let ack): pubAckReceived(ack, session, on: connection, now)
         case .pubRec(let ack): pubRecReceived(ack, session, on: connection, now)
         case .pubRel(let ack): pubRelReceived(ack, session, on: connection)
-        case .pubComp(let ack): pubCompReceived(ack, session, now)
+        case .pubComp(let ack): pubCompReceived(ack, session, on: connection, now)
         case .subAck(let ack):
             // One is awaited; an upstream that sends more would fill the log.
             guard link.phase == .catchingUp, ack.packetID == link.subscribePacketID else { break }
@@ -287,11 +294,13 @@ extension Shard {
                     )
                 )
             }
+            session.window.removeRequest(ack.packetID)
             becameLive(link, now)
         case .unsubAck(let ack):
             guard ack.packetID == link.unsubscribePacketID, !link.staleFilters.isEmpty else {
                 return fail(connection, .protocolError, now)
             }
+            session.window.removeRequest(ack.packetID)
             link.staleFilters.removeAll()
         case .pingResp: link.pingSentAt = nil
         case .disconnect(let disconnect):

@@ -6,10 +6,10 @@ extension Shard {
     func receivedFromClient(_ packet: Packet, _ session: Session, on connection: Connection, _ now: Now) {
         switch packet {
         case .publish(let publish): publishReceived(publish, session, on: connection, now)
-        case .pubAck(let ack): pubAckReceived(ack, session, now)
+        case .pubAck(let ack): pubAckReceived(ack, session, on: connection, now)
         case .pubRec(let ack): pubRecReceived(ack, session, on: connection, now)
         case .pubRel(let ack): pubRelReceived(ack, session, on: connection)
-        case .pubComp(let ack): pubCompReceived(ack, session, now)
+        case .pubComp(let ack): pubCompReceived(ack, session, on: connection, now)
         case .subscribe(let subscribe): subscribeReceived(subscribe, session, on: connection, now)
         case .unsubscribe(let unsubscribe): unsubscribeReceived(unsubscribe, session, on: connection, now)
         // [5:MQTT-3.12.4-1] [311:MQTT-3.12.4-1] PINGRESP does not queue behind answers that wait for the disk.
@@ -240,16 +240,21 @@ extension Shard {
         let waits = publication.qos == .exactlyOnce && waitsForCommit(publication, audience)
         result.matched = audience.count
         result.links = audience.links
-        if settings.keepsLedger { bookRouted(publication.message(&ids, now), to: audience) }
-        if !waits, !audience.transient.isEmpty {
-            for (session, delivery) in audience.transient { deliver(delivery, to: session, &publication, now) }
-        }
-        if !audience.durable.isEmpty || waits && !audience.transient.isEmpty {
-            let message = publication.message(&ids, now)
-            store(.message(message, deliveries: audience.deliveries))
-            stored.append(StoredMessage(message: message, audience: audience, includesTransient: waits))
-            if publication.qos == .exactlyOnce { storesExactlyOnce = true }
-            result.isStored = true
+        // One layer, unless overlapping subscriptions bring a copy each [5:MQTT-3.3.4-2] [311:MQTT-3.3.5-1].
+        var layer: Audience? = audience
+        while let copies = layer {
+            layer = copies.further
+            if settings.keepsLedger { bookRouted(publication.message(&ids, now), to: copies) }
+            if !waits, !copies.transient.isEmpty {
+                for (session, delivery) in copies.transient { deliver(delivery, to: session, &publication, now) }
+            }
+            if !copies.durable.isEmpty || waits && !copies.transient.isEmpty {
+                let message = publication.message(&ids, now)
+                store(.message(message, deliveries: copies.deliveries))
+                stored.append(StoredMessage(message: message, audience: copies, includesTransient: waits))
+                if publication.qos == .exactlyOnce { storesExactlyOnce = true }
+                result.isStored = true
+            }
         }
         if result.isStored {
             let mode = settings.durability(of: publication.topic)
@@ -264,7 +269,7 @@ extension Shard {
     /// QoS 2 is delivered after the commit of the message, so that a crash in between gives it to nobody twice; and
     /// never before an earlier one that waits.
     private func waitsForCommit(_ publication: borrowing Publication, _ audience: Audience) -> Bool {
-        publication.storesIdentifier || storesExactlyOnce || gate.deliveries > 0 || !audience.durable.isEmpty
+        publication.storesIdentifier || storesExactlyOnce || gate.deliveries > 0 || audience.isDurable
     }
 
     func bookRouted(_ message: Message, to audience: Audience) {
@@ -313,6 +318,7 @@ extension Shard {
             return .topicNameInvalid
         }
         if request.topic.count > settings.topicBytesMax { return .topicNameInvalid }
+        if !settings.allowsControlCharacters, request.topic.hasControlCharacters { return .topicNameInvalid }
         if request.isRetained, !settings.isRetainAvailable { return .retainNotSupported }
         if let denial = denial(of: request, now) { return denial }
         // A program that posts can be told to come back, which a publisher of MQTT cannot: it is not read from.
@@ -333,10 +339,11 @@ extension Shard {
     // MARK: - Outbound acknowledgements
 
     /// [5:MQTT-4.3.2-3] [311:MQTT-4.3.2-1] The message is open until this; its identifier is free then.
-    func pubAckReceived(_ ack: PublishAck, _ session: Session, _ now: Now) {
+    func pubAckReceived(_ ack: PublishAck, _ session: Session, on connection: Connection, _ now: Now) {
         // What was not sent over this connection yet cannot be acknowledged over it: the page that brings it would make
         // a new message of it.
-        guard var entry = session.window[ack.packetID], entry.state == .published1, !entry.needsResend else { return }
+        guard var entry = session.window[ack.packetID], !entry.needsResend, entry.state != .uncommitted2 else { return }
+        guard entry.state == .published1 else { return outOfStep(connection, "PUBACK for a PUBLISH of QoS 2", now) }
         if ack.reason == .quotaExceeded, let link = session.link { return upstreamHasNoRoom(link, entry, now) }
         // [5:MQTT-4.4.0-2] a failure settles the message as well. Nothing waits for what we received.
         session.window.remove(ack.packetID)
@@ -352,7 +359,7 @@ extension Shard {
     }
 
     func pubRecReceived(_ ack: PublishAck, _ session: Session, on connection: Connection, _ now: Now) {
-        guard var entry = session.window[ack.packetID], entry.state != .published1 else {
+        guard var entry = session.window[ack.packetID], entry.state != .uncommitted2 else {
             // A refusal ended the exchange at the other end: there is nothing to release.
             if ack.reason.isFailure { return }
             // [5:§3.6.2.1] an unknown identifier is released with 0x92, and version 3 simply released.
@@ -361,6 +368,7 @@ extension Shard {
         }
         // As for PUBACK: it is sent again first, and answered again.
         if entry.needsResend, entry.state != .released2 { return }
+        guard entry.state != .published1 else { return outOfStep(connection, "PUBREC for a PUBLISH of QoS 1", now) }
         progressed(session, now)
         if ack.reason == .quotaExceeded, entry.state != .released2, let link = session.link {
             return upstreamHasNoRoom(link, entry, now)
@@ -388,11 +396,18 @@ extension Shard {
         answer(.pubRel(PublishAck(packetID: ack.packetID)), on: connection, after: entry.ticket)
     }
 
-    func pubCompReceived(_ ack: PublishAck, _ session: Session, _ now: Now) {
-        guard let entry = session.window[ack.packetID], entry.state == .released2 else { return }
+    func pubCompReceived(_ ack: PublishAck, _ session: Session, on connection: Connection, _ now: Now) {
+        guard let entry = session.window[ack.packetID], !entry.needsResend, entry.state != .uncommitted2 else { return }
+        guard entry.state == .released2 else { return outOfStep(connection, "PUBCOMP without PUBREL", now) }
         progressed(session, now)
         settle(entry, of: session)
         feed(session, now)
+    }
+
+    /// An acknowledgement of another kind than the exchange waits for: the two sides disagree about the QoS of a message,
+    /// and whatever were made of it, one of them would lose or repeat it [5:§4.13.1] [311:MQTT-4.8.0-1].
+    private func outOfStep(_ connection: Connection, _ text: String, _ now: Now) {
+        fail(connection, .protocolError, because: text, now)
     }
 
     /// The exchange is over: its identifier is free, its message done.
@@ -426,7 +441,11 @@ extension Shard {
         as outcome: LedgerLine.Entry = .delivered,
         givenUp: GivenUpReason? = nil
     ) {
-        guard let receiver = session.receiver, position > .zero else { return }
+        guard let receiver = session.receiver else {
+            if let givenUp { count(DropReason(givenUp), session) }
+            return
+        }
+        guard position > .zero else { return }
         book(outcome, session, nil, at: position)
         store(givenUp.map { .givenUp(receiver, position, $0) } ?? .acknowledged(receiver, position))
     }

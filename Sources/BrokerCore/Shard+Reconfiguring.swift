@@ -17,6 +17,8 @@ extension Shard {
         // Audiences were made for the old order.
         if settings.sharedOrder != new.sharedOrder { router.forgetRoutes() }
         settings = new
+        watchAges(now.instant)
+        noteLevels(now.instant)
         setAccess(new.access, now: now)
         setLinks(new.links, redialing, now)
     }

@@ -18,12 +18,13 @@ extension Shard {
     func hasNoRoom(for publication: borrowing Publication, storesIdentifier: Bool = false) -> Bool {
         guard publication.qos > .atMostOnce, spoolRefusal != nil || fullReceivers > 0 else { return false }
         var stores = storesIdentifier || publication.isRetained
-        let targets = router.route(publication.topic, publisher: publication.publisher).targets(of: publication.publisher)
-        for target in targets where target.maximumQoS > .atMostOnce {
+        let publisher = publication.publisher
+        let route = router.route(publication.topic, publisher: publisher)
+        for target in route.targets(of: publisher) where target.maximumQoS > .atMostOnce {
             guard let session = sessions[Int(target.slot)], session.receiver != nil else { continue }
             if let link = session.link, publication.origin === link { continue }
             // Nor does what a bridge sends go back to it: its own full queue must not hold it.
-            if target.noLocal, target.slot == publication.publisher { continue }
+            if target.noLocal, target.slot == publisher { continue }
             if session.isFull {
                 fullSession = session
                 return true

@@ -74,6 +74,7 @@ extension Shard {
                 )
             }
         }
+        // The answer first: what it makes known is replayed behind it.
         // [5:MQTT-3.8.4-1] [5:MQTT-3.8.4-2] [5:MQTT-3.8.4-6] [5:MQTT-3.8.4-7] [5:MQTT-3.9.3-1] [5:MQTT-2.2.1-6]
         // [311:MQTT-3.8.4-1] [311:MQTT-3.8.4-2] [311:MQTT-3.8.4-5] [311:MQTT-3.9.3-1] [311:MQTT-2.3.1-7]
         if isStored { session.changed = ticket }

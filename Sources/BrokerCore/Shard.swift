@@ -12,8 +12,14 @@ package import NIOCore
 package final class Shard {
     /// A running shard takes others by `reconfigure(_:redialing:now:)`.
     package internal(set) var settings: BrokerSettings {
-        didSet { ownDoor = Door(settings.clientLimits) }
+        didSet {
+            ownDoor = Door(settings.clientLimits)
+            memoryMarks = LevelMarks(settings)
+            router.foldsOverlapping = settings.overlapping == .one
+        }
     }
+    /// When queues in memory raise an alarm.
+    private(set) var memoryMarks: LevelMarks
     /// For connections whose door has no limits of its own.
     private(set) var ownDoor: Door
     package var outbox = Outbox()
@@ -47,6 +53,8 @@ package final class Shard {
     /// The time of the event that CONNACK may leave with.
     var latest: Now
     var timers = TimerQueue()
+    /// Set while something waits in memory that may grow too old.
+    var agesTimer: TimerQueue.Token?
     var random: RandomSource
     var ids: MessageIDSource
     var nextReceiver: UInt64
@@ -70,6 +78,11 @@ package final class Shard {
     package internal(set) var spoolRefusal: SpoolRefusal?
     /// Receivers that refuse.
     var fullReceivers = 0
+    /// The spool as a whole is above its watermark.
+    var isSpoolHigh = false
+    var alarmLog = DenialLog()
+    /// Alarms that are raised now.
+    package internal(set) var alarms = 0
     /// Who had no room for the message that was looked at last; nil when it was the spool.
     weak var fullSession: Session?
     /// Connections whose `stalled` message waits for room.
@@ -87,6 +100,7 @@ package final class Shard {
     package init(settings: BrokerSettings, contents: SpoolContents, seed: UInt64, now: Now) {
         self.settings = settings
         self.ownDoor = Door(settings.clientLimits)
+        self.memoryMarks = LevelMarks(settings)
         self.access = settings.access
         self.backlog = SpoolBacklog(bytesMax: settings.spoolBacklogBytesMax)
         self.random = RandomSource(seed: seed)
@@ -95,6 +109,7 @@ package final class Shard {
         self.latest = now
         self.startedAt = now.instant
         self.reportedAt = now.instant
+        router.foldsOverlapping = settings.overlapping == .one
         router.mayReceive = { [unowned self] slot, topic in mayReceive(slot: slot, topic) }
         restore(contents, now)
     }
@@ -182,6 +197,8 @@ package final class Shard {
             case .replay(let session):
                 session.replayTimer = nil
                 feed(session, now)
+            case .ages: giveUpAged(now)
+            case .level(let session): levelIsDue(of: session, now)
             }
         }
     }
@@ -281,6 +298,7 @@ package final class Shard {
         }
         connection.lastTicket = wait
         connection.answers.append(Connection.Answer(ticket: wait, packet: packet))
+        if case .subAck = packet { connection.heldSubAcks += 1 }
         gate.hold(.answer(connection), until: wait)
         if connection.answers.count >= settings.heldAnswersMax { connection.isHeld = true }
     }
@@ -313,6 +331,7 @@ package final class Shard {
             case .dropped(let receiver, let messages): dropped(messages, of: receiver, now)
             case .refusing(let refusal): refusalChanged(refusal, now)
             case .full(let receiver, let isFull): fullnessChanged(of: receiver, isFull: isFull, now)
+            case .level(let receiver, let level): levelChanged(of: receiver, level, now)
             }
         }
     }
@@ -329,7 +348,7 @@ package final class Shard {
                 "messages dropped",
                 clientID: session.link == nil ? session.clientID : nil,
                 link: session.link?.settings.name,
-                detail: "\(session.dropsUntold) since this was said last; `drawbridge ctl spool` says why"
+                detail: "\(session.dropsUntold) since this was said last; `drawbridge ctl drops` says why"
             )
         )
         session.dropsUntold = 0
@@ -345,6 +364,10 @@ package final class Shard {
             case .answer(let connection):
                 guard let answer = connection.answers.popFirst() else { continue }
                 answerNow(answer.packet, on: connection)
+                if case .subAck = answer.packet {
+                    connection.heldSubAcks -= 1
+                    if let session = connection.session, !session.replay.isEmpty { feed(session, now) }
+                }
                 if !backlog.isBehind { releaseIfReady(connection) }
             case .deliver(let message):
                 deliver(message, now)

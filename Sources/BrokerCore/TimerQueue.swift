@@ -10,6 +10,10 @@ enum TimerEvent {
     case link(Link)
     /// The replay of retained messages goes on.
     case replay(Session)
+    /// Queues in memory are looked at for messages that are too old.
+    case ages
+    /// A queue in memory passed a watermark.
+    case level(Session)
 }
 
 /// The timers of one shard, earliest first. Whoever sets a timer holds its token and cancels it, so that the queue

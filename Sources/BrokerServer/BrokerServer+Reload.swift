@@ -39,7 +39,7 @@ extension BrokerServer {
         logLevel?.set(Logger.Level(new.log.level))
         certificates.watch(tls.all)
         let bounds = SpoolOptions(new)
-        spool.setBounds(session: bounds.session, links: bounds.links)
+        spool.setBounds(session: bounds.session, links: bounds.links, watermarks: bounds.watermarks)
         let next = ShardRunner.Reconfiguration(
             settings: BrokerSettings(new),
             changesAccess: change.changesAccess,

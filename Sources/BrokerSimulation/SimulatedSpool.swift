@@ -94,6 +94,7 @@ final class SimulatedSpool {
         self.report = report
         fullReceivers.removeAll()
         updateFullness()
+        sweepLater()
     }
 
     private func write() {
@@ -187,7 +188,7 @@ final class SimulatedSpool {
         let before = store.lastPosition
         for record in batch.records {
             if case .retain = record, simulation.options.sabotage == .forgottenRetained { continue }
-            if let problem = store.apply(record) { simulation.fail("spool: \(problem)") }
+            if let problem = store.apply(record, at: simulation.now.instant) { simulation.fail("spool: \(problem)") }
         }
         if simulation.options.sabotage == .eagerElision {
             for case .acknowledged(_, let position) in batch.records where position.number > before {
@@ -198,11 +199,32 @@ final class SimulatedSpool {
         simulation.trace("spool \(nodeNumber) commits \(batch.ticket.number), \(batch.records.count) records")
         if simulation.options.sabotage == .lostRow, simulation.random.once(in: 50) { store.loseRow() }
         onCommit(batch.ticket)
-        for (receiver, kind, positions) in store.giveUpOldest(simulation.options) {
+        giveUpAged()
+        tellGivenUp(store.giveUpOldest(simulation.options))
+        updateFullness()
+    }
+
+    private func tellGivenUp(_ given: [(ReceiverID, ReceiverRecord.Kind, [Position])]) {
+        for (receiver, kind, positions) in given {
             for position in positions { onGivenUp(kind, position) }
             tell(.dropped(receiver, messages: positions.count), after: .zero)
         }
-        updateFullness()
+    }
+
+    private func giveUpAged() { tellGivenUp(store.giveUpAged(simulation.options, at: simulation.now.instant)) }
+
+    /// Queues that nobody touches are looked at as well, in a batch of its own.
+    private func sweepLater() {
+        guard let ageMax = simulation.options.spoolAgeMax else { return }
+        let life = life
+        simulation.schedule(after: ageMax / 4) {
+            guard self.life == life else { return }
+            if self.writing == nil {
+                self.giveUpAged()
+                self.updateFullness()
+            }
+            self.sweepLater()
+        }
     }
 
     /// Reads at a moment of its own choosing after the commit, and answers even later.

@@ -29,6 +29,8 @@ package struct SimulationOptions: Sendable {
     package var sessionsReject = false
     /// Messages that wait in the spool for a link; then the next are refused.
     package var linkQueueMax = Int.max
+    /// How long messages wait in the spool for a session or a group.
+    package var spoolAgeMax: Duration?
     package var hasWills = false
     package var hasExpiry = false
     package var deletesRetained = false
@@ -80,5 +82,10 @@ package struct SimulationOptions: Sendable {
         var sharing = RandomSource(seed: seed ^ 0x5A49)
         hasShares = sharing.once(in: 4)
         if hasShares, sharing.once(in: 2) { settings.sharedOrder = .publisher }
+        // No seed of that list is among those where messages grow too old.
+        var aging = RandomSource(seed: seed ^ 0xA6E8)
+        guard aging.once(in: 8) else { return }
+        if !aging.once(in: 3) { spoolAgeMax = aging.duration(milliseconds: 500...10_000) }
+        if !aging.once(in: 3) { settings.queueAgeMax = aging.duration(milliseconds: 200...5_000) }
     }
 }

@@ -30,14 +30,17 @@ struct SpoolStore {
     private var retained: [MQTTString: Message] = [:]
     private(set) var wills: [MQTTString: WillRecord] = [:]
     private(set) var lastPosition: UInt64 = 0
+    /// When each message that waits came.
+    private var came: [UInt64: Instant] = [:]
     private var lastReceiver: UInt64 = 0
     var wallMark = Timestamp(microseconds: 0)
 
     /// - Returns: what is wrong with the record, or nil.
-    mutating func apply(_ record: SpoolRecord) -> String? {
+    mutating func apply(_ record: SpoolRecord, at now: Instant) -> String? {
         switch record {
         case .message(let message, let deliveries):
             lastPosition += 1
+            came[lastPosition] = now
             for delivery in deliveries {
                 guard queues[delivery.receiver.number] != nil else {
                     return "message \(message.id) for receiver \(delivery.receiver.number), which is not there"
@@ -98,6 +101,30 @@ struct SpoolStore {
             break
         }
         return nil
+    }
+
+    /// What waits for too long for a session or a group goes, save what an exchange of QoS 2 has begun with; links keep
+    /// everything.
+    mutating func giveUpAged(
+        _ options: SimulationOptions,
+        at now: Instant
+    ) -> [(ReceiverID, ReceiverRecord.Kind, [Position])] {
+        guard let ageMax = options.spoolAgeMax else { return [] }
+        var given: [(ReceiverID, ReceiverRecord.Kind, [Position])] = []
+        for number in queues.keys.sorted() {
+            guard let queue = queues[number] else { continue }
+            if case .link = queue.record.kind { continue }
+            let begun = Set(queue.outbound.filter { !$0.isReleased }.map(\.position))
+            let positions = queue.entries.map(\.position).filter { position in
+                guard let since = came[position.number], !begun.contains(position) else { return false }
+                return since.advanced(by: ageMax) <= now
+            }
+            guard !positions.isEmpty else { continue }
+            given.append((queue.record.receiver, queue.record.kind, positions))
+            let gone = Set(positions)
+            queues[number]?.entries.removeAll { gone.contains($0.position) }
+        }
+        return given
     }
 
     /// Queues of sessions and groups above their limit lose their oldest messages; links keep everything, and so does who waits

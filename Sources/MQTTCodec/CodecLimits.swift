@@ -18,6 +18,10 @@ package struct CodecLimits: Sendable, Equatable {
     /// Filters of one SUBSCRIBE or UNSUBSCRIBE. A packet of 1 MiB could carry 262,144 of them, each a lookup under
     /// the lock of the subscription index.
     package var maximumFiltersPerPacket: Int
+    /// Whether strings with control characters (U+0001 to U+001F, U+007F to U+009F) and non-characters (such as U+FFFF)
+    /// are malformed. Both standards leave it to the receiver [5:§1.5.4] [311:§1.5.3]; logs, files and other brokers
+    /// are better off without them.
+    package var refusesControlCharacters: Bool
     /// Subscription Identifiers of one PUBLISH from a server [5:§3.3.2.3.8]: as many as subscriptions overlap.
     package var maximumSubscriptionIdentifiers: Int
 
@@ -26,9 +30,10 @@ package struct CodecLimits: Sendable, Equatable {
         maximumConnectSize: Int = 64 << 10,
         maximumTopicLevels: Int = 128,
         maximumTopicBytes: Int = fieldBytesMax,
-        maximumUserProperties: Int = 64,
+        maximumUserProperties: Int = 1_000,
         maximumFiltersPerPacket: Int = 1_000,
-        maximumSubscriptionIdentifiers: Int = 1_000
+        maximumSubscriptionIdentifiers: Int = 1_000,
+        refusesControlCharacters: Bool = false
     ) {
         self.maximumPacketSize = maximumPacketSize
         self.maximumConnectSize = maximumConnectSize
@@ -37,6 +42,7 @@ package struct CodecLimits: Sendable, Equatable {
         self.maximumUserProperties = maximumUserProperties
         self.maximumFiltersPerPacket = maximumFiltersPerPacket
         self.maximumSubscriptionIdentifiers = maximumSubscriptionIdentifiers
+        self.refusesControlCharacters = refusesControlCharacters
     }
 
     /// The largest value of a Variable Byte Integer, and so of a remaining length [5:§1.5.5].

@@ -40,6 +40,18 @@ package struct MQTTString: Sendable {
         unsafe string.utf8.span.withUnsafeBytes { unsafe body($0) }
     }
 
+    /// Whether it holds code points that the standards advise against: control characters and non-characters
+    /// [5:§1.5.4] [311:§1.5.3].
+    package var hasControlCharacters: Bool {
+        string.unicodeScalars.contains { scalar in
+            switch scalar.value {
+            case 0...0x1F, 0x7F...0x9F, 0xFDD0...0xFDEF: true
+            // The last two of every plane.
+            default: scalar.value & 0xFFFE == 0xFFFE
+            }
+        }
+    }
+
     /// Whether these are the same bytes; for comparing with a field of a packet without making a string of it.
     package func isEqual(to bytes: UnsafeRawBufferPointer) -> Bool {
         guard count == bytes.count else { return false }
@@ -57,7 +69,8 @@ extension MQTTString: Hashable {
 
     /// Whether both are the same storage, or the same bytes within the value.
     private func isSame(as other: MQTTString) -> Bool {
-        unsafe unsafeBitCast(string, to: (UInt64, UInt64).self) == unsafeBitCast(other.string, to: (UInt64, UInt64).self)
+        unsafe unsafeBitCast(string, to: (UInt64, UInt64).self)
+            == unsafeBitCast(other.string, to: (UInt64, UInt64).self)
     }
 
     package func hash(into hasher: inout Hasher) {

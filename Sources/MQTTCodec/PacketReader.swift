@@ -116,11 +116,12 @@ struct PacketReader {
     /// A UTF-8 string without further rules.
     mutating func string() throws(DecodeError) -> MQTTString {
         let length = try fieldLength()
-        let text = unsafe withBytes(length) { (bytes) -> MQTTString? in
+        let (text, survey) = unsafe withBytes(length) { (bytes) -> (MQTTString?, TextSurvey) in
             let survey = unsafe TextSurvey(bytes)
-            return survey.hasNull ? nil : unsafe MQTTString(validating: bytes, survey)
+            return (survey.hasNull ? nil : unsafe MQTTString(validating: bytes, survey), survey)
         }
         guard let text else { throw unsafe withBytes(length) { unsafe textFault($0) } }
+        try checkCharacters(of: text, survey)
         offset += length
         return text
     }
@@ -138,6 +139,7 @@ struct PacketReader {
             return unsafe (MQTTString(validating: bytes, survey), survey)
         }
         guard let text, !survey.hasNull else { throw unsafe withBytes(length) { unsafe textFault($0) } }
+        try checkCharacters(of: text, survey)
         try TopicName.validate(survey, count: length, maximumLevels: limits.maximumTopicLevels, offset: offset)
         offset += length
         return text
@@ -155,6 +157,14 @@ struct PacketReader {
             error.offset = start
             throw error
         }
+    }
+
+    /// - Complexity: nothing more to look at when the string is ASCII.
+    private func checkCharacters(of text: MQTTString, _ survey: TextSurvey) throws(DecodeError) {
+        guard limits.refusesControlCharacters, survey.hasControl || !survey.isASCII && text.hasControlCharacters else {
+            return
+        }
+        throw malformed(statement("[5:§1.5.4]", "[311:§1.5.3]"), "control character or non-character in a string")
     }
 
     private func tooLong(_ reason: ReasonCode) -> DecodeError {

@@ -16,6 +16,24 @@ extension ReasonCode {
         }
     }
 
+    /// Whether a client may send it, where a packet that both sides send may carry it: "sent by" in tables 3-4, 3-5 and
+    /// 3-10.
+    package func isSentByClient(in type: PacketType) -> Bool {
+        switch type {
+        case .pubAck, .pubRec: self != .noMatchingSubscribers
+        case .disconnect:
+            switch self {
+            case .notAuthorized, .serverBusy, .serverShuttingDown, .keepAliveTimeout, .sessionTakenOver,
+                .topicFilterInvalid, .retainNotSupported, .qosNotSupported, .useAnotherServer, .serverMoved,
+                .sharedSubscriptionsNotSupported, .connectionRateExceeded, .maximumConnectTime,
+                .subscriptionIdentifiersNotSupported, .wildcardSubscriptionsNotSupported:
+                false
+            default: true
+            }
+        default: true
+        }
+    }
+
     /// Table 3-1.
     private var isAllowedInConnAck: Bool {
         switch self {

@@ -5,6 +5,8 @@ struct TextSurvey {
     private(set) var hasNull = false
     /// `+` or `#`.
     private(set) var hasWildcard = false
+    /// U+0000 to U+001F or U+007F.
+    private(set) var hasControl = false
     /// Slashes; there is one level more than that.
     private(set) var separators = 0
 
@@ -19,7 +21,10 @@ struct TextSurvey {
             let byte = unsafe bytes[index]
             union |= byte
             switch byte {
-            case 0: hasNull = true
+            case 0:
+                hasNull = true
+                hasControl = true
+            case 1...0x1F, 0x7F: hasControl = true
             case UInt8(ascii: "/"): separators &+= 1
             case UInt8(ascii: "+"), UInt8(ascii: "#"): hasWildcard = true
             default: break

@@ -98,6 +98,7 @@ package final class Spool: Sendable {
         status.changed(loader.index.allTallies())
         shards = SpoolShards()
         shards.fullness(loader.index.full().map { ($0, true) })
+        shards.levels(loader.index.high())
         intake = SpoolIntake(
             nextPosition: loader.contents.lastPosition.number + 1,
             wallMark: max(loader.contents.wallMark, now)
@@ -112,7 +113,8 @@ package final class Spool: Sendable {
             intake: intake,
             shards: shards,
             status: status,
-            reader: reader
+            reader: reader,
+            openedAt: now
         )
         reader.start()
         writer.start()
@@ -151,9 +153,16 @@ package final class Spool: Sendable {
     }
 
     /// Other bounds for the queues of sessions, and of links by their names, from the next batch on. What a smaller queue
-    /// has too much of gives way, as its policy says, with the next message for it. From any thread.
-    package func setBounds(session: QueueBounds, links: [MQTTString: QueueBounds]) {
-        intake.setBounds(session: session, links: links)
+    /// has too much of gives way, as its policy says, with the next message for it; what is too old now, by itself. From
+    /// any thread.
+    ///
+    /// - Parameter watermarks: those of the spool as a whole.
+    package func setBounds(
+        session: QueueBounds,
+        links: [MQTTString: QueueBounds],
+        watermarks: Watermarks = .standard
+    ) {
+        intake.setBounds(AllBounds(session: session, links: links, watermarks: watermarks))
     }
 
     /// How many committed messages wait for a receiver.
@@ -176,6 +185,9 @@ package final class Spool: Sendable {
     ///
     /// - Complexity: O(1), one lock.
     package var standing: SpoolStanding { status.standing }
+
+    /// Whether the spool as a whole is above its watermark.
+    package var isHigh: Bool { status.isHigh }
 
     /// Why new messages are refused; nil when they are taken.
     package var refusal: SpoolRefusal? { status.refusal }

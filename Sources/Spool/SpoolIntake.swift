@@ -11,6 +11,14 @@ struct SpoolAppend {
     var ticket: Ticket
 }
 
+/// Bounds that a running spool is given.
+struct AllBounds {
+    var session: QueueBounds
+    var links: [MQTTString: QueueBounds]
+    /// Of the spool as a whole.
+    var watermarks: Watermarks
+}
+
 /// A row that the reader found damaged.
 struct DamagedRow {
     var position: UInt64
@@ -26,7 +34,7 @@ final class SpoolIntake: @unchecked Sendable {
     private let condition = NSCondition()
     private var pending: Deque<SpoolAppend> = []
     private var damaged: [DamagedRow] = []
-    private var bounds: (session: QueueBounds, links: [MQTTString: QueueBounds])?
+    private var bounds: AllBounds?
     private var nextPosition: UInt64
     private var wallMark: Timestamp
     private var isClosing = false
@@ -62,15 +70,15 @@ final class SpoolIntake: @unchecked Sendable {
     }
 
     /// Queues get other bounds.
-    func setBounds(session: QueueBounds, links: [MQTTString: QueueBounds]) {
+    func setBounds(_ new: AllBounds) {
         condition.lock()
         defer { condition.unlock() }
-        bounds = (session, links)
+        bounds = new
         wakeWriter()
     }
 
     /// The bounds that were set since this was asked last.
-    func takeBounds() -> (session: QueueBounds, links: [MQTTString: QueueBounds])? {
+    func takeBounds() -> AllBounds? {
         condition.lock()
         defer { condition.unlock() }
         defer { bounds = nil }
@@ -133,6 +141,13 @@ final class SpoolIntake: @unchecked Sendable {
     }
 
     private var hasErrands: Bool { !damaged.isEmpty || bounds != nil }
+
+    /// The latest wall time that was seen.
+    var wall: Timestamp {
+        condition.lock()
+        defer { condition.unlock() }
+        return wallMark
+    }
 
     /// Waits before the writer tries again. Returns at once when the spool closes.
     /// - Returns: true when the spool is closing.

@@ -7,6 +7,7 @@ struct SpoolLoader {
     private let connection: SQLConnection
     private let status: SpoolStatus
     private let options: SpoolOptions
+    private let now: Timestamp
     private(set) var contents = SpoolContents()
     private(set) var index: QueueIndex
     private(set) var lastBatch: UInt64 = 0
@@ -19,6 +20,7 @@ struct SpoolLoader {
         self.connection = connection
         self.status = status
         self.options = options
+        self.now = now
         index = QueueIndex(options: options, lastPosition: 0, nextReceiver: 1)
         try startNode(now)
         index = QueueIndex(
@@ -152,7 +154,7 @@ struct SpoolLoader {
         var list = DeliveryListReader()
         let rows = try connection.prepare(
             """
-            SELECT position, receivers, length(CAST(topic AS BLOB)) + length(payload) + length(properties)
+            SELECT position, receivers, length(CAST(topic AS BLOB)) + length(payload) + length(properties), id
             FROM message ORDER BY position
             """
         )
@@ -160,7 +162,12 @@ struct SpoolLoader {
             let position = rows.number(0)
             let (deliveries, isSound) = rows.bytes(1) { list.read($0) }
             // Whoever is named before the damage keeps it until the row is read, and its checksum tells.
-            index.restore(position, for: deliveries, bytes: Int(clamping: max(0, rows.integer(2))))
+            index.restore(
+                position,
+                for: deliveries,
+                bytes: Int(clamping: max(0, rows.integer(2))),
+                came: came(rows.bytes(3) { MessageRow.came($0) })
+            )
             if !isSound { damaged.append(position) }
         }
         rows.reset()
@@ -174,6 +181,12 @@ struct SpoolLoader {
             status.foundDamage(at: position)
             status.changed(index.forget(position, shard: 0, .damaged))
         }
+    }
+
+    /// When a message came to this node: now, when its row, or the clock of that time, does not say it.
+    private func came(_ time: Timestamp?) -> Timestamp {
+        guard let time, time >= ArrivalTimes.earliest else { return now }
+        return min(time, now)
     }
 
     private mutating func readWills() throws(SpoolError) {

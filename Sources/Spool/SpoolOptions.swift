@@ -19,12 +19,24 @@ package struct SpoolOptions: Sendable {
     package var link = QueueBounds.ofLink
     /// How much may wait for a link, by its name.
     package var links: [MQTTString: QueueBounds] = [:]
+    /// When the spool as a whole raises an alarm; each queue has its own in its bounds.
+    package var watermarks = Watermarks.standard
     /// What tests put between the writer and its disk.
     package var hooks = SpoolHooks()
 
     package init(directory: String, queueMessagesMax: Int = 10_000) {
         self.directory = directory
         session = QueueBounds(messagesMax: queueMessagesMax, bytesMax: 64 << 20, whenFull: .dropOldest)
+    }
+
+    /// The bounds of all queues.
+    private var allBounds: [QueueBounds] { [session, link] + links.values }
+
+    /// The shortest and the longest time that any message may wait; nil when none has to go for its age.
+    var ages: ClosedRange<Duration>? {
+        let ages = allBounds.compactMap(\.ageMax)
+        guard let least = ages.min(), let most = ages.max() else { return nil }
+        return least...most
     }
 
     /// The bounds of the queue of a receiver.
@@ -42,14 +54,20 @@ package struct QueueBounds: Sendable, Hashable {
     package var messagesMax: Int
     /// Counted as `Message.bytes`.
     package var bytesMax: Int
+    /// How long a message may wait, from the moment at which this node took it; nil for as long as it takes. What is
+    /// older goes a little later, whatever the policy says: an exchange of QoS 2 that was begun is finished first.
+    package var ageMax: Duration?
     package var whenFull: FullQueuePolicy
+    /// When the queue raises an alarm.
+    package var watermarks = Watermarks.standard
 
     /// Of a link that says nothing else.
     package static let ofLink = QueueBounds(messagesMax: 5_000_000, bytesMax: 2 << 30, whenFull: .reject)
 
-    package init(messagesMax: Int, bytesMax: Int, whenFull: FullQueuePolicy) {
+    package init(messagesMax: Int, bytesMax: Int, ageMax: Duration? = nil, whenFull: FullQueuePolicy) {
         self.messagesMax = messagesMax
         self.bytesMax = bytesMax
+        self.ageMax = ageMax
         self.whenFull = whenFull
     }
 }
@@ -94,6 +112,8 @@ package struct SpoolHooks: Sendable {
     package var willInsert: (@Sendable (Message) throws(SpoolError) -> Void)?
     /// Stands in for the file system: bytes that are free.
     package var freeDisk: (@Sendable () -> Int)?
+    /// Stands in for the clock that messages grow old by: how long the spool has been open.
+    package var elapsed: (@Sendable () -> Duration)?
 
     package init() {}
 }

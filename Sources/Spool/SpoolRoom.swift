@@ -8,11 +8,30 @@ final class SpoolRoom {
     private var isFull = false
     private var isDiskFull = false
     private var nextLook = ContinuousClock.now
+    private var marks: LevelMarks
+    private(set) var isHigh = false
 
     /// The file system is asked four times a second at most.
     static let secondsBetweenLooks = 0.25
 
-    init(_ options: SpoolOptions) { self.options = options }
+    init(_ options: SpoolOptions) {
+        self.options = options
+        marks = Self.marks(options, options.watermarks)
+    }
+
+    /// Other watermarks from now on.
+    func setWatermarks(_ watermarks: Watermarks) { marks = Self.marks(options, watermarks) }
+
+    /// The bound of a spool is in bytes alone.
+    private static func marks(_ options: SpoolOptions, _ watermarks: Watermarks) -> LevelMarks {
+        LevelMarks(messagesMax: .max, bytesMax: options.bytesMax, watermarks)
+    }
+
+    /// Whether the spool is above its watermark.
+    func isHigh(bytesUsed: Int) -> Bool {
+        isHigh = marks.isHigh(messages: 0, bytes: bytesUsed, wasHigh: isHigh)
+        return isHigh
+    }
 
     func refusal(bytesUsed: Int, directory: String) -> SpoolRefusal? {
         let bytesMax = options.bytesMax

@@ -11,6 +11,9 @@ final class SpoolShards: Sendable {
     private struct Standing {
         var refusal: SpoolRefusal?
         var full: Set<ReceiverID> = []
+        var high: [ReceiverID: QueueLevel] = [:]
+        /// Of the spool as a whole.
+        var level: QueueLevel?
     }
 
     func attach(_ shard: Int, _ deliver: @escaping @Sendable ([SpoolEvent]) -> Void) {
@@ -18,6 +21,8 @@ final class SpoolShards: Sendable {
             receivers.withLock { $0[shard] = deliver }
             var events = standing.full.sorted().map { SpoolEvent.full($0, true) }
             if let refusal = standing.refusal { events.insert(.refusing(refusal), at: 0) }
+            events += standing.high.sorted { $0.key < $1.key }.map { .level($0.key, $0.value) }
+            if let level = standing.level { events.append(.level(nil, level)) }
             if !events.isEmpty { deliver(events) }
         }
     }
@@ -28,6 +33,12 @@ final class SpoolShards: Sendable {
         deliver?(events)
     }
 
+    /// The same to every shard.
+    func deliverToEveryone(_ events: [SpoolEvent]) {
+        let everyone = receivers.withLock { $0.sorted { $0.key < $1.key } }
+        for (_, deliver) in everyone { deliver(events) }
+    }
+
     /// Tells every shard, if it is new, that the spool refuses or takes messages.
     /// - Returns: true when it is new.
     @discardableResult
@@ -35,8 +46,30 @@ final class SpoolShards: Sendable {
         standing.withLock { standing in
             guard standing.refusal != refusal else { return false }
             standing.refusal = refusal
-            tellEveryone([.refusing(refusal)])
+            deliverToEveryone([.refusing(refusal)])
             return true
+        }
+    }
+
+    /// Tells every shard which queues passed a watermark.
+    func levels(_ changes: [(ReceiverID, QueueLevel)]) {
+        guard !changes.isEmpty else { return }
+        standing.withLock { standing in
+            var events: [SpoolEvent] = []
+            for (receiver, level) in changes where level.isHigh != (standing.high[receiver] != nil) {
+                standing.high[receiver] = level.isHigh ? level : nil
+                events.append(.level(receiver, level))
+            }
+            if !events.isEmpty { deliverToEveryone(events) }
+        }
+    }
+
+    /// Tells every shard, if it is new, that the spool as a whole passed a watermark.
+    func level(_ level: QueueLevel) {
+        standing.withLock { standing in
+            guard level.isHigh != (standing.level != nil) else { return }
+            standing.level = level.isHigh ? level : nil
+            deliverToEveryone([.level(nil, level)])
         }
     }
 
@@ -49,12 +82,7 @@ final class SpoolShards: Sendable {
                 let isNew = isFull ? standing.full.insert(receiver).inserted : standing.full.remove(receiver) != nil
                 if isNew { events.append(.full(receiver, isFull)) }
             }
-            if !events.isEmpty { tellEveryone(events) }
+            if !events.isEmpty { deliverToEveryone(events) }
         }
-    }
-
-    private func tellEveryone(_ events: [SpoolEvent]) {
-        let everyone = receivers.withLock { $0.sorted { $0.key < $1.key } }
-        for (_, deliver) in everyone { deliver(events) }
     }
 }

@@ -33,8 +33,8 @@ package struct SpoolStanding: Sendable, Hashable {
     /// Messages that somebody waits for, each counted once.
     package let messages: Int
     package let bytes: Int
-    /// Messages that full queues gave up since the spool was opened.
-    package let dropped: UInt64
+    /// Messages that receivers did not get since the spool was opened.
+    package let drops: DropCounts
 }
 
 /// The books of all receivers as of the last commit.
@@ -63,6 +63,7 @@ final class SpoolStatus: Sendable {
         var statistics = SpoolStatistics()
         var books = SpoolBooks()
         var refusal: SpoolRefusal?
+        var isHigh = false
         /// Positions of damaged rows, so that a row that is read often counts once.
         var damaged: Set<UInt64> = []
     }
@@ -76,12 +77,7 @@ final class SpoolStatus: Sendable {
 
     var standing: SpoolStanding {
         values.withLock {
-            let dropped = $0.books.total.dropped
-            return SpoolStanding(
-                messages: $0.books.messages,
-                bytes: $0.books.bytes,
-                dropped: dropped[.oldest] &+ dropped[.newest]
-            )
+            SpoolStanding(messages: $0.books.messages, bytes: $0.books.bytes, drops: $0.books.total.dropped)
         }
     }
 
@@ -90,6 +86,10 @@ final class SpoolStatus: Sendable {
     }
 
     var refusal: SpoolRefusal? { values.withLock { $0.refusal } }
+
+    var isHigh: Bool { values.withLock { $0.isHigh } }
+
+    func isHigh(_ isHigh: Bool) { values.withLock { $0.isHigh = isHigh } }
 
     func refuses(_ refusal: SpoolRefusal?) { values.withLock { $0.refusal = refusal } }
 

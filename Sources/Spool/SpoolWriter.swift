@@ -30,6 +30,9 @@ final class SpoolWriter: @unchecked Sendable {
     private var hasPagesToGive = true
     private let end = NSCondition()
     private var hasEnded = false
+    /// What messages grow old by: the wall time of the opening, and what has passed since.
+    private let openedAt: Timestamp
+    private let opened = ContinuousClock.now
 
     /// How many records a batch takes: so many that its commit is a small part of it, and no more, since those who wait
     /// for its answers could send the next ones meanwhile. A disk that takes long to sync gets large batches.
@@ -58,8 +61,10 @@ final class SpoolWriter: @unchecked Sendable {
         intake: SpoolIntake,
         shards: SpoolShards,
         status: SpoolStatus,
-        reader: SpoolReader
+        reader: SpoolReader,
+        openedAt: Timestamp
     ) {
+        self.openedAt = openedAt
         self.store = store
         self.index = index
         self.lastBatch = lastBatch
@@ -98,6 +103,7 @@ final class SpoolWriter: @unchecked Sendable {
                 takeBounds()
                 setDamagedAside()
                 tidy()
+                if store != nil, index.untilSweep(at: now) == .zero { isRunning = perform([], intake.wall) }
                 updateRefusal()
             case .finished:
                 isRunning = false
@@ -119,8 +125,18 @@ final class SpoolWriter: @unchecked Sendable {
         end.unlock()
     }
 
+    /// The time by which messages grow old.
+    private var now: Timestamp { openedAt.later(by: options.hooks.elapsed?() ?? ContinuousClock.now - opened) }
+
     /// How long to wait for work before there is something else to do; nil when there is nothing.
     private var patience: TimeInterval? {
+        guard store != nil, let sweep = index.untilSweep(at: now) else { return patienceOfFile }
+        // What is too old goes in steps as well.
+        let seconds = max(sweep / .seconds(1), Self.stepSeconds)
+        return min(seconds, patienceOfFile ?? seconds)
+    }
+
+    private var patienceOfFile: TimeInterval? {
         if store == nil { return Self.idleSeconds }
         if hasPagesToGive { return Self.stepSeconds }
         if status.refusal != nil { return SpoolRoom.secondsBetweenLooks }
@@ -130,7 +146,7 @@ final class SpoolWriter: @unchecked Sendable {
     /// False when the spool closes although the batch could not be written.
     private func perform(_ appends: [SpoolAppend], _ wall: Timestamp) -> Bool {
         takeBounds()
-        var batch = index.apply(appends)
+        var batch = index.apply(appends, at: now)
         batch.wallMark = wall.microseconds
         lastWall = wall
         if !batch.isEmpty {
@@ -182,11 +198,13 @@ final class SpoolWriter: @unchecked Sendable {
         batch.tallies += change.tallies
         batch.open = change.open
         batch.fullness += change.fullness
+        batch.levels += change.levels
     }
 
     private func takeBounds() {
         guard let bounds = intake.takeBounds() else { return }
         let change = index.setBounds(session: bounds.session, links: bounds.links)
+        room.setWatermarks(bounds.watermarks)
         status.changed(change)
         tell(change, tickets: [:])
     }
@@ -212,8 +230,12 @@ final class SpoolWriter: @unchecked Sendable {
     /// Tells the shards when the spool, or the disk, has no more room, and when it has again.
     private func updateRefusal() {
         maintain { (store) throws(SpoolError) in
-            let refusal = room.refusal(bytesUsed: try store.bytesUsed(), directory: options.directory)
-            refuse(refusal)
+            let bytesUsed = try store.bytesUsed()
+            refuse(room.refusal(bytesUsed: bytesUsed, directory: options.directory))
+            let wasHigh = room.isHigh
+            guard room.isHigh(bytesUsed: bytesUsed) != wasHigh else { return }
+            status.isHigh(room.isHigh)
+            shards.level(QueueLevel(isHigh: room.isHigh, messages: index.openMessages, bytes: bytesUsed))
         }
     }
 
@@ -275,10 +297,19 @@ final class SpoolWriter: @unchecked Sendable {
         var events: [Int: [SpoolEvent]] = [:]
         for (shard, ticket) in tickets where ticket != .none { events[shard] = [.committed(ticket)] }
         for dropped in batch.dropped {
-            events[dropped.shard, default: []].append(.dropped(dropped.receiver, messages: dropped.messages))
+            let event = SpoolEvent.dropped(dropped.receiver, messages: dropped.messages)
+            guard let shard = dropped.shard else {
+                shards.deliverToEveryone([event])
+                continue
+            }
+            events[shard, default: []].append(event)
         }
         // Who is full is told first: the answers that follow may bring the next message.
         shards.fullness(batch.fullness + batch.tallies.compactMap { $0.isGone ? ($0.receiver, false) : nil })
+        let lowered = batch.tallies.filter(\.isGone).map {
+            ($0.receiver, QueueLevel(isHigh: false, messages: 0, bytes: 0))
+        }
+        shards.levels(batch.levels + lowered)
         for (shard, events) in events.sorted(by: { $0.key < $1.key }) { shards.deliver(events, to: shard) }
     }
 

@@ -172,6 +172,14 @@ struct ConnAckTests {
         #expect(client.isClosed)
     }
 
+    @Test("in 3.1 an id has one character at least, with a clean session too")
+    func emptyIDOf31() {
+        let client = ShardHarness().opens(.v3_1)
+        client.sends(.connect(clientID: "", version: .v3_1))
+        #expect(client.rawBytes == [0x20, 0x02, 0x00, 0x02])
+        #expect(client.isClosed)
+    }
+
     @Test("an id that is too long is refused by 0x85 and closed [5:MQTT-3.1.3-8] [5:MQTT-3.2.2-7] [311:MQTT-3.1.3-9]")
     func longID() {
         let broker = ShardHarness()

@@ -46,8 +46,7 @@ struct LinkTests {
     }
 
     private static func grant(_ upstream: ScriptedPeer) {
-        _ = upstream.takes()
-        upstream.sends(.subAck(id: 1, reasons: .grantedQoS2))
+        upstream.sends(.subAck(id: upstream.takes().subscribeID, reasons: .grantedQoS2))
     }
 
     @Test("CONNECT, CONNACK, SUBSCRIBE with No Local, SUBACK: live", arguments: bothVersions)
@@ -66,8 +65,10 @@ struct LinkTests {
                 retainHandling: .sendOnNewSubscription
             )
         }
-        upstream.receives(.subscribe(id: 1, filters: "in/#", options: options))
-        upstream.sends(.subAck(id: 1, reasons: .grantedQoS2))
+        let packets = upstream.takes()
+        let id = packets.subscribeID
+        #expect(packets == [.subscribe(id: id, filters: "in/#", options: options)])
+        upstream.sends(.subAck(id: id, reasons: .grantedQoS2))
         #expect(link.state == .live)
         #expect(link.lastError == nil)
     }
@@ -105,6 +106,26 @@ struct LinkTests {
                 upstream.sends(.pubAck(id: packetID))
             }
             #expect(broker.spool.rows == 0)
+        }
+    }
+
+    @Test("what a link asks for has an identifier that no message of it has [5:MQTT-2.2.1-3] [311:MQTT-2.3.1-2]")
+    func requestIdentifiers() throws {
+        let broker = ShardHarness(try Self.settings())
+        var upstream = try Self.connect(broker)
+        Self.grant(upstream)
+        let client = broker.connects("a")
+        // Exchanges stay open all around the circle of identifiers, while the line comes and goes.
+        for round in 0..<200 {
+            client.sends(.publish(topic: "out/1", payload: "\(round)", qos: .exactlyOnce, id: UInt16(round + 1)))
+            upstream.vanishes()
+            broker.advance(.seconds(120))
+            upstream = try Self.connect(broker, isSessionPresent: true)
+            let packets = upstream.takes()
+            let used = packets.compactMap { if case .publish(let publish) = $0 { publish.packetID } else { nil } }
+            #expect(packets.subscribeID > 0 && !used.contains(packets.subscribeID))
+            upstream.sends(.subAck(id: packets.subscribeID, reasons: .grantedQoS2))
+            if round % 3 > 0, let last = used.last { upstream.sends(.pubRec(id: last), .pubComp(id: last)) }
         }
     }
 

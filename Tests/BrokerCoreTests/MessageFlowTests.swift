@@ -260,8 +260,8 @@ struct MessageFlowTests {
         let ids = subscriber.takesMessages().map(\.packetID)
         #expect(Set(ids).count == 2)
         #expect(subscriber.connection.session?.window.count == 2)
-        // Of another type, or of nothing, it settles nothing.
-        subscriber.sends(.pubComp(id: ids[0]), .pubAck(id: 65_000))
+        // Of nothing it settles nothing.
+        subscriber.sends(.pubComp(id: 64_999), .pubAck(id: 65_000))
         #expect(subscriber.connection.session?.window.count == 2)
         for id in ids { subscriber.sends(.pubAck(id: id)) }
         #expect(subscriber.connection.session?.window.count == 0)
@@ -278,14 +278,89 @@ struct MessageFlowTests {
         let (subscriber, client) = (Self.subscriber(broker, version), broker.connects("p", version))
         client.sends(.publish(topic: "t/1", payload: "1", qos: .exactlyOnce, id: 1))
         let id = subscriber.receivesMessage("t/1", "1", .exactlyOnce)
-        // PUBCOMP before its time, and PUBACK ever, settle nothing.
-        subscriber.sends(.pubComp(id: id), .pubAck(id: id))
-        subscriber.receivesNothing()
         subscriber.sends(.pubRec(id: id), .pubRec(id: id))
         subscriber.receives(.pubRel(id: id), .pubRel(id: id))
         #expect(subscriber.connection.session?.window.count == 1)
         subscriber.sends(.pubComp(id: id))
         #expect(subscriber.connection.session?.window.count == 0)
+    }
+
+    @Test(
+        """
+        an acknowledgement of another kind than the exchange waits for ends the connection by 0x82, and the message is \
+        sent again [5:§4.13.1] [311:MQTT-4.8.0-1]
+        """, arguments: bothVersions)
+    func outOfStep(_ version: ProtocolVersion) throws {
+        let broker = ShardHarness()
+        let first = broker.connectsDurably("subscriber", version)
+        first.sends(.subscribe(id: 1, filters: "t/#", qos: .exactlyOnce))
+        first.vanishes()
+        broker.connects("p").sends(.publish(topic: "t/1", payload: "1", qos: .atLeastOnce, id: 1))
+        broker.connects("p").sends(.publish(topic: "t/2", payload: "2", qos: .exactlyOnce, id: 1))
+        let wrong: [(QoS, (UInt16) -> Packet)] = [
+            (.atLeastOnce, { .pubRec(id: $0) }), (.atLeastOnce, { .pubRec(id: $0, reason: .unspecifiedError) }),
+            (.atLeastOnce, { .pubComp(id: $0) }), (.exactlyOnce, { .pubAck(id: $0) }),
+            (.exactlyOnce, { .pubComp(id: $0) }),
+        ]
+        for (qos, packet) in wrong {
+            let client = broker.connectsDurably("subscriber", version)
+            let messages = client.takesMessages()
+            #expect(messages.map(\.text) == ["1", "2"])
+            let id = try #require(messages.first { $0.qos == qos }?.packetID)
+            client.sends(packet(id))
+            if version == .v5 { client.receives(.disconnect(reason: .protocolError)) }
+            #expect(client.isClosed)
+        }
+        let client = broker.connectsDurably("subscriber", version)
+        for message in client.takesMessages() {
+            if message.qos == .atLeastOnce {
+                client.sends(.pubAck(id: message.packetID))
+            } else {
+                client.sends(.pubRec(id: message.packetID))
+                // PUBREL is out: another PUBREC is answered again, and a PUBACK is out of step here too.
+                client.sends(.pubRec(id: message.packetID))
+                client.receives(.pubRel(id: message.packetID), .pubRel(id: message.packetID))
+                client.sends(.pubComp(id: message.packetID))
+            }
+        }
+        #expect(!client.isClosed && broker.spool.rows == 0)
+    }
+
+    @Test(
+        "with a window of one each message waits for the end of the one before, whatever comes between [5:MQTT-4.6.0-5]"
+    )
+    func windowOfOne() {
+        var settings = BrokerSettings()
+        settings.inflightMax = 1
+        let broker = ShardHarness(settings)
+        var client = broker.connectsDurably("subscriber")
+        client.sends(.subscribe(id: 1, filters: "t/#", qos: .exactlyOnce))
+        _ = client.takes()
+        let publisher = broker.connects("p")
+        let kinds: [QoS] = [.atLeastOnce, .exactlyOnce]
+        for number in 0..<30 {
+            let topic = MQTTString("t/\(number % 3)")
+            publisher.sends(
+                .publish(topic: topic, payload: "\(number)", qos: kinds[number % 2], id: UInt16(number + 1)))
+        }
+        var arrived: [String] = []
+        for step in 0..<200 where arrived.count < 30 || broker.spool.rows > 0 {
+            // The line is cut at any moment of an exchange.
+            if step % 7 == 6 {
+                client.vanishes()
+                client = broker.connectsDurably("subscriber")
+            }
+            let packets = client.takes()
+            let messages = packets.compactMap { if case .publish(let publish) = $0 { publish } else { nil } }
+            #expect(messages.count <= 1, "never two at a time")
+            for message in messages {
+                if !message.isDuplicate || arrived.last != message.text { arrived.append(message.text) }
+                client.sends(
+                    message.qos == .atLeastOnce ? .pubAck(id: message.packetID) : .pubRec(id: message.packetID))
+            }
+            for case .pubRel(let release) in packets { client.sends(.pubComp(id: release.packetID)) }
+        }
+        #expect(arrived == (0..<30).map(String.init))
     }
 
     @Test("PUBREC with 0x80 or more ends the exchange: no PUBREL, and nothing is sent again [5:MQTT-4.4.0-2]")

@@ -297,12 +297,13 @@ struct ReconfiguringTests {
         // The line is cut before the upstream has answered: it is asked again.
         for _ in 0..<2 {
             let (upstream, packets) = try Self.answer(broker, isSessionPresent: true)
-            #expect(packets.first == .unsubscribe(id: 2, filters: "from/hub/#"))
+            #expect(packets.first == .unsubscribe(id: packets.unsubscribeID, filters: "from/hub/#"))
+            #expect(packets.unsubscribeID != packets.subscribeID)
             upstream.vanishes()
             broker.advance(.seconds(10))
         }
-        let (upstream, _) = try Self.answer(broker, isSessionPresent: true)
-        upstream.sends(.unsubAck(id: 2, reasons: .success))
+        let (upstream, asked) = try Self.answer(broker, isSessionPresent: true)
+        upstream.sends(.unsubAck(id: asked.unsubscribeID, reasons: .success))
         #expect(!upstream.isClosed)
         upstream.vanishes()
         broker.advance(.seconds(10))
@@ -360,7 +361,6 @@ struct ReconfiguringTests {
             guard let dial = broker.dials.first, let upstream = broker.accepts(dial) else { return }
             _ = upstream.takes()
             upstream.sends(.connAck(ConnAck(reason: .success, isSessionPresent: true)))
-            upstream.sends(.subAck(id: 1, reasons: .grantedQoS2))
             client.returns(over: upstream)
         }
     }

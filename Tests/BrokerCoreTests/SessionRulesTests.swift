@@ -76,7 +76,8 @@ struct SessionRulesTests {
             broker.connects("c", version, will: Self.will()).sends(.disconnect(reason: .success))
             listener.receivesNothing()
         }
-        for reason in ReasonCode.allCases where reason != .success && reason.isAllowed(in: .disconnect) {
+        let allowed = ReasonCode.allCases.filter { $0.isAllowed(in: .disconnect) && $0.isSentByClient(in: .disconnect) }
+        for reason in allowed where reason != .success {
             let client = broker.connects("c", will: Self.will())
             client.sends(.disconnect(reason: reason))
             #expect(client.isClosed)

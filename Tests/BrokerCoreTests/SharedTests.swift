@@ -186,6 +186,24 @@ struct SharedTests {
         #expect(broker.books.isClosed)
     }
 
+    @Test("what waits in memory for a group for too long goes")
+    func ages() {
+        var settings = BrokerSettings.shared
+        settings.queueAgeMax = .seconds(60)
+        let broker = ShardHarness(settings)
+        let a = broker.connects("a", receiveMaximum: 1)
+        a.joins("$share/g/t", .atLeastOnce)
+        let p = broker.connects("p")
+        p.says(1...3)
+        broker.advance(.seconds(50))
+        p.says(4...4)
+        broker.advance(.seconds(12))
+        #expect(broker.shard.counters.drops[.aged] == 2)
+        #expect(a.acknowledgesAll() == ["1"])
+        #expect(a.acknowledgesAll() == ["4"])
+        #expect(broker.books.isClosed)
+    }
+
     @Test("QoS 0 goes to a member that is there and writable, or to nobody")
     func atMostOnce() {
         let broker = ShardHarness()

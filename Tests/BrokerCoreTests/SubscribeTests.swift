@@ -141,6 +141,43 @@ struct RetainedTests {
         #expect(broker.spool.retained == 1)
     }
 
+    @Test(
+        "retained messages come behind the SUBACK, also when that waits for the disk [5:MQTT-3.8.4-1] [311:MQTT-3.8.4-1]",
+        arguments: bothVersions)
+    func behindSubAck(_ version: ProtocolVersion) {
+        let broker = ShardHarness()
+        let publisher = broker.connects("p")
+        for qos in QoS.allCases {
+            let id = UInt16(qos.rawValue)
+            publisher.sends(
+                .publish(topic: MQTTString("t/\(id)"), payload: "\(id)", qos: qos, id: id, isRetained: true))
+        }
+        let client = broker.connectsDurably("c", version)
+        _ = client.takes()
+        broker.commitsAtOnce = false
+        client.sends(
+            .subscribe(id: 1, filters: "t/#", qos: .exactlyOnce), .subscribe(id: 2, filters: "t/1", qos: .atMostOnce))
+        client.receivesNothing()
+        broker.settle()
+        let packets = client.takes()
+        #expect(packets.prefix(2) == [.subAck(id: 1, reasons: .grantedQoS2), .subAck(id: 2, reasons: .success)])
+        let messages = packets.compactMap { if case .publish(let publish) = $0 { publish } else { nil } }
+        #expect(messages.map(\.text).sorted() == ["0", "1", "1", "2"])
+        #expect(messages.count == packets.count - 2)
+        // One that is cut before it was answered takes nothing along.
+        client.sends(.subscribe(id: 3, filters: "t/0"))
+        client.vanishes()
+        let back = broker.connectsDurably("c", version)
+        broker.settle()
+        _ = back.takes()
+        back.sends(.subscribe(id: 4, filters: "t/2"))
+        broker.settle()
+        #expect(back.takes().first == .subAck(id: 4, reasons: .success))
+        back.sends(.subscribe(id: 5, filters: "t/2"))
+        broker.settle()
+        #expect(back.takesMessages().map(\.text) == ["2"])
+    }
+
     @Test("Retain Handling [5:MQTT-3.3.1-9] [5:MQTT-3.3.1-10] [5:MQTT-3.3.1-11]")
     func handling() {
         let broker = ShardHarness()
@@ -348,5 +385,52 @@ struct ReceiverBoundsTests {
         #expect(b.takesMessages().map(\.text) == ["3", "4", "5"])
         #expect(broker.shard.counters.qos0Dropped == 1)
         #expect(broker.shard.counters.queueDropped == 2)
+    }
+
+    @Test("what waits in memory for too long goes, by a timer that is there only while something waits")
+    func ages() {
+        var settings = BrokerSettings()
+        settings.queueAgeMax = .seconds(60)
+        settings.keepsLedger = true
+        let broker = ShardHarness(settings)
+        let (a, b) = (broker.connects("a"), broker.connects("b"))
+        b.sends(.subscribe(id: 1, filters: "t", qos: .atLeastOnce))
+        b.becomesWritable(false)
+        _ = b.takes()
+        broker.advance(.seconds(60))
+        let timers = broker.shard.timerCount
+        a.sends(.publish(topic: "t", payload: "1", qos: .atLeastOnce, id: 1))
+        #expect(broker.shard.timerCount == timers + 1)
+        broker.advance(.seconds(50))
+        a.sends(.publish(topic: "t", payload: "2", qos: .atLeastOnce, id: 2))
+        broker.advance(.seconds(9))
+        #expect(broker.shard.counters.drops[.aged] == 0)
+        broker.advance(.seconds(3))
+        #expect(broker.shard.counters.drops[.aged] == 1)
+        b.becomesWritable(true)
+        #expect(b.takesMessages().map(\.text) == ["2"])
+        broker.advance(.seconds(3))
+        #expect(broker.shard.timerCount == timers)
+        #expect(broker.books.isClosed)
+    }
+
+    @Test("another bound on age holds for what waits already, and no bound keeps it")
+    func otherAge() {
+        let broker = ShardHarness()
+        let (a, b) = (broker.connects("a"), broker.connects("b"))
+        b.sends(.subscribe(id: 1, filters: "t", qos: .atLeastOnce))
+        b.becomesWritable(false)
+        _ = b.takes()
+        for id in UInt16(1)...3 {
+            a.sends(.publish(topic: "t", payload: "\(id)", qos: .atLeastOnce, id: id))
+            broker.advance(.seconds(100))
+        }
+        broker.reconfigures { $0.queueAgeMax = .seconds(250) }
+        broker.advance(.seconds(10))
+        #expect(broker.shard.counters.drops[.aged] == 1)
+        broker.reconfigures { $0.queueAgeMax = nil }
+        broker.advance(.seconds(1_000))
+        b.becomesWritable(true)
+        #expect(b.takesMessages().map(\.text) == ["2", "3"])
     }
 }

@@ -26,7 +26,10 @@ struct SystemTopicsTests {
         bob.sends(.publish(topic: "a/b", payload: "four"), .publish(topic: "a/c", payload: "!", isRetained: true))
         bob.vanishes()
         carol.sends(.pingReq)
-        report(broker, NodeFigures(version: "test version 1", storedMessages: 3, storedBytes: 99, dropped: 2))
+        var drops = DropCounts()
+        drops[.oldest] = 2
+        drops[.tooLarge] = 7
+        report(broker, NodeFigures(version: "test version 1", storedMessages: 3, storedBytes: 99, drops: drops))
         _ = alice.takes()
         alice.sends(.subscribe(id: 2, filters: "$SYS/broker/#"))
         let said = values(alice.takesMessages())

@@ -34,6 +34,7 @@ struct ConfigurationChangeTests {
             ("[limits]\nmax_packet = \"2KiB\"\nmax_connect = \"1KiB\"", "[limits]"),
             ("[log]\nlevel = \"debug\"", "[log]"), ("[log]\ndenials = \"debug\"", "[log]"),
             ("[queue]\nmax_messages = 7", "[queue]"), ("[retained]\nmax_messages = 7", "[retained]"),
+            ("[subscriptions]\noverlapping = \"each\"", "[subscriptions]"),
             ("[shared_subscriptions]\norder = \"publisher\"", "[shared_subscriptions]"),
             ("[acl]\ndefault = \"allow\"\non_denied = \"disconnect\"", "[acl]"),
         ])

@@ -58,7 +58,8 @@ struct ConfigurationExamplesTests {
     @Test("the example and the documentation name every key that this version reads, and no other")
     func complete() throws {
         let tables: [KnownKeys] = [
-            .root, .node, .log, .durability, .durabilityRule, .linkSpool, .limits, .queue, .retained, .authentication,
+            .root, .node, .log, .durability, .durabilityRule, .linkSpool, .limits, .queue, .watermarks, .retained,
+            .authentication,
             .authenticationUsers, .access, .accessFile, .accessRule, .accessWho, .accessTopic, .listener,
             .listenerLimits, .rate, .deflate,
             .listenerTLS,

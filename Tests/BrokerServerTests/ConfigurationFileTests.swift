@@ -52,6 +52,7 @@ struct ConfigurationFileTests {
             max_subscriptions = 6
             max_keep_alive = "90s"
             check_payload_format = true
+            control_characters = true
             write_buffer = "8KiB"
             session_expiry = "2h"
             [durability]
@@ -68,7 +69,11 @@ struct ConfigurationFileTests {
             [queue]
             max_messages = 7
             max_bytes = "1GiB"
+            max_age = "7d"
             on_full = "drop-newest"
+            watermarks = { low = 0.25, high = 1 }
+            [subscriptions]
+            overlapping = "each"
             [shared_subscriptions]
             order = "publisher"
             [retained]
@@ -94,6 +99,7 @@ struct ConfigurationFileTests {
         #expect(limits.subscriptionsMax == 6)
         #expect(BrokerSettings(configuration).keepAliveMax == 90)
         #expect(BrokerSettings(configuration).checksPayloadFormat)
+        #expect(BrokerSettings(configuration).allowsControlCharacters)
         #expect(limits.writeBufferBytesMax == 8_192)
         #expect(limits.sessionExpiry == .seconds(7_200))
         let durability = configuration.durability
@@ -103,6 +109,12 @@ struct ConfigurationFileTests {
         #expect(configuration.queue.whenFull == .dropNewest)
         #expect(configuration.queue.messagesMax == 7)
         #expect(configuration.queue.bytesMax == 1 << 30)
+        #expect(configuration.queue.ageMax == .seconds(7 * 86_400))
+        #expect(configuration.queue.watermarks == Watermarks(low: 0.25, high: 1))
+        #expect(BrokerSettings(configuration).watermarks == Watermarks(low: 0.25, high: 1))
+        #expect(BrokerSettings(configuration).queueAgeMax == .seconds(7 * 86_400))
+        #expect(configuration.subscriptions.overlapping == .each)
+        #expect(BrokerSettings(configuration).overlapping == .each)
         #expect(configuration.sharing.order == .publisher)
         #expect(configuration.retained.messagesMax == 0)
         #expect(configuration.retained.payloadBytesMax == 1_024)

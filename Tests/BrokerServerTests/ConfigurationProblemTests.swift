@@ -93,6 +93,23 @@ struct ConfigurationProblemTests {
                 "drawbridge.toml:1: queue.on_full: must be \"drop-qos0-then-oldest\" or \"drop-oldest\" or "
                     + "\"drop-newest\" or \"reject\", found \"drop\""
             ),
+            Case(
+                "queue.max_age = \"500ms\"",
+                "drawbridge.toml:1: queue.max_age: must be 1s to 3650d, or \"0s\" for as long as it takes"
+            ),
+            Case(
+                "queue.watermarks = { low = 0.7 }",
+                "drawbridge.toml:1: queue.watermarks: low (0.7) must be less than high (0.6)"
+            ),
+            Case(
+                "[queue]\nwatermarks = { low = 0, high = 1.5 }",
+                "drawbridge.toml:2: queue.watermarks.low: must be more than 0 and 1 at most, found 0",
+                "drawbridge.toml:2: queue.watermarks.high: must be more than 0 and 1 at most, found 1.5"
+            ),
+            Case(
+                "queue.watermarks = \"high\"",
+                "drawbridge.toml:1: queue.watermarks: must be a table, found \"high\""
+            ),
             Case("auth.anonymous = \"yes\"", "drawbridge.toml:1: auth.anonymous: must be true or false, found \"yes\""),
             Case("log = 1", "drawbridge.toml:1: log: must be a table, found 1"),
             Case(

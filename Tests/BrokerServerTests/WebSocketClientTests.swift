@@ -25,6 +25,26 @@ struct WebSocketClientTests {
         #expect(WebSocketFraming.maskedFrame(payload) != WebSocketFraming.maskedFrame(payload))
     }
 
+    @Test("packets that leave together have a frame and a key each, and arrive as they were")
+    func framePerPacket() throws {
+        var generator = SystemRandomNumberGenerator()
+        let packets: [[UInt8]] = [[0xC0, 0], [0x30, 5, 0, 1, 97, 98, 99], [0x30, 3, 0, 1] + [97], [0xC0, 0]]
+        var all = ByteBuffer(bytes: packets.joined())
+        var frames = WebSocketFraming.maskedFrames(ofPackets: &all, keys: &generator)
+        #expect(all.readableBytes == 0)
+        #expect(frames.readableBytes == packets.reduce(0) { $0 + 6 + $1.count })
+        var offset = 0
+        for packet in packets {
+            #expect(frames.getBytes(at: offset, length: 2) == [0x82, 0x80 | UInt8(packet.count)])
+            offset += 6 + packet.count
+        }
+        var server = WebSocketFraming()
+        var plain = ByteBuffer()
+        var replies = ByteBuffer()
+        try server.receive(&frames, into: &plain, replies: &replies)
+        #expect(Array(plain.readableBytesView) == Array(packets.joined()))
+    }
+
     @Test("what a server frames a client reads, cut anywhere", arguments: sizes)
     func unmasked(count: Int) throws {
         let payload = (0..<count).map { UInt8(truncatingIfNeeded: $0 &* 31) }

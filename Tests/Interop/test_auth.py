@@ -5,6 +5,7 @@ import os
 import pty
 import re
 import select
+import socket
 import subprocess
 
 import paho.mqtt.client as paho
@@ -17,7 +18,7 @@ from login_storm import connect_packet, describe, hashed, log_in, storm, while_p
 from pages import ChatPage
 from raw_http import ask
 from test_command import fails_in_one_line, run
-from wire import DISCONNECT, Gone, Wire
+from wire import CONNACK, DISCONNECT, Gone, PUBACK, Wire, packet_id_of, text, variable_length
 
 ACCEPTED, V3_BAD, V3_NOT_AUTHORIZED, V5_BAD, V5_NOT_AUTHORIZED = 0, 4, 5, 0x86, 0x87
 
@@ -72,6 +73,35 @@ def test_mqtt_websocket_and_http_let_in_the_same_people(brokers, tmp_path):
     assert publish(node, "ann", "wrong").status == 401
     assert ask(node.web_port, "GET", "/healthz").status == 200
     assert "secret" not in node.log() and "wrong" not in node.log().replace("wrong user name or password", "")
+
+
+@pytest.mark.parametrize("clean", [True, False])
+@pytest.mark.parametrize("leaves", ["closes", "stops sending"])
+def test_who_says_everything_at_once_and_leaves_is_heard(brokers, tmp_path, clean, leaves):
+    """CONNECT, PUBLISH and DISCONNECT in one segment and away: while the password is being looked at, or the session
+    stored, what follows CONNECT is kept."""
+    node, _ = node_with_users(brokers, tmp_path)
+    node.start()
+    login = text("ann") + text("secret")
+    watcher, code = log_in(node.port, "ann", "secret", version=5)
+    assert code == ACCEPTED
+    watcher.subscribe("t", 1)
+    for number in range(5):
+        with Wire(node.port, "", 4, connect=False) as wire:
+            connect = text("MQTT") + bytes([4, 0xC0 | 2 * clean, 0, 0]) + text("hasty") + login
+            publish = text("t") + b"\0\x07" + str(number).encode()
+            packets = [(0x10, connect), (0x32, publish)] + ([(0xE0, b"")] if leaves == "closes" else [])
+            wire.socket.sendall(b"".join(bytes([first]) + variable_length(len(body)) + body for first, body in packets))
+            if leaves == "stops sending":
+                wire.socket.shutdown(socket.SHUT_WR)
+                assert wire.read().kind == CONNACK
+                answer = wire.read()
+                assert (answer.kind, packet_id_of(answer)) == (PUBACK, 7)
+                with pytest.raises(Gone):
+                    wire.read()
+        publication = watcher.publication(watcher.read())
+        assert publication.payload == str(number).encode()
+        watcher.answer(PUBACK, publication.packet_id)
 
 
 def test_curl_and_mosquitto_log_in_as_their_users_do(brokers, tmp_path):

@@ -459,6 +459,28 @@ def test_connections_of_the_node_are_counted(brokers):
     eventually("the log says why", lambda: "3 connections are open" in node.log())
 
 
+def test_connections_of_a_listener_are_counted_over_its_addresses_and_through_a_mux(brokers):
+    one, two, mux = free_port(), free_port(), free_port()
+    few = listener("few", "mqtt", [f"127.0.0.1:{one}", f"127.0.0.1:{two}"], "[listener.limits]\nmax_connections = 2\n")
+    node = brokers.drawbridge(links=few + listener("mux", "mux", [f"127.0.0.1:{mux}"], 'serve = ["few"]')).start()
+    inside = [Wire(one, "1", clean=True), Wire(mux, "2", clean=True)]
+    for port in (one, two, mux):
+        with pytest.raises((Gone, OSError)):
+            Wire(port, "one too many", clean=True)
+    with Wire(node.port, "by another door", clean=True):
+        pass
+    inside.pop().close()
+
+    def comes():
+        try:
+            inside.append(Wire(two, "3", clean=True))
+            return True
+        except (Gone, OSError):
+            return False
+
+    eventually("who left makes room", comes)
+
+
 def test_a_door_lets_in_only_who_is_allowed(brokers):
     port = free_port()
     brokers.drawbridge(links=listener("few", "mqtt", [f"127.0.0.1:{port}"], 'allow = ["127.0.0.2/31"]')).start()
@@ -543,6 +565,22 @@ def test_packets_and_frames_need_not_align(socket_line):
     assert read_frame(line) == (2, b"\x90\x03\0\1\0")
     line.send(frame(PING[:1]) + frame(b"") + frame(PING[1:]))
     assert read_frame(line) == (2, PONG)
+
+
+@pytest.mark.parametrize("farewell", [True, False])
+def test_who_says_everything_at_once_over_websocket_and_leaves_is_heard(drawbridge, farewell):
+    connect = b"\x10\x11\0\x04MQTT\x04\x00\0\0\0\x05hasty"
+    with Wire(drawbridge.port, "watcher", clean=True) as watcher:
+        watcher.subscribe("t")
+        for number in b"12345":
+            with Line(drawbridge.web_port) as line:
+                line.send(upgrade(drawbridge.web_port))
+                assert line.reply("GET").status == 101
+                said = frame(connect + b"\x30\x04\0\x01t" + bytes([number]) + b"\xe0\0")
+                line.send(said + (frame(struct.pack("!H", 1000), opcode=8) if farewell else b""))
+                if farewell:
+                    assert read_frame(line) == (8, struct.pack("!H", 1000))
+            assert watcher.publication(watcher.read()).payload == bytes([number])
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,8 @@ extension PacketCases {
     private static func addPublishAcks(_ table: inout PacketTable) {
         let five = PacketTable.five
         let types: [(UInt8, (PublishAck) -> Packet, String, ReasonCode, [String])] = [
-            (0x40, Packet.pubAck, "[5:MQTT-3.4.2-1]", .quotaExceeded, ["01", "04", "81", "92", "95", "FF"]),
-            (0x50, Packet.pubRec, "[5:MQTT-3.5.2-1]", .packetIdentifierInUse, ["02", "18", "82", "92", "7F"]),
+            (0x40, Packet.pubAck, "[5:MQTT-3.4.2-1]", .quotaExceeded, ["01", "04", "10", "81", "92", "95", "FF"]),
+            (0x50, Packet.pubRec, "[5:MQTT-3.5.2-1]", .packetIdentifierInUse, ["02", "10", "18", "82", "92", "7F"]),
             (0x62, Packet.pubRel, "[5:MQTT-3.6.2-1]", .packetIdentifierNotFound, ["10", "80", "91", "03"]),
             (0x70, Packet.pubComp, "[5:MQTT-3.7.2-1]", .packetIdentifierNotFound, ["10", "80", "91", "A3"]),
         ]

@@ -213,7 +213,7 @@ extension PacketCases {
             "property length of five bytes", five, 0x30, "<t> FFFFFFFF 7F", .malformedPacket, "[5:§1.5.5]")
         table.invalid("property length not shortest", five, 0x30, "<t> 8000", .malformedPacket, "[5:MQTT-1.5.5-1]")
         table.invalid(
-            "65 user properties", five, 0x30, "<t> [" + String(repeating: "26<><>", count: 65) + "]", .quotaExceeded,
-            "[5:§5.4.10]")
+            "1,001 user properties", five, 0x30, "<t> [" + String(repeating: "26<><>", count: 1_001) + "]",
+            .quotaExceeded, "[5:§5.4.10]")
     }
 }

@@ -83,6 +83,39 @@ struct PacketDecoderTests {
             verdict(&other, packet(0x30, "<a/+>", .v3_1_1)) == .error(.topicNameInvalid, statement: "[5:MQTT-3.3.2-2]"))
     }
 
+    @Test(
+        "control characters and non-characters are malformed where that is wanted, and pass where not [5:§1.5.4] [311:§1.5.3]",
+        arguments: ProtocolVersion.allCases)
+    func controlCharacters(_ version: ProtocolVersion) {
+        let bad: [UInt32] = [
+            0x01, 0x09, 0x0A, 0x1F, 0x7F, 0x80, 0x85, 0x9F, 0xFDD0, 0xFDEF, 0xFFFE, 0xFFFF, 0x1_FFFE, 0x10_FFFF,
+        ]
+        let good: [UInt32] = [0x20, 0x7E, 0xA0, 0xAD, 0xFDCF, 0xFDF0, 0xFEFF, 0xFFFD, 0x1_FFFD, 0x1_F422, 0x10_FFFD]
+        for (value, isBad) in bad.map({ ($0, true) }) + good.map({ ($0, false) }) {
+            guard let scalar = Unicode.Scalar(value) else { continue }
+            let text = MQTTString("ab" + String(Character(scalar)))
+            let packets: [Packet] = [
+                .publish(Publish(topic: text, payload: ByteBuffer())),
+                .unsubscribe(Unsubscribe(packetID: 1, filters: TopicFilter(text.string).map { [$0] } ?? [])),
+            ]
+            for packet in packets {
+                for (refuses, role) in [(true, PacketDecoder.Role.server), (false, .server)] {
+                    var bytes = ByteBuffer()
+                    #expect(PacketEncoder.write(packet, version: version, into: &bytes))
+                    var decoder = PacketDecoder(
+                        role: role, version: version, limits: CodecLimits(refusesControlCharacters: refuses))
+                    let verdict = PacketCase.verdict(of: &decoder, &bytes)
+                    if refuses && isBad {
+                        let statement = version == .v5 ? "[5:§1.5.4]" : "[311:§1.5.3]"
+                        #expect(verdict == .error(.malformedPacket, statement: statement), "U+\(value)")
+                    } else {
+                        #expect(verdict == .packet(packet), "U+\(value)")
+                    }
+                }
+            }
+        }
+    }
+
     @Test("every limit holds at its edge")
     func limits() {
         var limits = CodecLimits()

@@ -212,7 +212,9 @@ struct PacketGenerator {
     private mutating func one<Element>(of list: [Element]) -> Element { list[random.below(list.count)] }
 
     private mutating func reason(for type: PacketType) -> ReasonCode {
-        one(of: ReasonCode.allCases.filter { $0.isAllowed(in: type) })
+        let isServer = role == .client
+        return one(
+            of: ReasonCode.allCases.filter { $0.isAllowed(in: type) && (isServer || $0.isSentByClient(in: type)) })
     }
 
     private mutating func qos() -> QoS { one(of: QoS.allCases) }

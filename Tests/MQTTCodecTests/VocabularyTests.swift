@@ -86,6 +86,11 @@ struct VocabularyTests {
             #expect(!reason.isAllowed(in: .publish))
             #expect(!reason.name.isEmpty)
         }
+        let onlyServers = ReasonCode.allCases.filter { !$0.isSentByClient(in: .disconnect) }
+        #expect(
+            onlyServers.map(\.rawValue) == [
+                0x87, 0x89, 0x8B, 0x8D, 0x8E, 0x8F, 0x9A, 0x9B, 0x9C, 0x9D, 0x9E, 0x9F, 0xA0, 0xA1, 0xA2,
+            ])
         #expect(Set(ReasonCode.allCases.map(\.name)).count == ReasonCode.allCases.count)
     }
 }

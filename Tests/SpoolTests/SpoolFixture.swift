@@ -138,6 +138,8 @@ final class ShardRecorder: @unchecked Sendable {
         var dropped: [ReceiverID: Int] = [:]
         var refusals: [SpoolRefusal?] = []
         var full: [ReceiverID: [Bool]] = [:]
+        var levels: [ReceiverID: [QueueLevel]] = [:]
+        var spoolLevels: [QueueLevel] = []
         var committed: Ticket { tickets.last ?? .none }
     }
 
@@ -156,6 +158,8 @@ final class ShardRecorder: @unchecked Sendable {
             case .dropped(let receiver, let messages): told.dropped[receiver, default: 0] += messages
             case .refusing(let refusal): told.refusals.append(refusal)
             case .full(let receiver, let isFull): told.full[receiver, default: []].append(isFull)
+            case .level(let receiver?, let level): told.levels[receiver, default: []].append(level)
+            case .level(nil, let level): told.spoolLevels.append(level)
             }
         }
         condition.broadcast()
@@ -222,10 +226,11 @@ extension Message {
         topic: MQTTString = "room/1",
         qos: QoS = .atLeastOnce,
         properties: Properties = Properties(),
-        expiry: Timestamp? = nil
+        expiry: Timestamp? = nil,
+        came: Timestamp = Timestamp(microseconds: 7)
     ) -> Message {
         Message(
-            id: MessageID(high: 7, low: 9),
+            id: MessageID(high: came.microseconds, low: 9),
             topic: topic,
             payload: ByteBuffer(string: payload),
             qos: qos,

@@ -112,6 +112,20 @@ extension Packet {
     }
 }
 
+extension [Packet] {
+    /// The identifier of the first SUBSCRIBE among them; 0 without one.
+    package var subscribeID: UInt16 {
+        for case .subscribe(let subscribe) in self { return subscribe.packetID }
+        return 0
+    }
+
+    /// The identifier of the first UNSUBSCRIBE among them; 0 without one.
+    package var unsubscribeID: UInt16 {
+        for case .unsubscribe(let unsubscribe) in self { return unsubscribe.packetID }
+        return 0
+    }
+}
+
 extension Publish {
     package var text: String { String(buffer: payload) }
 }

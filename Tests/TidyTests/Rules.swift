@@ -25,6 +25,7 @@ enum Rules {
     /// Floors that upper targets must not reach up or across to.
     static let bannedImports: [String: Set<String>] = [
         "BrokerServer": ["drawbridge", "BrokerSimulation", "MQTTClient", "ArgumentParser", "TestSupport"],
+        "BrokerBench": ["drawbridge", "BrokerCore", "BrokerSimulation", "Spool", "ArgumentParser", "TestSupport"],
         "drawbridge": ["BrokerCore", "MQTTCodec", "TestSupport"],
     ]
 

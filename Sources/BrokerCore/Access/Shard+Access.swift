@@ -250,7 +250,7 @@ extension Shard {
     }
 }
 
-/// Keeps denials from filling the log: so many a second of a shard, the others are counted.
+/// Keeps denials, or alarms, from filling the log: so many a second of a shard, the others are counted.
 struct DenialLog {
     private static let perSecond = 20
     private var second: Instant?

@@ -88,6 +88,8 @@ package final class Connection {
 
     /// Answers that wait for a commit, in the order in which they have to leave.
     var answers: Deque<Answer> = []
+    /// SUBACKs among them: retained messages come behind those, as simple clients expect them.
+    var heldSubAcks = 0
     /// The ticket of the last of them: an answer that waits for nothing waits behind it.
     var lastTicket = Ticket.none
 
@@ -101,6 +103,8 @@ package final class Connection {
     }
 
     package var isOpen: Bool { state == .open }
+    /// Whether something that it sent was not read yet, or waits for the disk to be answered.
+    package var isOwedAnswers: Bool { state != .closing && (isHeld || !answers.isEmpty) }
 
     struct Answer {
         var ticket: Ticket

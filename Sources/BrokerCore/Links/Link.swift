@@ -33,10 +33,11 @@ package final class Link {
     var pingSentAt: Instant?
     /// Tells dials of one connection from those of the next.
     package internal(set) var epoch: UInt64 = 0
-    var subscribePacketID: UInt16 = 1
+    /// The identifier of the SUBSCRIBE that was sent last, and of the UNSUBSCRIBE; 0 before the first.
+    var subscribePacketID: UInt16 = 0
     /// What the upstream's session of ours is still subscribed to and no rule wants any more.
     var staleFilters: [TopicFilter] = []
-    var unsubscribePacketID: UInt16 = 2
+    var unsubscribePacketID: UInt16 = 0
     /// The one thing that the link waits for: CONNACK, its next heartbeat, or the end of a back-off.
     var timer: TimerQueue.Token?
 

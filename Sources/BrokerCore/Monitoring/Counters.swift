@@ -22,14 +22,15 @@ package struct Counters: Sendable, Equatable {
     package var connects: UInt64 = 0
     /// Sessions whose client did not return in time.
     package var sessionsExpired: UInt64 = 0
-    /// QoS 0 messages that a slow or absent receiver did not get.
-    package var qos0Dropped: UInt64 = 0
-    /// QoS 1 and 2 messages that a full queue in memory gave up; the spool counts those of its own.
-    package var queueDropped: UInt64 = 0
+    /// Messages that receivers did not get, of those that are not in the spool, which counts its own.
+    package var drops = DropCounts()
     /// Messages that expired before they were sent to a receiver.
     package var expired: UInt64 = 0
     /// Messages larger than the receiver's Maximum Packet Size [5:MQTT-3.1.2-25].
     package var tooLarge: UInt64 = 0
+    /// Queues, or the spool as a whole, that came to their high watermark, and those that are below their low one again.
+    package var alarmsRaised: UInt64 = 0
+    package var alarmsCleared: UInt64 = 0
     /// Publishes that were refused because a queue or the spool had no room: 0x97, or 507 over HTTP.
     package var refused: UInt64 = 0
     /// Publishes of version 3, which has no refusal, that waited for room.
@@ -40,6 +41,11 @@ package struct Counters: Sendable, Equatable {
     package var subscribesDenied: UInt64 = 0
     /// Messages that waited for a receiver, or were retained, and that it may not have (any more).
     package var deliveriesDenied: UInt64 = 0
+
+    /// QoS 0 messages that a slow or absent receiver did not get.
+    package var qos0Dropped: UInt64 { drops[.away] &+ drops[.buffer] }
+    /// QoS 1 and 2 messages that a full queue in memory gave up.
+    package var queueDropped: UInt64 { drops[.oldest] }
 
     /// Control packets of any type that were handed to a connection.
     package var packetsSent: UInt64 { answersSent &+ sent }

@@ -71,7 +71,7 @@ extension Shard {
 extension String {
     /// One level of a topic, whatever the text: what would begin another level, or be a wildcard, is written as in a
     /// URL.
-    fileprivate var asTopicLevel: String {
+    var asTopicLevel: String {
         guard utf8.contains(where: { "/+#%".utf8.contains($0) }) else { return self }
         return unicodeScalars.reduce(into: "") { level, scalar in
             switch scalar {

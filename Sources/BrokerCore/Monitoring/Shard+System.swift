@@ -42,6 +42,7 @@ extension Shard {
             subscriptions: 0,
             sharedSubscriptions: 0,
             retained: retained.count,
+            alarms: alarms,
             node: node,
             load: load
         )

@@ -14,11 +14,20 @@ struct SystemFigures {
     var sharedSubscriptions: Int
     /// Those of clients; the topics of the server itself are not among them.
     var retained: Int
+    /// Queues above their watermarks, and the spool as a whole.
+    var alarms: Int
     var node: NodeFigures
     var load: LoadAverages
 
-    /// Messages that a receiver did not get because a queue or a write buffer was full.
-    var dropped: UInt64 { counters.qos0Dropped &+ counters.queueDropped &+ node.dropped }
+    /// Messages that a receiver did not get because a queue or a write buffer was full, or they waited for too long.
+    var dropped: UInt64 { drops.forWantOfRoom }
+
+    /// All messages that a receiver did not get, by reason.
+    var drops: DropCounts {
+        var drops = counters.drops
+        drops.add(node.drops)
+        return drops
+    }
 }
 
 /// What the parts of a node around its shard know, for `$SYS`.
@@ -29,14 +38,14 @@ package struct NodeFigures: Sendable {
     package var storedMessages: Int
     /// Their topics, payloads and properties.
     package var storedBytes: Int
-    /// Messages that queues in the spool gave up because they were full.
-    package var dropped: UInt64
+    /// Messages of the spool that a receiver did not get.
+    package var drops: DropCounts
 
-    package init(version: String, storedMessages: Int = 0, storedBytes: Int = 0, dropped: UInt64 = 0) {
+    package init(version: String, storedMessages: Int = 0, storedBytes: Int = 0, drops: DropCounts = DropCounts()) {
         self.version = version
         self.storedMessages = storedMessages
         self.storedBytes = storedBytes
-        self.dropped = dropped
+        self.drops = drops
     }
 }
 

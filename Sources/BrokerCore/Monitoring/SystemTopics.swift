@@ -58,7 +58,8 @@ extension SystemFigures {
     }
 
     private var emqttdTopics: [(String, String)] {
-        [
+        let drops = drops
+        return DropReason.allCases.map { ("metrics/messages/dropped/\($0.rawValue)", "\(drops[$0])") } + [
             ("version", version),
             ("uptime", Self.span(uptimeSeconds)),
             ("datetime", CivilTime(wall).text),
@@ -68,6 +69,7 @@ extension SystemFigures {
             ("stats/sessions/count", "\(clientsConnected + clientsAway)"),
             ("stats/subscriptions/count", "\(subscriptions)"),
             ("stats/retained/count", "\(retained)"),
+            ("stats/alarms/count", "\(alarms)"),
             ("metrics/bytes/received", "\(counters.bytesReceived)"),
             ("metrics/bytes/sent", "\(counters.bytesSent)"),
             ("metrics/packets/received", "\(counters.packetsReceived)"),

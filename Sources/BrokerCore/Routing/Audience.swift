@@ -10,18 +10,25 @@ final class Audience {
     let transient: [(session: Session, delivery: TransientDelivery)]
     /// The links among the durable ones.
     let links: [MQTTString]
+    /// Those of them who get another copy, and so on: one for each subscription that matches, if that is wanted.
+    let further: Audience?
 
     init(
         durable: [Session] = [],
         deliveries: [Delivery] = [],
         transient: [(session: Session, delivery: TransientDelivery)] = [],
-        links: [MQTTString] = []
+        links: [MQTTString] = [],
+        further: Audience? = nil
     ) {
         self.durable = durable
         self.deliveries = deliveries
         self.transient = transient
         self.links = links
+        self.further = further
     }
+
+    /// Whether any of its copies is stored.
+    var isDurable: Bool { !durable.isEmpty || further?.isDurable == true }
 
     /// Receivers that the message is routed to.
     var count: Int { durable.count + transient.count }
@@ -76,6 +83,29 @@ extension Shard {
         _ targets: [RouteTarget],
         publisher: UInt32? = nil
     ) -> Audience {
+        guard settings.overlapping == .each else { return makeLayer(of: publication, targets, publisher, nil) }
+        // The spool knows a message for a receiver by its position: each further copy is a message of its own.
+        var layers: [[RouteTarget]] = [[]]
+        var copies: [Int32: Int] = [:]
+        for target in targets {
+            let copy = copies[target.slot, default: 0]
+            // A link goes by its own rules, of which the first that matches decides.
+            if copy > 0, sessions[Int(target.slot)]?.link != nil { continue }
+            copies[target.slot] = copy + 1
+            if copy == layers.count { layers.append([]) }
+            layers[copy].append(target)
+        }
+        var audience: Audience?
+        for layer in layers.reversed() { audience = makeLayer(of: publication, layer, publisher, audience) }
+        return audience ?? Audience()
+    }
+
+    private func makeLayer(
+        of publication: borrowing Publication,
+        _ targets: [RouteTarget],
+        _ publisher: UInt32?,
+        _ further: Audience?
+    ) -> Audience {
         var durable: [Session] = []
         var deliveries: [Delivery] = []
         var transient: [(session: Session, delivery: TransientDelivery)] = []
@@ -120,6 +150,7 @@ extension Shard {
             )
             if let link = session.link { links.append(link.settings.name) }
         }
-        return Audience(durable: durable, deliveries: deliveries, transient: transient, links: links)
+        return Audience(
+            durable: durable, deliveries: deliveries, transient: transient, links: links, further: further)
     }
 }

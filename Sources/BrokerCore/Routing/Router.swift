@@ -1,6 +1,7 @@
 import MQTTCodec
 
-/// One receiver of a topic: all matching subscriptions of a session, folded into one copy.
+/// One receiver of a topic: all matching subscriptions of a session, folded into one copy; or, where each is to bring
+/// a copy of its own, one of them.
 struct RouteTarget {
     let slot: Int32
     /// The highest granted QoS of the subscriptions that match [5:MQTT-3.3.4-2] [311:MQTT-3.3.5-1].
@@ -8,8 +9,7 @@ struct RouteTarget {
     /// Only when every subscription that matches says so.
     var noLocal: Bool
     var retainAsPublished: Bool
-    /// Of all of them [5:MQTT-3.3.4-3] [5:MQTT-3.3.4-4]; there is one copy, so none has an identifier of its own
-    /// [5:MQTT-3.3.4-5].
+    /// Of all of them [5:MQTT-3.3.4-3] [5:MQTT-3.3.4-4]; or, if each brings a copy, its own [5:MQTT-3.3.4-5].
     var subscriptionIdentifiers: [UInt32]
 }
 
@@ -83,6 +83,10 @@ final class Route {
 /// Who gets a topic: cached per topic, valid for one generation of the subscription tree.
 struct Router {
     var tree = SubscriptionTree()
+    /// Whether overlapping subscriptions of a session bring one copy together.
+    var foldsOverlapping = true {
+        didSet { if foldsOverlapping != oldValue { forgetRoutes() } }
+    }
     /// Whether the session in a slot may receive a topic; asked once for each route.
     var mayReceive: (_ slot: Int32, _ topic: MQTTString) -> Bool = { _, _ in true }
     private var cache: [MQTTString: Route] = [:]
@@ -148,7 +152,7 @@ struct Router {
         var places: [Int32: Int] = [:]
         var mixed: Set<Int32> = []
         tree.forEachMatch(topic) { subscriber in
-            guard let place = places[subscriber.slot] else {
+            guard foldsOverlapping, let place = places[subscriber.slot] else {
                 places[subscriber.slot] = targets.count
                 targets.append(RouteTarget(subscriber))
                 return

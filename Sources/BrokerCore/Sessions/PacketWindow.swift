@@ -44,6 +44,8 @@ package struct PacketWindow {
     }
 
     private var places: [Entry] = []
+    /// Identifiers of requests that wait for their answer: of a SUBSCRIBE and an UNSUBSCRIBE at most.
+    private var requests: [UInt16] = []
     private var nextID: UInt16
     package private(set) var count = 0
     /// Entries that wait to be sent again; they do not count against the peer's Receive Maximum until they are.
@@ -63,20 +65,39 @@ package struct PacketWindow {
         ticket: Ticket = .none,
         share: Int32 = -1
     ) -> UInt16? {
-        guard count < 65_535 else { return nil }
+        guard count + requests.count < 65_535 else { return nil }
         if count >= places.count { grow() }
         while true {
             let id = nextID
             nextID = id == .max ? 1 : id + 1
-            if places[Int(id) & (places.count - 1)].packetID == 0 {
+            if places[Int(id) & (places.count - 1)].packetID == 0, !requests.contains(id) {
                 let entry = Entry(packetID: id, state: state, share: share, position: position, ticket: ticket)
                 places[Int(id) & (places.count - 1)] = entry
                 count += 1
                 return id
             }
-            // Identifier 0 does not exist, so one place of a full table of 65,536 stays free.
+            // Identifier 0 does not exist, so one place of a full table of 65,536 stays free. In a smaller table another
+            // identifier than that of a request leads to the same place.
         }
     }
+
+    /// Takes a free identifier for a request that is no message: it has no place and counts against no Receive Maximum.
+    ///
+    /// - Returns: nil when all 65,535 are in use.
+    package mutating func addRequest() -> UInt16? {
+        guard count + requests.count < 65_535 else { return nil }
+        while true {
+            let id = nextID
+            nextID = id == .max ? 1 : id + 1
+            // [5:MQTT-2.2.1-3] [311:MQTT-2.3.1-2]
+            if self[id] == nil, !requests.contains(id) {
+                requests.append(id)
+                return id
+            }
+        }
+    }
+
+    package mutating func removeRequest(_ id: UInt16) { requests.removeAll { $0 == id } }
 
     /// Puts back an exchange that the spool remembers. Ignored when the identifier is already there.
     package mutating func restore(_ entry: Entry) {
@@ -138,6 +159,8 @@ package struct PacketWindow {
     package mutating func markAllForResend() {
         for index in places.indices where places[index].packetID != 0 { places[index].needsResend = true }
         resendCount = count
+        // Requests are made anew.
+        requests.removeAll()
     }
 
     private mutating func grow() {

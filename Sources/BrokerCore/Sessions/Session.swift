@@ -38,9 +38,17 @@ package final class Session {
     var isEnded = false
     /// Its queue is full and its policy is to refuse: nothing more is taken for it.
     var isFull = false
+    /// Its queue is above its watermark: that in the spool, that in memory.
+    var isHigh = false
+    var isHighInMemory = false
+    /// What was last said of that, and whether something is about to be said.
+    package internal(set) var isAlarmed = false
+    var saysLevel = false
     /// Publishes that this queue had no room for: refused to their senders, and held back.
     package internal(set) var refused: UInt64 = 0
     package internal(set) var heldBack: UInt64 = 0
+    /// What it did not get of messages that are not in the spool; nil while there is nothing to count.
+    var drops: Drops?
     /// Messages that its queue dropped and that the log has not heard of, and when it may hear of more.
     var dropsUntold = 0
     var nextDropNotice = Instant(nanoseconds: 0)
@@ -98,6 +106,11 @@ package final class Session {
         self.group = group
     }
 
+    /// Held apart, since most sessions have none.
+    final class Drops {
+        var counts = DropCounts()
+    }
+
     package enum Flow: Sendable {
         /// Everything up to `told` is in the window: the next message goes straight there.
         case live
@@ -119,6 +132,7 @@ package final class Session {
         var qos: QoS
         var isRetained: Bool
         var subscriptionIdentifiers: [UInt32]
+        var came: Instant
         var bytes: Int { message.bytes }
     }
 

@@ -17,7 +17,7 @@ extension Shard {
 
     /// QoS 0, or a group that takes no more: to a member that is there, or to nobody.
     func shareOnce(_ message: Message, _ delivery: TransientDelivery, _ session: Session, _ now: Now) {
-        guard let group = session.group, !session.isEnded else { return book(.discarded, session, message) }
+        guard let group = session.group, !session.isEnded else { return drop(.ended, session, message) }
         let publisher = delivery.subscriptionIdentifiers.first
         switch choose(for: message, .atMostOnce, publisher, group, now) {
         case .member(let member):
@@ -25,13 +25,12 @@ extension Shard {
             book(.delivered, session, message)
         case .never(.tooLarge):
             counters.tooLarge &+= 1
-            book(.tooLarge, session, message)
+            drop(.tooLarge, session, message)
         case .never, .passOver:
             counters.deliveriesDenied &+= 1
-            book(.dropped, session, message)
+            drop(.denied, session, message)
         case .wait:
-            counters.qos0Dropped &+= 1
-            book(.dropped, session, message)
+            drop(isSomebodyThere(in: group) ? .buffer : .away, session, message)
         }
     }
 
@@ -93,6 +92,8 @@ extension Shard {
 
     /// - Returns: false when something still waits in memory.
     private func feedFromMemory(_ session: Session, _ group: ShareGroup, _ now: Now) -> Bool {
+        giveUpAged(of: session, now.instant)
+        defer { noteLevel(of: session, now.instant) }
         while let first = group.returned.first?.queued ?? session.queue.first {
             let publisher = first.subscriptionIdentifiers.first
             var choice = Choice.never(.expired)
@@ -261,6 +262,10 @@ extension Shard {
         }
         guard let connection = session.connection else { return false }
         return connection.isOpen && connection.isWritable && !isFull(connection)
+    }
+
+    private func isSomebodyThere(in group: ShareGroup) -> Bool {
+        group.members.contains { sessions[Int($0.slot)]?.connection?.isOpen == true }
     }
 
     /// Whether anybody could take anything: otherwise no page is asked for.

@@ -93,18 +93,20 @@ extension Shard {
         session.isEnded = true
         for (position, held) in group.out.sorted(by: { $0.key < $1.key }) {
             _ = group.takeOut(position)
-            if let kept = held.kept { book(.discarded, session, kept.message) }
+            if let kept = held.kept { drop(.ended, session, kept.message) }
             // Its exchange goes on without the message.
             guard let holder = sessions[Int(held.slot)], var entry = holder.window[held.packetID] else { continue }
             entry.share = -1
             entry.position = .zero
             holder.window.update(entry)
         }
+        count(.ended, session, group.returned.count + session.queue.count)
         if settings.keepsLedger {
             for returned in group.returned { book(.discarded, session, returned.queued.message) }
             for queued in session.queue { book(.discarded, session, queued.message) }
         }
         session.queue.removeAll()
+        clearAlarm(of: session, latest)
         session.page.removeAll()
         router.tree.remove(group.pattern, slot: session.slot)
         groups[session.clientID] = nil
@@ -182,7 +184,10 @@ extension Shard {
         as outcome: LedgerLine.Entry,
         givenUp: GivenUpReason? = nil
     ) {
-        if let kept { return book(outcome, session, kept.message) }
+        if let kept {
+            if let givenUp { count(DropReason(givenUp), session) }
+            return book(outcome, session, kept.message)
+        }
         acknowledge(session, position, as: outcome, givenUp: givenUp)
         if session.isLoading || !session.page.isEmpty { session.group?.noteSettled(position) }
     }

@@ -237,6 +237,9 @@ package enum SpoolEvent: Sendable {
     /// A receiver whose queue is full and whose policy is `reject`: who publishes to it is refused. Told when it
     /// changes.
     case full(ReceiverID, Bool)
+    /// The queue of a receiver, or (nil) the spool as a whole, came to its high watermark, or is below its low one again.
+    /// Told when it changes.
+    case level(ReceiverID?, QueueLevel)
 }
 
 /// What a node finds in its spool when it starts.

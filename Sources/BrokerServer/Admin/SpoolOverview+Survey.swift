@@ -14,6 +14,8 @@ struct ShardAccount: Sendable {
     var presences: [ReceiverPresence]
     var refusals: [ReceiverID: (refused: UInt64, heldBack: UInt64)]
     var counters: Counters
+    /// Of messages that are not in the spool.
+    var drops: [ReceiverDrops]
 }
 
 extension SpoolOverview {
@@ -32,6 +34,7 @@ extension SpoolOverview {
             failingSeconds = age(since)
         }
         refusing = spool.refusal?.rawValue
+        high = spool.isHigh
         notices = (spool.quarantine.map { [$0.description] } ?? []) + spool.notices
         durability = spool.durability.rawValue
         starts = spool.bootCount
@@ -72,6 +75,7 @@ extension SpoolOverview {
                 depth: receiver.tally.waiting,
                 bytes: receiver.tally.bytes,
                 oldestSeconds: age(receiver.oldest),
+                high: receiver.tally.isHigh,
                 ledger: Ledger(receiver.tally),
                 refused: account.refusals[receiver.receiver]?.refused ?? 0,
                 heldBack: account.refusals[receiver.receiver]?.heldBack ?? 0
@@ -86,16 +90,27 @@ extension SpoolOverview.Ledger {
         taken = tally.taken
         delivered = tally.delivered
         waiting = UInt64(clamping: tally.waiting)
-        dropped = SpoolOverview.Dropped(
-            oldest: tally.dropped[.oldest],
-            newest: tally.dropped[.newest],
-            expired: tally.dropped[.expired],
-            tooLarge: tally.dropped[.tooLarge],
-            rejected: tally.dropped[.rejected],
-            denied: tally.dropped[.denied],
-            damaged: tally.dropped[.damaged],
-            setAside: tally.dropped[.setAside],
-            ended: tally.dropped[.ended]
+        dropped = SpoolOverview.Dropped(tally.dropped)
+    }
+}
+
+extension SpoolOverview.Dropped {
+    init(_ counts: DropCounts) {
+        self.init(
+            oldest: counts[.oldest],
+            newest: counts[.newest],
+            aged: counts[.aged],
+            holes: counts[.holes],
+            away: counts[.away],
+            buffer: counts[.buffer],
+            expired: counts[.expired],
+            tooLarge: counts[.tooLarge],
+            rejected: counts[.rejected],
+            denied: counts[.denied],
+            noIdentifier: counts[.noIdentifier],
+            damaged: counts[.damaged],
+            setAside: counts[.setAside],
+            ended: counts[.ended]
         )
     }
 }

@@ -17,6 +17,8 @@ package struct SpoolOverview: Codable, Sendable, Equatable {
         package var bytes: Int
         /// Age of the oldest message that waits.
         package var oldestSeconds: Int?
+        /// Its alarm is raised: it came to its high watermark, and was not below its low one since.
+        package var high: Bool
         package var ledger: Ledger
         /// Publishes that were refused because this queue was full.
         package var refused: UInt64
@@ -43,6 +45,14 @@ package struct SpoolOverview: Codable, Sendable, Equatable {
         package var oldest: UInt64
         /// `on_full = "drop-newest"`: it came to a full queue.
         package var newest: UInt64
+        /// `max_age`: it waited for longer than its queue keeps messages.
+        package var aged: UInt64
+        /// The receiver answered too many messages behind one that it did not answer.
+        package var holes: UInt64
+        /// QoS 0 that met nobody.
+        package var away: UInt64
+        /// QoS 0 for somebody who does not read.
+        package var buffer: UInt64
         /// Its expiry passed before it was sent.
         package var expired: UInt64
         /// It is larger than the packets that the receiver takes.
@@ -51,6 +61,8 @@ package struct SpoolOverview: Codable, Sendable, Equatable {
         package var rejected: UInt64
         /// Access rules keep it from the receiver.
         package var denied: UInt64
+        /// All packet identifiers of the receiver were taken.
+        package var noIdentifier: UInt64
         /// Its row was damaged.
         package var damaged: UInt64
         /// SQLite did not take it.
@@ -59,7 +71,8 @@ package struct SpoolOverview: Codable, Sendable, Equatable {
         package var ended: UInt64
 
         package var total: UInt64 {
-            oldest + newest + expired + tooLarge + rejected + denied + damaged + setAside + ended
+            oldest + newest + aged + holes + away + buffer + expired + tooLarge + rejected + denied + noIdentifier
+                + damaged + setAside + ended
         }
     }
 
@@ -108,6 +121,8 @@ package struct SpoolOverview: Codable, Sendable, Equatable {
     package var failingSeconds: Int?
     /// Why new messages are refused: "full", "disk full" or "sick"; nil when they are taken.
     package var refusing: String?
+    /// The spool as a whole is above its watermark.
+    package var high: Bool
     /// What the operator must know about how this spool came here.
     package var notices: [String]
     /// "sync", "normal" or "off".

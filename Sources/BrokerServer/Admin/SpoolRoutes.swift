@@ -8,6 +8,7 @@ import Spool
 /// What a node can be asked about its spool.
 enum SpoolRoutes {
     static let path = "/admin/v1/spool"
+    static let dropsPath = "/admin/v1/drops"
     static let copyPath = "/admin/v1/spool/backup"
 
     /// - Parameter account: asks the shard who is there and what it counted.
@@ -18,18 +19,22 @@ enum SpoolRoutes {
     ) -> [AdminRoute] {
         [
             AdminRoute(.GET, path, door: .any) { request in
-                var limit: Int?
-                if let text = request.parameter("limit") {
-                    guard let number = Int(text), number >= 0 else {
-                        return .problem(.badRequest, "limit is a whole number, 0 or more.")
-                    }
-                    limit = number
-                }
+                let (limit, problem) = limit(of: request)
+                if let problem { return problem }
                 let account = await account()
-                return await blocking { [limit] in
+                return await blocking {
                     let survey = try spool.survey(limit: limit ?? .max)
                     let overview = SpoolOverview(survey, spool, account, limit: limit, now: now())
                     return json(try overview.encoded())
+                }
+            },
+            AdminRoute(.GET, dropsPath, door: .any) { request in
+                let (limit, problem) = limit(of: request)
+                if let problem { return problem }
+                let account = await account()
+                return await blocking {
+                    let survey = try spool.survey(limit: 0)
+                    return json(try DropsOverview(survey, account, limit: limit).encoded())
                 }
             },
             AdminRoute(.POST, copyPath, door: .socket) { request in
@@ -46,6 +51,15 @@ enum SpoolRoutes {
                 }
             },
         ]
+    }
+
+    /// - Returns: nil and nil when none is given.
+    private static func limit(of request: AdminRequest) -> (limit: Int?, problem: HTTPAnswer?) {
+        guard let text = request.parameter("limit") else { return (nil, nil) }
+        guard let number = Int(text), number >= 0 else {
+            return (nil, .problem(.badRequest, "limit is a whole number, 0 or more."))
+        }
+        return (number, nil)
     }
 
     /// Reads of the disk belong on no event loop.

@@ -18,6 +18,7 @@ package enum SCRAMServer {
         package let reason: String
 
         package static let syntax = Failure(reason: "not a message of SCRAM")
+        package static let beyondASCII = Failure(reason: "a user name with more than printable ASCII")
         package static let proof = Failure(reason: "wrong proof")
     }
 
@@ -42,6 +43,8 @@ package enum SCRAMServer {
             else {
                 throw .syntax
             }
+            // No such user can be set, and what clients make of other names differs.
+            guard SCRAMServer.isPlain(name.utf8) else { throw .beyondASCII }
             header = "\(parts[0]),,"
             bare = String(Substring(text.utf8.dropFirst(header.utf8.count)))
             username = name
@@ -59,6 +62,10 @@ package enum SCRAMServer {
             "r=\(first.nonce)\(nonce),s=\(Data(credentials.salt).base64EncodedString()),i=\(credentials.iterations)"
         return (text, [first.header, first.bare, text].joined(separator: "\u{0}"))
     }
+
+    /// Whether a name or password means the same to all clients: printable ASCII. SASLprep (RFC 4013) would bring others
+    /// into one form, but not every client does that, and to those that do not it would be another password.
+    static func isPlain(_ text: some Sequence<UInt8>) -> Bool { text.allSatisfy { (0x20...0x7E).contains($0) } }
 
     /// Printable, and nobody can foretell it.
     static func nonce() -> String { PasswordHash.random(18).base64EncodedString() }

@@ -43,6 +43,13 @@ package struct UserFileEdit: Sendable {
         guard password.count <= PasswordHash.passwordBytesMax else {
             throw Problem(description: "a password has at most \(PasswordHash.passwordBytesMax) bytes")
         }
+        if case .scram = method, !SCRAMServer.isPlain(name.utf8) || !SCRAMServer.isPlain(password) {
+            throw Problem(
+                description: """
+                    SCRAM takes a name and a password of printable ASCII only: clients do not agree about the bytes of \
+                    others (RFC 4013)
+                    """)
+        }
         let line = "\(name):\(try PasswordHash(password: password, method: method).text)"
         return try change { lines in
             if let index = Self.index(of: name, in: lines) {

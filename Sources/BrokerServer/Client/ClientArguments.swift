@@ -40,7 +40,7 @@ package struct ClientArguments: Sendable {
 
     /// - Parameter hasTopics: whether the command line names topics, so that the path of a WebSocket address is none.
     /// - Returns: how to connect, and the topic of the URL.
-    func settings(hasTopics: Bool) throws(UsageProblem) -> (ClientSettings, topic: String?) {
+    package func settings(hasTopics: Bool) throws(UsageProblem) -> (ClientSettings, topic: String?) {
         let (address, url, topic) = try address(hasTopics: hasTopics)
         var tls = LinkTLSConfiguration()
         tls.authorityPath = cafile

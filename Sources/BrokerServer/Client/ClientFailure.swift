@@ -12,7 +12,7 @@ package enum ClientFailure: Sendable, Equatable, CustomStringConvertible {
     /// The connection stood, and broke.
     case lost(String?)
 
-    init(_ failure: Dialer.Failure) {
+    package init(_ failure: Dialer.Failure) {
         switch failure {
         case .handshake(let reason):
             // The advice is for those who write configuration files.

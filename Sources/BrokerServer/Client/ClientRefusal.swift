@@ -1,9 +1,9 @@
-import MQTTCodec
+package import MQTTCodec
 
 /// A CONNACK that says no, in the words and exit codes that users of mosquitto's programs know: the return code of
 /// version 3, the reason code of version 5.
-enum ClientRefusal {
-    static func text(_ reason: ReasonCode, version: ProtocolVersion) -> String {
+package enum ClientRefusal {
+    package static func text(_ reason: ReasonCode, version: ProtocolVersion) -> String {
         guard version != .v5 else { return "Connection error: \(reason.name)" }
         let words =
             switch reason.connectReturnCode {
@@ -17,7 +17,7 @@ enum ClientRefusal {
         return "Connection error: Connection Refused: \(words)."
     }
 
-    static func exitCode(_ reason: ReasonCode, version: ProtocolVersion) -> Int32 {
+    package static func exitCode(_ reason: ReasonCode, version: ProtocolVersion) -> Int32 {
         Int32(version == .v5 ? reason.rawValue : reason.connectReturnCode ?? reason.rawValue)
     }
 }

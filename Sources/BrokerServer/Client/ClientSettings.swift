@@ -17,6 +17,18 @@ package struct ClientSettings: Sendable {
         self.connect = connect
     }
 
+    /// What connections encrypt with; nil when the address is not encrypted.
+    ///
+    /// - Throws: what is wrong with the files.
+    package func watchedTLS() throws(TLSProblem) -> WatchedTLS? {
+        guard address.transport.isEncrypted else { return nil }
+        let files = tls
+        let name = address.transport.applicationProtocol
+        return try WatchedTLS(owner: "client", paths: files.paths, isWatched: false) { () throws(TLSProblem) in
+            try files.load(.disk, applicationProtocol: name)
+        }
+    }
+
     /// The client id, as `-d` names it.
     package var name: String { connect.clientID.isEmpty ? "(null)" : connect.clientID.string }
 }

@@ -62,15 +62,7 @@ package final class MQTTClient {
         self.hear = hear
         self.take = take
         self.session = ClientSession(connect: settings.connect, window: settings.window)
-        guard settings.address.transport.isEncrypted else {
-            self.tls = nil
-            return
-        }
-        let files = settings.tls
-        let name = settings.address.transport.applicationProtocol
-        self.tls = try WatchedTLS(owner: "client", paths: files.paths, isWatched: false) { () throws(TLSProblem) in
-            try files.load(.disk, applicationProtocol: name)
-        }
+        self.tls = try settings.watchedTLS()
     }
 
     package func connect(after delay: TimeAmount = .zero) {

@@ -20,6 +20,7 @@ extension BrokerSettings {
         isRetainAvailable = limits.retainsMessages
         keepAliveMax = limits.keepAliveMax.map { UInt16(clamping: $0.components.seconds) }
         checksPayloadFormat = limits.checksPayloadFormat
+        allowsControlCharacters = limits.allowsControlCharacters
         allowsWildcards = limits.allowsWildcards
         writeBufferBytesMax = limits.writeBufferBytesMax
         awaitingReleaseMax = limits.awaitingReleaseMax
@@ -39,6 +40,9 @@ extension BrokerSettings {
         }
         queueMessagesMax = configuration.queue.messagesMax
         queueBytesMax = configuration.queue.bytesMax
+        queueAgeMax = configuration.queue.ageMax
+        watermarks = configuration.queue.watermarks
+        overlapping = configuration.subscriptions.overlapping
         sharedOrder = configuration.sharing.order
         retainedMessagesMax = configuration.retained.messagesMax
         retainedPayloadMax = configuration.retained.payloadBytesMax
@@ -99,6 +103,7 @@ extension CodecLimits {
         limits.maximumTopicLevels = settings.topicLevelsMax
         limits.maximumTopicBytes = settings.topicBytesMax
         limits.maximumFiltersPerPacket = settings.filtersPerPacketMax
+        limits.refusesControlCharacters = !settings.allowsControlCharacters
         return limits
     }
 }

@@ -11,6 +11,7 @@ package struct Configuration: Sendable, Equatable {
     package var durability = DurabilityConfiguration()
     package var limits = LimitsConfiguration()
     package var queue = QueueConfiguration()
+    package var subscriptions = SubscriptionsConfiguration()
     package var sharing = SharingConfiguration()
     package var retained = RetainedConfiguration()
     package var authentication = AuthenticationConfiguration()
@@ -113,6 +114,8 @@ package struct LimitsConfiguration: Sendable, Equatable {
     package var keepAliveMax: Duration?
     /// `check_payload_format`: whether payloads that are said to be text must be UTF-8; default false.
     package var checksPayloadFormat = false
+    /// `control_characters`: whether strings may hold control characters and non-characters; default false.
+    package var allowsControlCharacters = false
     /// `per_address`: connections from one address, a /64 of IPv6 counting as one; nil: 1,000, and loopback is not
     /// counted; 1 to 1,000,000.
     package var connectionsPerAddressMax: Int?
@@ -132,8 +135,21 @@ package struct QueueConfiguration: Sendable, Equatable {
     package var messagesMax = 10_000
     /// `max_bytes`: bytes waiting in one session; default 64 MiB; `max_packet` to 1 TiB, so that any one message fits.
     package var bytesMax = 64 << 20
+    /// `max_age`: how long a message may wait; nil: for as long as it takes; 1 s to 3,650 d, or 0 s for nil.
+    package var ageMax: Duration?
     /// `on_full`: what gives way when a message does not fit; default `drop-qos0-then-oldest`.
     package var whenFull = FullQueuePolicy.dropQoS0ThenOldest
+    /// `watermarks`: when a queue, or the spool as a whole, raises an alarm, and when it clears it, as parts of its bounds;
+    /// default 0.6 and 0.2; 0 < low < high <= 1.
+    package var watermarks = Watermarks.standard
+
+    package init() {}
+}
+
+/// `[subscriptions]`: how messages come to those who subscribe.
+package struct SubscriptionsConfiguration: Sendable, Equatable {
+    /// `overlapping`: what a session gets of a message that several of its subscriptions match; default `one`.
+    package var overlapping = Overlapping.one
 
     package init() {}
 }

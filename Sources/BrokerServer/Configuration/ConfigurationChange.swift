@@ -34,6 +34,7 @@ package struct ConfigurationChange: Sendable, Equatable {
             ("limits.write_buffer", false, old.limits.writeBufferBytesMax == new.limits.writeBufferBytesMax),
             ("[limits]", true, old.limits == limits),
             ("[queue]", true, old.queue == new.queue),
+            ("[subscriptions]", true, old.subscriptions == new.subscriptions),
             ("[shared_subscriptions]", true, old.sharing == new.sharing),
             ("[retained]", true, old.retained == new.retained),
             ("[auth]", false, old.authentication == new.authentication),

@@ -29,11 +29,20 @@ extension ConfigurationReader {
         return DurabilityRuleConfiguration(filter: filter, mode: mode)
     }
 
+    /// `max_age` of a queue; zero keeps messages for as long as it takes.
+    func queueAge(of table: SettingsTable) -> Duration? {
+        guard let age = table.duration("max_age", in: .zero ... .seconds(3_650 * 86_400)) else { return nil }
+        if age == .zero || age >= .seconds(1) { return age }
+        table.report("max_age", "must be 1s to 3650d, or \"0s\" for as long as it takes")
+        return nil
+    }
+
     /// `[link.spool]`: what may wait for a link while it is down.
     func readLinkSpool(of table: SettingsTable, into link: inout LinkConfiguration) {
         guard let spool = table.table("spool", known: .linkSpool) else { return }
         link.spool.bytesMax = spool.size("max_bytes", in: 1_024...(1 << 50)) ?? link.spool.bytesMax
         link.spool.messagesMax = spool.integer("max_messages", in: 1...1_000_000_000) ?? link.spool.messagesMax
+        if let age = queueAge(of: spool) { link.spool.ageMax = age > .zero ? age : nil }
         link.spool.whenFull = spool.choice("on_full", of: FullQueuePolicy.self) ?? link.spool.whenFull
     }
 }

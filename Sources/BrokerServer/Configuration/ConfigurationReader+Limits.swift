@@ -28,6 +28,7 @@ extension ConfigurationReader {
             limits.keepAliveMax = longest
         }
         set(\.checksPayloadFormat, table.boolean("check_payload_format"))
+        set(\.allowsControlCharacters, table.boolean("control_characters"))
         set(\.writeBufferBytesMax, table.size("write_buffer", in: 4_096...(1 << 30)))
         set(\.sessionExpiry, table.duration("session_expiry", in: Self.sessionExpiryRange, wholeSeconds: true))
     }

@@ -40,6 +40,9 @@ struct ConfigurationReader {
         if let table = root.table("durability", known: .durability) { readDurability(table) }
         if let table = root.table("limits", known: .limits) { readLimits(table, into: &configuration.limits) }
         if let table = root.table("queue", known: .queue) { readQueue(table) }
+        if let table = root.table("subscriptions", known: .subscriptions) {
+            set(\.subscriptions.overlapping, table.choice("overlapping", of: Overlapping.self))
+        }
         if let table = root.table("shared_subscriptions", known: .sharing) {
             set(\.sharing.order, table.choice("order", of: SharedOrder.self))
         }
@@ -79,7 +82,18 @@ struct ConfigurationReader {
     private mutating func readQueue(_ table: SettingsTable) {
         set(\.queue.messagesMax, table.integer("max_messages", in: 1...1_000_000_000))
         set(\.queue.bytesMax, table.size("max_bytes", in: 1_024...(1 << 40)))
+        if let age = queueAge(of: table) { configuration.queue.ageMax = age > .zero ? age : nil }
         set(\.queue.whenFull, table.choice("on_full", of: FullQueuePolicy.self))
+        if let marks = table.table("watermarks", known: .watermarks) { readWatermarks(marks) }
+    }
+
+    private mutating func readWatermarks(_ table: SettingsTable) {
+        set(\.queue.watermarks.low, table.part("low"))
+        set(\.queue.watermarks.high, table.part("high"))
+        let marks = configuration.queue.watermarks
+        guard marks.low >= marks.high else { return }
+        table.reading.report("low (\(marks.low)) must be less than high (\(marks.high))", at: table.place)
+        configuration.queue.watermarks = .standard
     }
 
     /// Seconds of a Session Expiry Interval, a four byte integer; the largest means for ever (§3.1.2.11.2).

@@ -7,9 +7,8 @@ package struct KnownKeys: Sendable {
 
     package static let root = KnownKeys(
         available: [
-            "node", "log", "durability", "limits", "queue", "shared_subscriptions", "retained", "listener", "auth",
-            "acl", "defaults",
-            "link", "metrics",
+            "node", "log", "durability", "limits", "queue", "subscriptions", "shared_subscriptions", "retained",
+            "listener", "auth", "acl", "defaults", "link", "metrics",
         ],
         later: ["autosubscribe", "rewrite", "webhook", "assign"]
     )
@@ -25,7 +24,7 @@ package struct KnownKeys: Sendable {
             "max_connections", "max_packet", "receive_maximum", "inflight", "max_connect", "max_awaiting_rel",
             "connect_timeout", "max_clientid", "max_topic", "max_topic_levels", "max_filters", "max_subscriptions",
             "max_qos", "retain_available", "wildcards", "per_address", "max_keep_alive", "check_payload_format",
-            "write_buffer", "session_expiry",
+            "control_characters", "write_buffer", "session_expiry",
         ],
         later: ["retry_interval"]
     )
@@ -41,8 +40,10 @@ package struct KnownKeys: Sendable {
     package static let deflate = KnownKeys(available: ["enabled", "max_inflated"], later: [])
     package static let rate = KnownKeys(available: ["bytes", "burst", "messages", "connects"], later: [])
     package static let queue = KnownKeys(
-        available: ["max_messages", "max_bytes", "on_full"], later: ["max_age", "store_qos0", "watermarks"]
+        available: ["max_messages", "max_bytes", "max_age", "on_full", "watermarks"], later: ["store_qos0"]
     )
+    package static let watermarks = KnownKeys(available: ["low", "high"], later: [])
+    package static let subscriptions = KnownKeys(available: ["overlapping"], later: [])
     package static let sharing = KnownKeys(available: ["order"], later: [])
     package static let retained = KnownKeys(available: ["max_messages", "max_payload"], later: ["ttl"])
     package static let metrics = KnownKeys(available: ["sys_interval", "sys_names"], later: ["prometheus"])
@@ -89,7 +90,7 @@ package struct KnownKeys: Sendable {
         available: ["ca", "cert", "key", "alpn", "server_name", "verify"], later: ["crl"]
     )
     package static let linkSpool = KnownKeys(
-        available: ["max_bytes", "max_messages", "on_full"], later: ["max_age", "qos0"]
+        available: ["max_bytes", "max_messages", "max_age", "on_full"], later: ["qos0"]
     )
     package static let backoff = KnownKeys(available: ["base", "cap", "jitter", "stable"], later: [])
     package static let password = KnownKeys(available: ["file"], later: [])
@@ -104,6 +105,7 @@ package struct KnownKeys: Sendable {
     /// The tables in which a stray key may belong.
     private static let homes: [(header: String, keys: KnownKeys)] = [
         ("[node]", node), ("[log]", log), ("[limits]", limits), ("[queue]", queue),
+        ("`watermarks` of [queue]", watermarks), ("[subscriptions]", subscriptions),
         ("[shared_subscriptions]", sharing), ("[retained]", retained),
         ("[durability]", durability), ("[metrics]", metrics), ("[link.spool]", linkSpool),
         ("[auth]", authentication), ("[auth.users]", authenticationUsers), ("[acl]", access),

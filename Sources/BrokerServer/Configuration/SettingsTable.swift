@@ -84,6 +84,20 @@ struct SettingsTable {
         return nil
     }
 
+    /// A part of a whole: more than 0, 1 at most.
+    func part(_ key: String) -> Double? {
+        guard let value = values[key] else { return nil }
+        var part: Double?
+        switch value {
+        case .double(let number): part = number
+        case .integer(let number): part = Double(number)
+        default: break
+        }
+        if let part, part > 0, part <= 1 { return part }
+        report(key, "must be more than 0 and 1 at most, found \(value.found)")
+        return nil
+    }
+
     /// A text after `${...}` has been replaced.
     func string(_ key: String) -> String? {
         guard let value = values[key] else { return nil }

@@ -12,8 +12,16 @@ extension SpoolOptions {
         session = QueueBounds(
             messagesMax: configuration.queue.messagesMax,
             bytesMax: configuration.queue.bytesMax,
+            ageMax: configuration.queue.ageMax,
             whenFull: configuration.queue.whenFull
         )
-        for link in configuration.links { links[MQTTString(link.name)] = link.spool }
+        session.watermarks = configuration.queue.watermarks
+        watermarks = configuration.queue.watermarks
+        link.watermarks = configuration.queue.watermarks
+        for link in configuration.links {
+            var bounds = link.spool
+            bounds.watermarks = configuration.queue.watermarks
+            links[MQTTString(link.name)] = bounds
+        }
     }
 }

@@ -32,11 +32,16 @@ final class ConnectionHandler: ChannelInboundHandler {
     private var untakenAnswerBytes = 0
     private let untakenAnswerBytesMax: Int
     private var isClosing = false
+    /// The peer sends nothing more, and may listen still.
+    private var isInputClosed = false
+    private var lastCall: Scheduled<Void>?
     /// What an upstream's TLS said at the end: a server of TLS 1.3 refuses our certificate after the handshake.
     private var failure: String?
 
     /// How long a peer that was told why has time to read it.
     private static let lingerTime = TimeAmount.seconds(1)
+    /// How long what a peer sent before it stopped sending may wait to be taken and answered.
+    private static let lastAnswersTime = TimeAmount.seconds(30)
     /// WebSocket's words for an orderly end (RFC 6455 §7.4.1): this connection's, and the node's.
     private static let normalClosure: UInt16 = 1000
     private static let goingAway: UInt16 = 1001
@@ -91,10 +96,41 @@ final class ConnectionHandler: ChannelInboundHandler {
         context.fireChannelInactive()
     }
 
+    /// A client may send CONNECT, PUBLISH and DISCONNECT and leave without waiting for anything (§3.1.4). What it sent is
+    /// here then, and is read although CONNACK waits for the disk or for somebody who knows the password.
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        if let event = event as? ChannelEvent, event == .inputClosed, !isInputClosed, !isClosing {
+            isInputClosed = true
+            closeIfAnswered()
+        }
+        context.fireUserInboundEventTriggered(event)
+    }
+
+    /// Nothing more comes: the connection ends as soon as it is owed nothing.
+    private func closeIfAnswered() {
+        guard isInputClosed, !isClosing, let loop = context?.eventLoop.assumeIsolated() else { return }
+        if lastCall == nil {
+            lastCall = loop.scheduleTask(in: Self.lastAnswersTime) { self.close(lingering: false) }
+        }
+        guard !isOwedAnswers else { return }
+        // What this turn lets in is taken, and answered by the next one.
+        loop.execute {
+            self.decode()
+            self.runner.turn()
+            loop.execute {
+                guard !self.isClosing, !self.isOwedAnswers else { return }
+                self.close(lingering: self.framing?.isClosed == true)
+            }
+        }
+    }
+
+    private var isOwedAnswers: Bool { isThrottled || connection?.isOwedAnswers == true }
+
     private func ended() {
         guard let connection else { return }
         self.connection = nil
         isClosing = true
+        lastCall?.cancel()
         runner.shard.closed(connection, reason: failure, now: runner.now)
         runner.closed(self)
         runner.turn()
@@ -103,7 +139,7 @@ final class ConnectionHandler: ChannelInboundHandler {
     // MARK: - Inbound
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        guard !isClosing else { return }
+        guard !isClosing, !isInputClosed else { return }
         var bytes = Self.unwrapInboundIn(data)
         if throttle != nil { throttle?.received(bytes: bytes.readableBytes, now: ShardRunner.monotonic) }
         if framing != nil {
@@ -210,7 +246,8 @@ final class ConnectionHandler: ChannelInboundHandler {
         if framing?.isClosed == true {
             decode()
             runner.turn()
-            close(lingering: true)
+            isInputClosed = true
+            if isOwedAnswers { closeIfAnswered() } else { close(lingering: true) }
             return false
         }
         return true
@@ -222,6 +259,7 @@ final class ConnectionHandler: ChannelInboundHandler {
         decode()
         if wire.readableBytes > 0 { unframeRest() }
         runner.turn()
+        if isInputClosed { closeIfAnswered() }
     }
 
     private func setReading(_ wanted: Bool) {
@@ -254,6 +292,9 @@ final class ConnectionHandler: ChannelInboundHandler {
     /// Writes what a turn has for this peer: one write, one flush.
     func send(_ bytes: ByteBuffer) {
         guard let context, !isClosing, bytes.readableBytes > 0 else { return }
+        if isInputClosed { closeIfAnswered() }
+        // Nothing follows a close frame.
+        guard framing?.isClosed != true else { return }
         willWrite(bytes, context)
         if framing?.masks == true {
             return context.writeAndFlush(Self.wrapOutboundOut(WebSocketFraming.maskedFrame(bytes)), promise: nil)

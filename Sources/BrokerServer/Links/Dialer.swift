@@ -1,6 +1,6 @@
 import BrokerCore
-import NIOCore
-import NIOPosix
+package import NIOCore
+package import NIOPosix
 import NIOSSL
 
 /// Opens a connection to a broker, for links and for the client of the command line alike.
@@ -8,15 +8,15 @@ import NIOSSL
 ///     TCP --(mqtts, wss: LinkTLSGate)--(ws, wss: LinkWebSocketGate)--> connected
 ///
 /// All of it happens on the loop of the bootstrap, and exactly one of `connected` and `failed` is called.
-struct Dialer {
+package struct Dialer {
     /// Why there is no connection.
-    enum Failure: Error, CustomStringConvertible {
+    package enum Failure: Error, CustomStringConvertible {
         /// The name is unknown, or nobody takes the connection.
         case network(any Error)
         /// TLS or the upgrade to WebSocket, in words.
         case handshake(String)
 
-        var description: String {
+        package var description: String {
             switch self {
             case .network(let error): "\(error)"
             case .handshake(let reason): reason
@@ -38,13 +38,46 @@ struct Dialer {
     let connected: (any Channel, WebSocketFraming?) -> Void
     let failed: (Failure) -> Void
 
-    /// On the loop of the bootstrap. Names are resolved anew.
-    func dial(_ bootstrap: ClientBootstrap) {
+    package init(
+        address: LinkAddress,
+        tls: WatchedTLS?,
+        serverName: String?,
+        checksName: Bool,
+        deadline: NIODeadline,
+        frameBytesMax: Int,
+        connected: @escaping (any Channel, WebSocketFraming?) -> Void,
+        failed: @escaping (Failure) -> Void
+    ) {
+        self.address = address
+        self.tls = tls
+        self.serverName = serverName
+        self.checksName = checksName
+        self.deadline = deadline
+        self.frameBytesMax = frameBytesMax
+        self.connected = connected
+        self.failed = failed
+    }
+
+    /// On the loop of the bootstrap, which serves this call only. Names are resolved anew.
+    package func dial(_ bootstrap: ClientBootstrap) {
+        shakeHands(on: Self.prepared(bootstrap).connect(host: address.host, port: address.port))
+    }
+
+    /// The same to an address that is known, with a bootstrap that `prepared` made and that may serve many calls.
+    package func dial(prepared bootstrap: ClientBootstrap, to resolved: SocketAddress) {
+        shakeHands(on: bootstrap.connect(to: resolved))
+    }
+
+    /// Adds to the bootstrap, which is a reference, what every connection to a broker needs.
+    package static func prepared(_ bootstrap: ClientBootstrap) -> ClientBootstrap {
         bootstrap
             .channelOption(.tcpOption(.tcp_nodelay), value: 1)
             .channelOption(.autoRead, value: false)
             .channelOption(.maxMessagesPerRead, value: 1)
-            .connect(host: address.host, port: address.port)
+    }
+
+    private func shakeHands(on channel: EventLoopFuture<any Channel>) {
+        channel
             .assumeIsolated()
             .whenComplete { result in
                 switch result {

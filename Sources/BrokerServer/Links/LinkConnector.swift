@@ -82,7 +82,9 @@ struct LinkConnector: Sendable {
         else {
             return channel.close(promise: nil)
         }
-        let limits = CodecLimits.of(runner.shard.settings)
+        var limits = CodecLimits.of(runner.shard.settings)
+        // An upstream that is less strict would send the same again after each closing.
+        limits.refusesControlCharacters = false
         let decoder = PacketDecoder(role: .client, version: attempt.link.settings.version, limits: limits)
         let handler = ConnectionHandler(runner: runner, decoder: decoder, connection: connection, framing: framing)
         do {

@@ -5,6 +5,8 @@ package import NIOCore
 package struct Arrival: Sendable {
     /// When it was accepted: one deadline runs from here to the whole CONNECT, through TLS and HTTP.
     package var at: NIODeadline
+    /// Whether it came through TLS.
+    package var isEncrypted = false
     /// What its certificate calls it, if the listener asks for that.
     package var certificateName: String?
     /// Who is at the other end, when a proxy that is believed says so; nil for whoever the socket says.

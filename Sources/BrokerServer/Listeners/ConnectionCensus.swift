@@ -1,4 +1,5 @@
 package import BrokerCore
+import NIOCore
 import Synchronization
 
 /// Counts the connections of a node, all together and from each address, whichever door they came by.
@@ -20,7 +21,7 @@ package final class ConnectionCensus: Sendable {
     }
 
     private let counts: Mutex<Counts>
-    private let totalMax: Int
+    package let totalMax: Int
 
     /// A limit for those who come from elsewhere, unless the operator says one.
     package static let perAddressMaxByDefault = 1_000
@@ -51,6 +52,12 @@ package final class ConnectionCensus: Sendable {
     }
 
     package func leave() { counts.withLock { $0.total -= 1 } }
+
+    /// Counts a connection for as long as it is open.
+    func enter(_ channel: any Channel) throws(Refusal) {
+        try enter()
+        channel.closeFuture.whenComplete { [self] _ in leave() }
+    }
 
     /// Counts the address of a connection that has entered.
     ///

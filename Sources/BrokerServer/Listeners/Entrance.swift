@@ -11,7 +11,9 @@ import Synchronization
 package struct Entrance: Sendable {
     /// From accept to CONNECT; one deadline through everything below.
     package var timeout: TimeAmount
-    /// Connections of this listener.
+    /// Counts the connections of this listener, whichever of its addresses they came to; nil: there is no limit.
+    package var ownCensus: ConnectionCensus?
+    /// Connections of this socket.
     package var connectionsMax = Int.max
     package var connectsPerSecond: Int?
     /// A limit that is tighter than the one of the node.
@@ -56,6 +58,7 @@ package struct Entrance: Sendable {
         try refusing(channel, arrival) {
             try census.enter()
             channel.closeFuture.whenComplete { [census] _ in census.leave() }
+            try ownCensus?.enter(channel)
         }
         guard let proxyProtocol else { return try admit(channel, arrival, open) }
         try refusing(channel, arrival) {

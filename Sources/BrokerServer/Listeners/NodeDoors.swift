@@ -13,6 +13,7 @@ struct NodeDoors: Sendable {
     let gateway: Gateway
     private(set) var tls: [String: TLSDoor]
     let census: ConnectionCensus
+    private let listenerCensuses = ListenerCensuses()
     let logger: Logger
 
     /// Adds the handlers of a protocol to a connection that is ready for them; on its event loop.
@@ -50,7 +51,7 @@ struct NodeDoors: Sendable {
         let limits = listener.limits(within: configuration.limits)
         var entrance = Entrance(timeout: TimeAmount(limits.connectTimeout), census: census, logger: logger)
         // Those of the node are counted by the census.
-        if let own = listener.limits.connectionsMax { entrance.connectionsMax = own }
+        entrance.ownCensus = listenerCensuses.census(of: listener)
         entrance.connectsPerSecond = listener.rate.connectsPerSecond
         entrance.perAddressMax = listener.limits.connectionsPerAddressMax
         entrance.allowed = listener.allowed
@@ -143,6 +144,15 @@ struct NodeDoors: Sendable {
         }
     }
 
+    /// A listener that is served by another counts its connections too.
+    private func counted(_ opening: @escaping Opening, for listener: ListenerConfiguration) -> Opening {
+        guard let census = listenerCensuses.census(of: listener) else { return opening }
+        return { channel, arrival in
+            try census.enter(channel)
+            try opening(channel, arrival)
+        }
+    }
+
     private func mux(
         _ mux: MuxConfiguration,
         of listener: ListenerConfiguration,
@@ -158,15 +168,17 @@ struct NodeDoors: Sendable {
             let isOwnTLS = listener.tls != nil
             switch served.kind {
             case .mqtt:
-                let opening = mqtt(served)
+                let opening = counted(mqtt(served), for: served)
                 if served.tls == nil { plain.mqtt = opening }
                 if served.tls != nil || isOwnTLS { encrypted.mqtt = opening }
             case .web(let web):
                 if served.tls == nil {
-                    plain.web = self.web(web, of: served, at: address, isEncrypted: false, entrance)
+                    let opening = self.web(web, of: served, at: address, isEncrypted: false, entrance)
+                    plain.web = counted(opening, for: served)
                 }
                 if served.tls != nil || isOwnTLS {
-                    encrypted.web = self.web(web, of: served, at: address, isEncrypted: true, entrance)
+                    let opening = self.web(web, of: served, at: address, isEncrypted: true, entrance)
+                    encrypted.web = counted(opening, for: served)
                 }
             case .mux: break
             }

@@ -125,8 +125,12 @@ package struct WebSocketFraming: Sendable {
 
     /// A new key for each frame, which nobody can foresee (§5.3): a page that decides what is sent must not decide what
     /// stands on the wire.
-    private static func writeMasked(opcode: Opcode, _ payload: ByteBuffer, into buffer: inout ByteBuffer) {
-        let key = UInt32.random(in: .min ... .max)
+    private static func writeMasked(
+        opcode: Opcode,
+        _ payload: ByteBuffer,
+        key: UInt32 = .random(in: .min ... .max),
+        into buffer: inout ByteBuffer
+    ) {
         let count = payload.readableBytes
         buffer.reserveCapacity(minimumWritableBytes: count + 14)
         writeHeader(opcode: opcode, payloadBytes: count, isMasked: true, into: &buffer)
@@ -163,6 +167,24 @@ package struct WebSocketFraming: Sendable {
             let count = firstPacketBytes(packets)
             writeHeader(payloadBytes: count, into: &frames)
             frames.writeImmutableBuffer(packets.readSlice(length: count) ?? ByteBuffer())
+        }
+        return frames
+    }
+
+    /// The same for a client whose keys need not be secret, since nobody else decides what it sends: a load generator.
+    /// Most clients send each packet in a frame of its own, and what that costs a broker is part of its cost.
+    ///
+    /// - Parameters:
+    ///   - packets: whole ones; consumed.
+    ///   - keys: makes the keys; the system's generator costs more than the masking.
+    package static func maskedFrames(
+        ofPackets packets: inout ByteBuffer,
+        keys: inout some RandomNumberGenerator
+    ) -> ByteBuffer {
+        var frames = ByteBuffer()
+        frames.reserveCapacity(packets.readableBytes + packets.readableBytes / 4 + 64)
+        while let packet = packets.readSlice(length: firstPacketBytes(packets)), packet.readableBytes > 0 {
+            writeMasked(opcode: .binary, packet, key: keys.next(), into: &frames)
         }
         return frames
     }

@@ -21,7 +21,7 @@ extension ShardRunner {
                 version: Version.system,
                 storedMessages: spool.messages,
                 storedBytes: spool.bytes,
-                dropped: spool.dropped
+                drops: spool.drops
             ),
             now: now
         )

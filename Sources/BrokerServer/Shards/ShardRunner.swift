@@ -117,6 +117,10 @@ final class ShardRunner {
             throw ChannelError.ioOnClosedChannel
         }
         try channel.syncOptions?.setOption(.writeBufferWaterMark, value: .mqtt(door.writeBufferBytesMax))
+        if !arrival.isEncrypted {
+            // What was sent before the end is heard; TLS has an end of its own.
+            try channel.syncOptions?.setOption(.allowRemoteHalfClosure, value: true)
+        }
         let decoder = PacketDecoder(role: .server, limits: door.codecLimits)
         let framing =
             speaksWebSocket
@@ -268,7 +272,12 @@ final class ShardRunner {
     }
 
     private var account: ShardAccount {
-        ShardAccount(presences: presences, refusals: shard.refusals, counters: shard.counters)
+        ShardAccount(
+            presences: presences,
+            refusals: shard.refusals,
+            counters: shard.counters,
+            drops: shard.dropsOfReceivers
+        )
     }
 
     /// Who of the durable receivers is there.

@@ -48,6 +48,8 @@ package struct TLSDoor: Sendable {
         _ open: @escaping (any Channel, Arrival) throws -> Void
     ) throws {
         guard let door else { return try open(channel, arrival) }
+        var arrival = arrival
+        arrival.isEncrypted = true
         try channel.pipeline.syncOperations.addHandlers([
             NIOSSLServerHandler(context: door.watched.context),
             TLSGate(

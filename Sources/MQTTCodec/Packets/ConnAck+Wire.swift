@@ -27,10 +27,13 @@ extension PacketReader {
         return ConnAck(reason: reason, isSessionPresent: isSessionPresent, properties: properties)
     }
 
-    /// A reason code that `type` may carry.
+    /// A reason code that `type` may carry, and that the other side may send.
     mutating func reasonCode(of type: PacketType, _ statement: String) throws(DecodeError) -> ReasonCode {
         guard let reason = ReasonCode(rawValue: try byte()), reason.isAllowed(in: type) else {
             throw protocolError(statement, "reason code that this packet may not carry")
+        }
+        if role == .server && !reason.isSentByClient(in: type) {
+            throw protocolError(statement, "reason code that only a server sends")
         }
         return reason
     }

@@ -71,7 +71,7 @@ package struct SpoolSurvey: Sendable {
     }
 
     private mutating func readAges(_ connection: SQLConnection, limit: Int) throws(SpoolError) {
-        // The id begins with the time at which the message came. A message that was acknowledged a moment ago may have
+        // A message that was acknowledged a moment ago may have
         // no row any more; the next row is as old as makes no difference.
         let rows = try connection.prepare("SELECT id FROM message WHERE position >= ? ORDER BY position LIMIT 1")
         func age(of position: UInt64) throws(SpoolError) -> Timestamp? {
@@ -79,11 +79,7 @@ package struct SpoolSurvey: Sendable {
             rows.bind(position, at: 1)
             defer { rows.reset() }
             guard try rows.step() else { return nil }
-            return rows.bytes(0) { id in
-                id.count == 16
-                    ? Timestamp(microseconds: UInt64(bigEndian: id.loadUnaligned(fromByteOffset: 0, as: UInt64.self)))
-                    : nil
-            }
+            return rows.bytes(0) { MessageRow.came($0) }
         }
         oldest = try age(of: receivers.lazy.map(\.tally.first).filter { $0 > 0 }.min() ?? 0)
         for place in receivers.indices.prefix(limit) {

@@ -85,7 +85,7 @@ struct Batch {
 
     /// Messages in the batch, with and without a row.
     var messages = 0
-    /// Messages given up by full queues, by shard and receiver, in the order in which they were first given up.
+    /// Messages given up by queues, by shard and receiver, in the order in which they were first given up.
     var dropped: [Dropped] = []
     /// The books of receivers that something happened to.
     var tallies: [Tallied] = []
@@ -102,7 +102,8 @@ struct Batch {
     }
 
     struct Dropped {
-        var shard: Int
+        /// Who is told; nil for everybody, when nothing that a shard did was the cause.
+        var shard: Int?
         var receiver: ReceiverID
         var messages: Int
         var reason: DropReason
@@ -110,6 +111,8 @@ struct Batch {
 
     /// Receivers that became full, or are no longer, and refuse when they are.
     var fullness: [(ReceiverID, Bool)] = []
+    /// Receivers whose queue passed a watermark.
+    var levels: [(ReceiverID, QueueLevel)] = []
 
     /// True when there is nothing that must be on disk.
     var isEmpty: Bool { messages == 0 && count == 0 && !demandsSync }

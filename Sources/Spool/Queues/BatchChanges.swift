@@ -90,7 +90,7 @@ struct BatchChanges {
         for queue in run.queues { touch(queue) }
     }
 
-    mutating func dropped(_ receiver: ReceiverID, shard: Int, messages: Int, _ reason: DropReason) {
+    mutating func dropped(_ receiver: ReceiverID, shard: Int?, messages: Int, _ reason: DropReason) {
         let key = DropKey(shard: shard, receiver: receiver, reason: reason)
         if let index = dropIndices[key] {
             drops[index].messages += messages
@@ -101,7 +101,7 @@ struct BatchChanges {
     }
 
     private struct DropKey: Hashable {
-        var shard: Int
+        var shard: Int?
         var receiver: ReceiverID
         var reason: DropReason
     }

@@ -23,6 +23,12 @@ struct QueueIndex {
     /// Messages that somebody waits for, each counted once, and their bytes.
     private var open: (messages: Int, bytes: Int) = (0, 0)
     private var options: SpoolOptions
+    /// The shortest and the longest time that a queue keeps messages; nil when none looks at their age.
+    private var ages: ClosedRange<Duration>?
+    /// When messages came, for queues that keep them for so long only.
+    private var arrivals = ArrivalTimes()
+    /// When all queues are looked at for messages that are too old.
+    private var nextSweep = Timestamp(microseconds: 0)
     private(set) var lastPosition: UInt64
     private(set) var nextReceiver: UInt64
 
@@ -43,6 +49,8 @@ struct QueueIndex {
         self.options = options
         self.lastPosition = lastPosition
         self.nextReceiver = nextReceiver
+        ages = options.ages
+        arrivals.grain = sweepInterval
     }
 
     // MARK: At the start
@@ -60,8 +68,16 @@ struct QueueIndex {
         return queues.values.filter(\.isFull).map(\.receiver).sorted()
     }
 
+    /// The receivers whose queues are above their watermarks, once all is restored and was told.
+    func high() -> [(ReceiverID, QueueLevel)] {
+        queues.values.filter(\.isHigh).map { ($0.receiver, $0.level) }.sorted { $0.0 < $1.0 }
+    }
+
     /// Takes in a row of the file. Rows come in the order of their positions, after all queues.
-    mutating func restore(_ position: UInt64, for deliveries: [Delivery], bytes: Int) {
+    ///
+    /// - Parameter came: when this node took the message, as far as the row says it; not later than now.
+    mutating func restore(_ position: UInt64, for deliveries: [Delivery], bytes: Int, came: Timestamp) {
+        arrivals.note(position + 1, at: came)
         let run = run(for: deliveries)
         if run.entries.isEmpty { restored.append(run) }
         _ = run.append(position, bytes: bytes)
@@ -84,6 +100,9 @@ struct QueueIndex {
         return finished
     }
 
+    /// Messages that somebody waits for, each counted once.
+    var openMessages: Int { open.messages }
+
     func depth(of receiver: ReceiverID) -> Int { queues[receiver]?.count ?? 0 }
 
     /// Other bounds for all queues.
@@ -91,6 +110,9 @@ struct QueueIndex {
     mutating func setBounds(session: QueueBounds, links: [MQTTString: QueueBounds]) -> Batch {
         options.session = session
         options.links = links
+        ages = options.ages
+        arrivals.grain = sweepInterval
+        nextSweep = Timestamp(microseconds: 0)
         var runs: [ObjectIdentifier: MessageRun] = [:]
         for queue in queues.values {
             queue.bounds = options.bounds(of: queue.kind)
@@ -131,15 +153,23 @@ struct QueueIndex {
 
     // MARK: Batches
 
-    /// Applies records in their order and returns what must be written. Done once per batch, however often writing it
-    /// fails.
-    mutating func apply(_ appends: [SpoolAppend]) -> Batch {
+    /// Applies records in their order, lets go what is too old, and returns what must be written. Done once per batch,
+    /// however often writing it fails.
+    ///
+    /// - Parameter now: the wall time at which the spool was opened, and what has passed since: a wall clock that is
+    ///   set makes nothing older.
+    mutating func apply(_ appends: [SpoolAppend], at now: Timestamp) -> Batch {
         batches += 1
         var changes = BatchChanges(base: lastPosition + 1, number: batches)
         for append in appends {
             // Borrowed: copying a record takes a reference to its message and to its list of receivers.
             let records = append.records.span
             for index in records.indices { apply(records[index], shard: append.shard, &changes) }
+        }
+        arrivals.note(lastPosition + 1, at: now)
+        if let ages {
+            arrivals.forget(before: now.earlier(by: ages.upperBound))
+            giveUpAged(appends, at: now, &changes)
         }
         return finish(&changes)
     }
@@ -234,9 +264,10 @@ struct QueueIndex {
         let refused = row.deliveries.filter(isRefused)
         for receiver in Set(refused.map(\.receiver)).sorted() {
             guard let queue = queues[receiver] else { continue }
-            queue.turnAway()
+            let reason: DropReason = queue.hasTooManyHoles ? .holes : .newest
+            queue.turnAway(reason)
             changes.touch(queue)
-            changes.dropped(receiver, shard: row.shard, messages: 1, .newest)
+            changes.dropped(receiver, shard: row.shard, messages: 1, reason)
         }
         row.deliveries.removeAll(where: isRefused)
     }
@@ -303,14 +334,11 @@ struct QueueIndex {
 
     private mutating func makeRoom(in queue: ReceiverQueue, shard: Int, _ changes: inout BatchChanges) {
         guard queue.dropsOldest else { return }
-        var count = 0
-        while queue.isBeyondBounds, let place = queue.takeOldestNotInExchange() {
+        while let reason = queue.excess, let place = queue.takeOldestNotInExchange() {
             finish(place, for: queue, &changes)
-            count += 1
+            queue.dropped(reason)
+            changes.dropped(queue.receiver, shard: shard, messages: 1, reason)
         }
-        guard count > 0 else { return }
-        queue.dropped(.oldest, count)
-        changes.dropped(queue.receiver, shard: shard, messages: count, .oldest)
     }
 
     private mutating func acknowledge(
@@ -321,7 +349,7 @@ struct QueueIndex {
     ) {
         guard position > .zero, let queue = queues[receiver] else { return }
         changes.touch(queue)
-        guard let place = queue.take(position.number) else { return queue.deliveredAfterAll() }
+        guard let place = queue.take(position.number) else { return queue.deliveredAfterAll(position.number) }
         queue.delivered()
         finish(place, for: queue, &changes)
         if queue.hasTooManyHoles { makeRoom(in: queue, shard: shard, &changes) }
@@ -407,6 +435,80 @@ struct QueueIndex {
         changes.outbound.removeAll { $0.receiver == receiver }
     }
 
+    // MARK: What is too old
+
+    /// As many go with one batch, so that nobody waits for the commit of a queue that was forgotten for a month.
+    private static let agedMax = 10_000
+
+    /// How far apart two looks at all queues are: a small part of the shortest bound.
+    private var sweepInterval: UInt64 {
+        guard let shortest = ages?.lowerBound else { return 60_000_000 }
+        return min(max(shortest.microseconds / 32, 50_000), 60_000_000)
+    }
+
+    /// How long until all queues have to be looked at; nil while there is nothing to find.
+    func untilSweep(at now: Timestamp) -> Duration? {
+        guard open.messages > 0, ages != nil else { return nil }
+        return nextSweep > now ? .microseconds(nextSweep.microseconds - now.microseconds) : .zero
+    }
+
+    /// Queues that somebody reads or writes are looked at with each batch, all others once in a while.
+    private mutating func giveUpAged(_ appends: [SpoolAppend], at now: Timestamp, _ changes: inout BatchChanges) {
+        var cutoff = Cutoff(arrivals, now)
+        var left = Self.agedMax
+        for append in appends {
+            for load in append.loads {
+                guard let queue = queues[load.receiver] else { continue }
+                giveUpAged(in: queue, below: cutoff.position(for: queue), &left, &changes)
+            }
+        }
+        for queue in changes.touched { giveUpAged(in: queue, below: cutoff.position(for: queue), &left, &changes) }
+        guard nextSweep <= now else { return }
+        nextSweep = Timestamp(microseconds: now.microseconds + sweepInterval)
+        let old = queues.values.filter { $0.hasWaiting(below: cutoff.position(for: $0)) }
+        for queue in old.sorted(by: { $0.receiver < $1.receiver }) {
+            giveUpAged(in: queue, below: cutoff.position(for: queue), &left, &changes)
+        }
+        if left == 0 { nextSweep = now }
+    }
+
+    private mutating func giveUpAged(
+        in queue: ReceiverQueue,
+        below position: UInt64,
+        _ left: inout Int,
+        _ changes: inout BatchChanges
+    ) {
+        guard left > 0 else { return }
+        let places = queue.takeAged(below: position, atMost: left)
+        guard !places.isEmpty else { return }
+        left -= places.count
+        for place in places { finish(place, for: queue, &changes) }
+        queue.dropped(.aged, places.count)
+        changes.touch(queue)
+        changes.dropped(queue.receiver, shard: nil, messages: places.count, .aged)
+    }
+
+    /// Below which position messages are too old for a queue; asked for one queue after the other, most of which have
+    /// the same bound.
+    private struct Cutoff {
+        private let arrivals: ArrivalTimes
+        private let now: Timestamp
+        private var known: (age: Duration, position: UInt64)?
+
+        init(_ arrivals: ArrivalTimes, _ now: Timestamp) {
+            self.arrivals = arrivals
+            self.now = now
+        }
+
+        mutating func position(for queue: ReceiverQueue) -> UInt64 {
+            guard let age = queue.bounds.ageMax else { return 0 }
+            if let known, known.age == age { return known.position }
+            let position = arrivals.position(by: now.earlier(by: age))
+            known = (age, position)
+            return position
+        }
+    }
+
     // MARK: The net effect
 
     private mutating func finish(_ changes: inout BatchChanges) -> Batch {
@@ -461,6 +563,7 @@ struct QueueIndex {
     private func tell(_ touched: [ReceiverQueue], _ batch: inout Batch) {
         batch.open = open
         for queue in touched {
+            if queue.updateLevel() { batch.levels.append((queue.receiver, queue.level)) }
             batch.tallies.append(Batch.Tallied(receiver: queue.receiver, tally: queue.tally, isGone: false))
             if queue.updateFullness() { batch.fullness.append((queue.receiver, queue.isFull)) }
         }
@@ -486,16 +589,25 @@ struct QueueIndex {
     }
 }
 
-extension DropReason {
-    init(_ reason: GivenUpReason) {
-        self =
-            switch reason {
-            case .expired: .expired
-            case .tooLarge: .tooLarge
-            case .rejected: .rejected
-            case .denied: .denied
-            case .vanished: .damaged
-            case .ended: .ended
-            }
+extension Timestamp {
+    /// The timestamp so much before; saturates.
+    func earlier(by duration: Duration) -> Timestamp {
+        let back = duration.microseconds
+        return Timestamp(microseconds: microseconds > back ? microseconds - back : 0)
+    }
+
+    /// The timestamp so much later; saturates.
+    func later(by duration: Duration) -> Timestamp {
+        let (sum, overflow) = microseconds.addingReportingOverflow(duration.microseconds)
+        return Timestamp(microseconds: overflow ? .max : sum)
+    }
+}
+
+extension Duration {
+    /// Whole microseconds; none of a negative duration.
+    fileprivate var microseconds: UInt64 {
+        guard self > .zero else { return 0 }
+        let (whole, overflow) = UInt64(clamping: components.seconds).multipliedReportingOverflow(by: 1_000_000)
+        return overflow ? .max : whole &+ UInt64(clamping: components.attoseconds / 1_000_000_000_000)
     }
 }

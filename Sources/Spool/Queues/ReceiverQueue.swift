@@ -8,7 +8,13 @@ import DequeModule
 final class ReceiverQueue {
     let receiver: ReceiverID
     var kind: ReceiverRecord.Kind
-    var bounds: QueueBounds
+    var bounds: QueueBounds {
+        didSet { marks = LevelMarks(bounds) }
+    }
+    /// When it raises an alarm.
+    private var marks: LevelMarks
+    /// True from the moment that it came to its high watermark until it is below its low one.
+    private(set) var isHigh = false
     /// True from the moment that a queue that rejects is full until an eighth of it is free again.
     private(set) var isFull = false
     /// In the order of positions, none within another.
@@ -27,6 +33,8 @@ final class ReceiverQueue {
     private var countRestored = 0
     /// Messages that did not fit and were never in a run.
     private var turnedAway: UInt64 = 0
+    /// Everything up to here that waited was given up for its age.
+    private var agedThrough: UInt64 = 0
     /// What became of its messages, apart from those that wait.
     private var counts = ReceiverTally()
     /// The highest position that the head has passed.
@@ -40,7 +48,11 @@ final class ReceiverQueue {
     /// The batch that has seen it last.
     var seenIn: UInt64 = 0
     var inbound: Set<UInt16> = []
-    var outbound: [UInt16: SpoolContents.Outbound] = [:]
+    var outbound: [UInt16: SpoolContents.Outbound] = [:] {
+        didSet { searched = 0 }
+    }
+    /// Up to here nothing waits but what stands in an open exchange.
+    private var searched: UInt64 = 0
 
     init(
         receiver: ReceiverID,
@@ -52,6 +64,7 @@ final class ReceiverQueue {
         self.receiver = receiver
         self.kind = kind
         self.bounds = bounds
+        marks = LevelMarks(bounds)
         self.lowWater = lowWater
         self.exceptions = exceptions
     }
@@ -62,19 +75,15 @@ final class ReceiverQueue {
     var bytes: Int { bytesBefore + (runs.last?.bytes ?? 0) - bytesDone }
 
     /// As many as a window can be wide: a receiver that has answered so many messages behind one that it has not, will
-    /// not answer that one, and what is done behind it would fill the memory.
+    /// not answer that one, and what is done behind it would fill the memory. The same goes for one that stands in an open
+    /// exchange of QoS 2: it is dropped and counted, never sent again, and released when its client returns.
     private static let holesMax = 65_535
     var hasTooManyHoles: Bool { holes.count > Self.holesMax }
 
-    /// True when there is more than the bounds allow.
-    var isBeyondBounds: Bool {
-        count > bounds.messagesMax || bytes > bounds.bytesMax || hasTooManyHoles && !isFirstInExchange
-    }
-
-    /// True when the first that waits is in an open exchange of QoS 2: dropping others would not free what is behind it.
-    private var isFirstInExchange: Bool {
-        guard let first = first?.entry.position else { return false }
-        return outbound.values.contains { !$0.isReleased && $0.position.number == first }
+    /// Why the oldest has to go; nil when there is no more than the bounds allow.
+    var excess: DropReason? {
+        if count > bounds.messagesMax || bytes > bounds.bytesMax { return .oldest }
+        return hasTooManyHoles ? .holes : nil
     }
 
     /// True when it gives up its oldest messages for new ones. Others do not take in what does not fit, or refuse it to
@@ -107,6 +116,16 @@ final class ReceiverQueue {
         return isFull != was
     }
 
+    /// Looks whether the queue calls for an alarm. True when that changed.
+    func updateLevel() -> Bool {
+        let was = isHigh
+        isHigh = marks.isHigh(messages: count, bytes: bytes, wasHigh: was)
+        return isHigh != was
+    }
+
+    /// What is said of it when it has changed.
+    var level: QueueLevel { QueueLevel(isHigh: isHigh, messages: count, bytes: bytes) }
+
     // MARK: The books
 
     /// How many messages were ever in its runs.
@@ -120,6 +139,7 @@ final class ReceiverQueue {
         tally.waiting = count
         tally.bytes = bytes
         tally.first = first?.entry.position ?? 0
+        tally.isHigh = isHigh
         return tally
     }
 
@@ -127,7 +147,7 @@ final class ReceiverQueue {
     var lastTally: ReceiverTally {
         var tally = tally
         tally.dropped[.ended] += UInt64(tally.waiting)
-        (tally.waiting, tally.bytes, tally.first) = (0, 0, 0)
+        (tally.waiting, tally.bytes, tally.first, tally.isHigh) = (0, 0, 0, false)
         return tally
     }
 
@@ -136,15 +156,16 @@ final class ReceiverQueue {
     func dropped(_ reason: DropReason, _ count: Int = 1) { counts.dropped[reason] += UInt64(count) }
 
     /// A message is not taken in because the queue is full.
-    func turnAway() {
+    func turnAway(_ reason: DropReason) {
         turnedAway += 1
-        counts.dropped[.newest] += 1
+        counts.dropped[reason] += 1
     }
 
     /// The receiver acknowledged what its queue had given up: it was under way then, so it is delivered after all.
-    func deliveredAfterAll() {
-        for reason in [dropsOldest ? DropReason.oldest : .newest, .setAside, .damaged]
-        where counts.dropped[reason] > 0 {
+    func deliveredAfterAll(_ position: UInt64) {
+        let byBounds: DropReason = dropsOldest ? .oldest : .newest
+        let reasons: [DropReason] = (position <= agedThrough ? [.aged] : []) + [byBounds, .holes, .setAside, .damaged]
+        for reason in reasons where counts.dropped[reason] > 0 {
             counts.dropped[reason] -= 1
             counts.delivered += 1
             return
@@ -182,22 +203,54 @@ final class ReceiverQueue {
     }
 
     /// The oldest message that waits and that no open exchange of QoS 2 stands on: what was sent as QoS 2 must be
-    /// finished. It is taken out.
+    /// finished, unless too much is done behind it. It is taken out.
     func takeOldestNotInExchange() -> RunPlace? {
-        guard !outbound.isEmpty else {
+        guard !outbound.isEmpty, !hasTooManyHoles else {
             guard let first else { return nil }
             take(first)
             return first
         }
         let busy = Set(outbound.values.lazy.filter { !$0.isReleased }.map(\.position.number))
         var found: RunPlace?
-        forEachWaiting { place in
+        forEachWaiting(after: searched) { place in
             guard !busy.contains(place.entry.position) else { return true }
             found = place
             return false
         }
-        if let found { take(found) }
+        if let found {
+            searched = found.entry.position
+            take(found)
+        }
         return found
+    }
+
+    /// Whether something below a position waits that may go.
+    ///
+    /// - Complexity: one comparison when nothing is so old.
+    func hasWaiting(below position: UInt64) -> Bool {
+        guard let first, first.entry.position < position else { return false }
+        return outbound.isEmpty || !oldest(below: position, atMost: 1).isEmpty
+    }
+
+    /// Takes out what waits below a position because of its age, but for what an open exchange of QoS 2 stands on.
+    func takeAged(below position: UInt64, atMost count: Int) -> [RunPlace] {
+        guard let first, first.entry.position < position else { return [] }
+        // What is taken behind an exchange that stays open leaves holes, of which there may be only so many.
+        let places = oldest(below: position, atMost: min(count, max(0, Self.holesMax - holes.count)))
+        for place in places { take(place) }
+        if let last = places.last { agedThrough = max(agedThrough, last.entry.position) }
+        return places
+    }
+
+    private func oldest(below position: UInt64, atMost count: Int) -> [RunPlace] {
+        let busy = outbound.isEmpty ? [] : Set(outbound.values.lazy.filter { !$0.isReleased }.map(\.position.number))
+        var places: [RunPlace] = []
+        forEachWaiting { place in
+            guard places.count < count, place.entry.position < position else { return false }
+            if busy.isEmpty || !busy.contains(place.entry.position) { places.append(place) }
+            return true
+        }
+        return places
     }
 
     /// Empties the queue.
@@ -393,5 +446,11 @@ final class ReceiverQueue {
         exceptions = []
         countRestored = countEver
         counts.restored = UInt64(count)
+    }
+}
+
+extension LevelMarks {
+    fileprivate init(_ bounds: QueueBounds) {
+        self.init(messagesMax: bounds.messagesMax, bytesMax: bounds.bytesMax, bounds.watermarks)
     }
 }

@@ -50,6 +50,12 @@ struct MessageRow: ~Copyable {
         }
     }
 
+    /// When a message came to this node: its id begins with it. Nil for what is no id.
+    static func came(_ id: UnsafeRawBufferPointer) -> Timestamp? {
+        guard id.count == 16 else { return nil }
+        return Timestamp(microseconds: UInt64(bigEndian: id.loadUnaligned(fromByteOffset: 0, as: UInt64.self)))
+    }
+
     /// Takes a message in. `deliveries` is empty and the position 0 for a retained message.
     mutating func encode(_ message: Message, position: UInt64, deliveries: [Delivery]) {
         begin(message, position: position)

@@ -7,7 +7,7 @@ struct ControlCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "ctl",
         abstract: "Ask a running node.",
-        subcommands: [ControlSpoolCommand.self]
+        subcommands: [ControlSpoolCommand.self, ControlDropsCommand.self]
     )
 }
 
@@ -42,6 +42,42 @@ struct ControlSpoolCommand: ParsableCommand {
             } catch {
                 throw Console.failure(
                     "drawbridge: this program does not understand the node; use the version that it runs")
+            }
+        }
+    }
+}
+
+/// `drawbridge ctl drops`: what receivers did not get, and why.
+struct ControlDropsCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "drops",
+        abstract: "Show which sessions, links and share groups did not get messages, and why, the worst first."
+    )
+
+    @OptionGroup var directory: DataDirectory
+
+    @Flag(help: "Print the answer of the node as one JSON document.")
+    var json = false
+
+    @Option(help: "How many sessions, links and groups to list (default: 20; with --json: all).")
+    var limit: Int?
+
+    func validate() throws {
+        if let limit, limit < 0 { throw ValidationError("--limit is 0 or more.") }
+    }
+
+    func run() throws {
+        let limit = limit ?? (json ? nil : 20)
+        let path = "/admin/v1/drops" + (limit.map { "?limit=\($0)" } ?? "")
+        let answer = try Control.ask("GET", path, in: try directory.path())
+        if json {
+            FileHandle.standardOutput.write(answer)
+        } else {
+            do {
+                print(DropsTable.text(try DropsOverview.decoded(answer)))
+            } catch {
+                Console.error("drawbridge: this program does not understand the node; use the version that it runs")
+                throw ExitCode(1)
             }
         }
     }

@@ -10,6 +10,7 @@ enum SpoolTable {
         if let seconds = spool.failingSeconds { state += " for \(Plain.age(seconds))" }
         if let reason = spool.reason { state += ": \(LogText.escaped(reason))" }
         if let refusing = spool.refusing { state += "; new messages are refused: \(refusing)" }
+        if spool.high { state += "; above its high watermark" }
         lines.append("state       \(state)")
         lines.append("durability  \(spool.durability)")
         lines.append(
@@ -70,17 +71,19 @@ enum SpoolTable {
     /// Why messages were dropped, for one receiver, and what its full queue made publishers do.
     private static func remarks(_ receiver: SpoolOverview.Receiver) -> String {
         var parts: [String] = []
+        if receiver.high { parts.append("above its high watermark") }
         if receiver.ledger.dropped.total > 0 { parts.append(reasons(receiver.ledger.dropped)) }
         if receiver.refused > 0 { parts.append("refused \(receiver.refused)") }
         if receiver.heldBack > 0 { parts.append("held back \(receiver.heldBack)") }
         return parts.isEmpty ? "-" : parts.joined(separator: ", ")
     }
 
-    private static func reasons(_ dropped: SpoolOverview.Dropped) -> String {
+    static func reasons(_ dropped: SpoolOverview.Dropped) -> String {
         let named = [
-            ("oldest", dropped.oldest), ("newest", dropped.newest), ("expired", dropped.expired),
-            ("too large", dropped.tooLarge), ("rejected", dropped.rejected), ("denied", dropped.denied),
-            ("damaged", dropped.damaged),
+            ("oldest", dropped.oldest), ("newest", dropped.newest), ("aged", dropped.aged),
+            ("holes", dropped.holes), ("away", dropped.away), ("buffer", dropped.buffer),
+            ("expired", dropped.expired), ("too large", dropped.tooLarge), ("rejected", dropped.rejected),
+            ("denied", dropped.denied), ("no identifier", dropped.noIdentifier), ("damaged", dropped.damaged),
             ("set aside", dropped.setAside), ("session ended", dropped.ended),
         ]
         return named.filter { $0.1 > 0 }.map { "\($0.0) \($0.1)" }.joined(separator: ", ")

@@ -42,12 +42,28 @@ struct SCRAMTests {
         arguments: [
             "", "n", "n,,", "n,,n=user", "n,,r=x,n=user", "p=tls-unique,,n=user,r=x", "n,a=admin,n=user,r=x",
             "n,,m=x,n=user,r=x", "n,,n=,r=x", "n,,n=a=b,r=x", "n,,n=a=,r=x", "n,,n=user,r=", "n,,n=user,r=a b",
+            "n,,n=zoé,r=x", "n,,n=a\u{7F},r=x",
         ]
     )
     func malformed(_ text: String) { #expect(throws: SCRAMServer.Failure.self) { try SCRAMServer.First(bytes(text)) } }
 
     @Test("commas and equals signs of a name are escaped")
     func names() throws { #expect(try SCRAMServer.First(bytes("y,,n=a=2Cb=3Dc,r=x")).username == "a,b=c") }
+
+    @Test("SCRAM refuses names and passwords that clients may write in several ways (RFC 4013)")
+    func beyondASCII() throws {
+        #expect(throws: SCRAMServer.Failure.beyondASCII) { try SCRAMServer.First(bytes("n,,n=zoe\u{301},r=x")) }
+        let folder = NSTemporaryDirectory() + "scram-" + UUID().uuidString
+        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+        defer { do { try FileManager.default.removeItem(atPath: folder) } catch {} }
+        let edit = UserFileEdit(path: folder + "/users")
+        let cost = PasswordHash.Method.scram(iterations: 4_096)
+        for (name, password) in [("zoé", "secret"), ("zoe", "pässword"), ("zoe", "a\tb")] {
+            #expect(throws: UserFileEdit.Problem.self) { try edit.set(name, password: bytes(password), method: cost) }
+        }
+        #expect(try edit.set("zoe", password: bytes("secret ~"), method: cost))
+        #expect(try edit.set("zoé", password: bytes("pässword")))
+    }
 
     @Test("a line of the file holds keys and no password, and lets the password in as well")
     func line() throws {

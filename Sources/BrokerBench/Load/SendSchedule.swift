@@ -1,0 +1,34 @@
+/// When messages should be sent: at equal distances, publishers in turn. The schedule does not wait for anybody, so a
+/// broker that stalls is charged with every message that it delayed.
+package struct SendSchedule: Sendable, Equatable {
+    private let start: UInt64
+    private let step: Double
+    private let publishers: Int
+
+    /// - Parameters:
+    ///   - start: when the first message is due, in nanoseconds.
+    ///   - rate: messages a second of all publishers together.
+    ///   - publishers: 1 or more.
+    package init(start: UInt64, rate: Double, publishers: Int) {
+        self.start = start
+        self.step = 1e9 / rate
+        self.publishers = publishers
+    }
+
+    /// When message number `turn` over all publishers is due.
+    package func due(_ turn: UInt64) -> UInt64 { start + UInt64(Double(turn) * step) }
+
+    /// When a publisher's message is due.
+    package func due(publisher: Int, sequence: UInt64) -> UInt64 {
+        due(sequence * UInt64(publishers) + UInt64(publisher))
+    }
+
+    /// Messages of a publisher that are due by `now`.
+    package func count(publisher: Int, now: UInt64) -> UInt64 {
+        guard now >= start else { return 0 }
+        let turns = UInt64(Double(now - start) / step) + 1
+        let position = UInt64(publisher)
+        guard turns > position else { return 0 }
+        return (turns - position - 1) / UInt64(publishers) + 1
+    }
+}

@@ -1,0 +1,134 @@
+import BrokerBench
+import BrokerServer
+import MQTTCodec
+import Testing
+
+@Suite("Arguments of bench")
+struct BenchArgumentsTests {
+    private func settings(
+        _ scenario: BenchScenario,
+        _ change: (inout BenchArguments) -> Void = { _ in }
+    ) throws -> BenchSettings {
+        var arguments = BenchArguments()
+        change(&arguments)
+        return try arguments.settings(scenario)
+    }
+
+    private func problem(_ scenario: BenchScenario, _ change: (inout BenchArguments) -> Void) -> String? {
+        do {
+            _ = try settings(scenario, change)
+            return nil
+        } catch let problem as UsageProblem {
+            return problem.text
+        } catch {
+            return "\(error)"
+        }
+    }
+
+    @Test("without flags each scenario has its usual size, and version 5")
+    func usual() throws {
+        #expect(try settings(.pair).count == 100)
+        #expect(try settings(.fanin).count == 50)
+        #expect(try settings(.backlog).qos == .atLeastOnce)
+        #expect(try settings(.backlog).limit == 10_000)
+        #expect(try settings(.pair).client.connect.version == .v5)
+        #expect(try settings(.pair).client.address.description == "mqtt://localhost:1883")
+        #expect(try settings(.pair).rate == nil)
+    }
+
+    @Test("addresses are made of the flags that emqtt_bench has")
+    func addresses() throws {
+        let webSocket = try settings(.pair) { $0.usesWebSocket = true }
+        #expect(webSocket.client.address.description == "ws://localhost:8083/mqtt")
+        let encrypted = try settings(.pair) {
+            $0.usesTLS = true
+            $0.host = "hub"
+            $0.port = 9
+        }
+        #expect(encrypted.client.address.description == "mqtts://hub:9")
+        let both = try settings(.pair) {
+            $0.usesTLS = true
+            $0.usesWebSocket = true
+            $0.path = "/ws"
+        }
+        #expect(both.client.address.description == "wss://localhost:8084/ws")
+        let url = try settings(.pair) { $0.url = "ws://ann:secret@[::1]:80/there" }
+        #expect(url.client.address.description == "ws://[::1]:80/there")
+        #expect(url.client.connect.username == "ann")
+    }
+
+    @Test("milliseconds of a publisher and messages a second of all are one rate")
+    func rates() throws {
+        #expect(try settings(.pub) { $0.topic = "a" }.rate == 200)
+        let fast = try settings(.pub) {
+            $0.topic = "a"
+            $0.messageInterval = 10
+            $0.count = 5
+        }
+        #expect(fast.rate == 500)
+        #expect(try settings(.pair) { $0.rate = 7.5 }.rate == 7.5)
+        // Three publishers, however many hear them.
+        let fanOut = try settings(.fanout) {
+            $0.others = 3
+            $0.messageInterval = 100
+        }
+        #expect(fanOut.rate == 30)
+        let unbounded = try settings(.pub) {
+            $0.topic = "a"
+            $0.messageInterval = 0
+        }
+        #expect(unbounded.rate == nil)
+        #expect(try settings(.conn) { $0.interval = 5 }.connectRate == 200)
+        #expect(try settings(.conn) { $0.connectRate = 50 }.connectRate == 50)
+        #expect(try settings(.conn) { $0.interval = 0 }.connectRate == nil)
+    }
+
+    @Test("a limit is an end of its own: no warm-up, and no time unless asked for")
+    func limits() throws {
+        let limited = try settings(.pair) { $0.limit = 100 }
+        #expect(limited.limit == 100 && limited.warmUp == .zero && limited.duration == nil)
+        let timed = try settings(.pair)
+        #expect(timed.limit == nil && timed.warmUp == .seconds(1) && timed.duration == .seconds(10))
+        #expect(try settings(.conn).duration == nil)
+        #expect(try settings(.conn) { $0.isChurning = true }.duration == .seconds(10))
+    }
+
+    @Test("what is wrong is said")
+    func problems() {
+        #expect(problem(.pair) { $0.qos = 3 } == "-q is 0, 1 or 2.")
+        #expect(problem(.pair) { $0.version = 6 }?.hasPrefix("-V is 3") == true)
+        #expect(problem(.pair) { $0.size = 23 } == "-s must be between 24 and 268365456, not 23.")
+        #expect(problem(.pair) { $0.count = 0 }?.hasPrefix("-c must be between 1") == true)
+        #expect(problem(.pair) { $0.port = 70_000 } == "Invalid port given: 70000")
+        #expect(problem(.pub) { _ in } == "pub needs a topic: -t.")
+        #expect(problem(.sub) { $0.topic = "" } == "sub needs a topic: -t.")
+        #expect(problem(.pair) { $0.topic = "one" }?.contains("needs %i or %c") == true)
+        #expect(problem(.fanout) { $0.topic = "%i" }?.contains("no %i") == true)
+        #expect(problem(.pair) { $0.topic = "%x" } == "Unknown variable \"%x\" in topic \"%x\".")
+        #expect(problem(.pair) { $0.topic = "%" } == "Unknown variable \"%\" in topic \"%\".")
+        #expect(problem(.backlog) { $0.qos = 0 }?.hasPrefix("backlog needs -q 1 or 2") == true)
+        #expect(problem(.pair) { $0.rate = 0 }?.hasPrefix("--rate") == true)
+        #expect(problem(.pair) { $0.limit = -1 }?.hasPrefix("-L") == true)
+        #expect(problem(.pair) { $0.inflight = -1 }?.hasPrefix("-F") == true)
+        #expect(problem(.pair) { $0.duration = -1 }?.hasPrefix("--duration") == true)
+        #expect(problem(.conn) { $0.interval = -1 }?.hasPrefix("-i") == true)
+        #expect(problem(.pair) { $0.path = "/a" } == "--path is for --ws.")
+        #expect(problem(.pair) { $0.certfile = "a" } != nil)
+        #expect(problem(.fanin) { $0.shareName = "a/b" } == "\"a/b\" is no name of a shared subscription.")
+        let two: (inout BenchArguments) -> Void = {
+            $0.rate = 1
+            $0.messageInterval = 1
+        }
+        #expect(problem(.pair, two) == "-I and --rate both say how fast to publish.")
+        let paces: (inout BenchArguments) -> Void = {
+            $0.interval = 1
+            $0.connectRate = 1
+        }
+        #expect(problem(.conn, paces) == "-i and -R both say how fast to connect.")
+        let shared: (inout BenchArguments) -> Void = {
+            $0.shareName = "g"
+            $0.threads = 2
+        }
+        #expect(problem(.fanin, shared)?.contains("--threads") == true)
+    }
+}
