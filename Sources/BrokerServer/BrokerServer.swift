@@ -105,7 +105,7 @@ package final class BrokerServer: Sendable {
         logger: Logger,
         logLevel: LogLevel? = nil
     ) async throws(StartError) -> BrokerServer {
-        let now = Self.wallClock()
+        let now = ShardRunner.wall
         let tls = try NodeTLS(configuration, logger: logger)
         let certificates = CertificateWatch(logger: logger)
         let spool: Spool
@@ -216,7 +216,7 @@ package final class BrokerServer: Sendable {
         let routes = SpoolRoutes.all(
             spool,
             account: { await withCheckedContinuation { inbox.post(.account($0)) } },
-            now: { wallClock() }
+            now: { ShardRunner.wall }
         )
         do {
             return try await ControlSocket.open(
@@ -249,14 +249,6 @@ package final class BrokerServer: Sendable {
         )
         loop.scheduleRepeatedTask(initialDelay: .seconds(1), delay: .seconds(1)) { _ in authenticator.tick() }
         return authenticator
-    }
-
-    private static func wallClock() -> Timestamp {
-        var wall = timespec()
-        clock_gettime(CLOCK_REALTIME, &wall)
-        return Timestamp(
-            microseconds: UInt64(clamping: wall.tv_sec) &* 1_000_000 &+ UInt64(clamping: wall.tv_nsec / 1_000)
-        )
     }
 
     // MARK: - Stop

@@ -22,8 +22,6 @@ struct Ledger {
         var sentAt: UInt64?
         /// When the broker took responsibility: PUBACK, or PUBREC for QoS 2.
         var takenAt: UInt64?
-        /// When the whole exchange was over.
-        var completedAt: UInt64?
     }
 
     /// What one client was subscribed to, and from when to when for certain.
@@ -41,7 +39,6 @@ struct Ledger {
         let client: Int
         let qos: QoS
         let isRetained: Bool
-        let isDuplicate: Bool
         let identifiers: [UInt32]
         let at: UInt64
     }

@@ -345,7 +345,6 @@ final class SimulatedClient: LineEnd {
         if ack.reason.isFailure { simulation.fail("\(name): PUBACK \(ack.reason)") }
         simulation.trace("\(name): m\(item.message) acknowledged")
         simulation.ledger.published[item.message].takenAt = simulation.clock
-        simulation.ledger.published[item.message].completedAt = simulation.clock
         flush()
     }
 
@@ -375,7 +374,6 @@ final class SimulatedClient: LineEnd {
         }
         let item = outgoing.remove(at: place)
         simulation.trace("\(name): m\(item.message) complete")
-        simulation.ledger.published[item.message].completedAt = simulation.clock
         flush()
     }
 
@@ -472,7 +470,6 @@ final class SimulatedClient: LineEnd {
                 client: index,
                 qos: publish.qos,
                 isRetained: publish.isRetained,
-                isDuplicate: publish.isDuplicate,
                 identifiers: publish.properties.subscriptionIdentifiers,
                 at: simulation.clock
             )

@@ -80,7 +80,7 @@ struct ConfigurationDoorTests {
     static let problems: [Case] = [
         Case(
             "[[listener]]\nversions = [\"4\"]",
-            "2: listener[0].versions[0]: must be \"3.1\", \"3.1.1\" or \"5\", found \"4\""
+            "2: listener[0].versions[0]: must be \"3.1\" or \"3.1.1\" or \"5\" or \"5.0\", found \"4\""
         ),
         Case("[[listener]]\nversions = []", "2: listener[0].versions: must not be an empty list"),
         Case(

@@ -27,19 +27,24 @@ struct WebRig {
     ) async throws {
         var options = WebListenerOptions(host: "127.0.0.1", port: 0)
         change(&options)
-        let listener = try await WebListener.bind(
-            options: options,
+        let logger = Logger(label: "test")
+        let router = WebListener.router(options: options, pages: pages, systemName: HostName.current())
+        let gateway = broker.gateway
+        let listener = try await ListenerSocket.bind(
+            BindAddress(host: options.host, port: options.port),
             group: MultiThreadedEventLoopGroup.singleton,
-            gateway: broker.gateway,
-            pages: pages,
-            logger: Logger(label: "test"),
-            openConnection: { channel, arrival in
+            entrance: Entrance(timeout: options.firstRequestTimeout, logger: logger),
+            hasStages: true
+        ) { [options] channel, arrival in
+            try WebListener.configure(
+                channel, arrival: arrival, options: options, router: router, gateway: gateway, logger: logger
+            ) { channel, arrival in
                 channel.eventLoop.makeCompletedFuture {
                     onOpen(arrival)
                     try channel.pipeline.syncOperations.addHandler(EchoHandler())
                 }
             }
-        ).get()
+        }.get()
         let rig = WebRig(listener: listener, port: try #require(listener.localAddress?.port), broker: broker)
         do {
             try await story(rig)
@@ -125,6 +130,13 @@ final class NotingBroker: Sendable {
     }
 }
 
+extension WebSocketFraming {
+    /// Writes a close frame with a code of RFC 6455 §7.4.1 and no reason.
+    static func writeClose(code: UInt16, into buffer: inout ByteBuffer) {
+        buffer.writeMultipleIntegers(UInt8(0x88), UInt8(2), code)
+    }
+}
+
 /// What stands in for the MQTT handler: it sends every payload byte back, in one frame per read.
 final class EchoHandler: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
@@ -183,8 +195,11 @@ final class WireClient: Sendable {
         self.inbox = inbox
     }
 
-    static func connect(port: Int) async throws -> WireClient {
-        try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+    static func connect(
+        port: Int,
+        group: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton
+    ) async throws -> WireClient {
+        try await ClientBootstrap(group: group)
             .channelOption(.tcpOption(.tcp_nodelay), value: 1)
             .channelOption(.allowRemoteHalfClosure, value: true)
             .connect(host: "127.0.0.1", port: port)

@@ -10,7 +10,6 @@ package final class MQTTClient {
         case accepted
         /// The broker does not take us; the connection ends.
         case refused(ReasonCode)
-        case message(Publish)
         /// A reason for each filter.
         case subscribed([ReasonCode])
         /// The message of that number is with the broker (QoS 0: with the network), or was refused.
@@ -34,7 +33,8 @@ package final class MQTTClient {
     private let tls: WatchedTLS?
     private let loop: any EventLoop
     private let say: ((String) -> Void)?
-    private let hear: (Event) -> Bool
+    private let hear: (Event) -> Void
+    private let take: (Publish) -> Bool
     private var session: ClientSession
     private var line: ClientLine?
     private var isLeaving = false
@@ -46,19 +46,21 @@ package final class MQTTClient {
 
     /// - Parameters:
     ///   - say: hears of each packet.
-    ///   - hear: whether a message was handed on; if not, the connection ends without its acknowledgement. What it
-    ///     returns for other events does not matter.
+    ///   - hear: hears of everything else than messages.
+    ///   - take: whether a message was handed on; if not, the connection ends without its acknowledgement.
     /// - Throws: what is wrong with the files of TLS.
     package init(
         _ settings: ClientSettings,
         on loop: any EventLoop,
         say: ((String) -> Void)? = nil,
-        hear: @escaping (Event) -> Bool
+        hear: @escaping (Event) -> Void,
+        take: @escaping (Publish) -> Bool = { _ in true }
     ) throws(TLSProblem) {
         self.settings = settings
         self.loop = loop
         self.say = say
         self.hear = hear
+        self.take = take
         self.session = ClientSession(connect: settings.connect, window: settings.window)
         self.tls = try settings.watchedTLS()
     }
@@ -76,7 +78,7 @@ package final class MQTTClient {
         case .send(let packet): line.send(packet)
         case .sendAndForget(let packet):
             line.send(packet) { [hear] isSent in
-                _ = hear(isSent ? .settled(number: number, .success) : .unsent(number: number))
+                hear(isSent ? .settled(number: number, .success) : .unsent(number: number))
             }
         case .wait, .refused: break
         }
@@ -93,7 +95,7 @@ package final class MQTTClient {
         timer?.cancel()
         guard let line, !line.isReceiving else {
             // While it receives, the answers to what was received go first; `received` calls `depart`.
-            if line == nil { _ = hear(.left) }
+            if line == nil { hear(.left) }
             return
         }
         depart(line)
@@ -142,7 +144,7 @@ package final class MQTTClient {
     private func fail(_ failure: ClientFailure) {
         guard !isLeaving else { return }
         timer?.cancel()
-        _ = hear(.failed(failure))
+        hear(.failed(failure))
     }
 
     private func end(_ line: ClientLine, because reason: String) {
@@ -174,21 +176,21 @@ package final class MQTTClient {
                 // [5:MQTT-3.2.2-21] the broker's word on keep-alive counts.
                 let seconds = ack.properties.serverKeepAlive ?? settings.connect.keepAlive
                 keepAlive(line, every: .seconds(Int64(seconds)))
-                _ = hear(.accepted)
+                hear(.accepted)
             case .refused(let reason):
                 isLeaving = true
                 timer?.cancel()
-                _ = hear(.refused(reason))
+                hear(.refused(reason))
                 line.close()
                 return false
             case .deliver(let publish):
-                guard hear(.message(publish)) else {
+                guard take(publish) else {
                     isLeaving = true
                     line.close()
                     return false
                 }
-            case .subscribed(_, let reasons): _ = hear(.subscribed(reasons))
-            case .settled(let number, let reason): _ = hear(.settled(number: number, reason))
+            case .subscribed(_, let reasons): hear(.subscribed(reasons))
+            case .settled(let number, let reason): hear(.settled(number: number, reason))
             case .alive: break
             case .dismissed(let reason): end(line, because: "the broker ends the connection: \(reason.name)")
             case .broken(let reason): end(line, because: "the broker breaks the protocol: \(reason)")
@@ -200,7 +202,7 @@ package final class MQTTClient {
     /// All packets of a read were received.
     func receivedAll(on line: ClientLine) { if isLeaving, !hasDeparted { depart(line) } }
 
-    func becameWritable() { if !isLeaving { _ = hear(.mayPublish) } }
+    func becameWritable() { if !isLeaving { hear(.mayPublish) } }
 
     func closed(_ line: ClientLine) {
         guard self.line === line else { return }
@@ -208,6 +210,6 @@ package final class MQTTClient {
         timer?.cancel()
         isPinging = false
         session.lost()
-        if isLeaving { _ = hear(.left) } else { fail(.lost(line.reason)) }
+        if isLeaving { hear(.left) } else { fail(.lost(line.reason)) }
     }
 }

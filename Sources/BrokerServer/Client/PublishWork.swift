@@ -78,10 +78,7 @@ package final class PublishWork: ClientRun.Work {
         self.loop = loop
         self.promise = promise
         self.complain = complain
-        client = try MQTTClient(settings.client, on: loop, say: say) { event in
-            self.heard(event)
-            return true
-        }
+        client = try MQTTClient(settings.client, on: loop, say: say, hear: { self.heard($0) })
     }
 
     package func start() { client?.connect() }
@@ -104,7 +101,7 @@ package final class PublishWork: ClientRun.Work {
         case .mayPublish: pump()
         case .failed(let failure): failed(failure)
         case .left: finish(status)
-        case .message, .subscribed: break
+        case .subscribed: break
         }
     }
 

@@ -83,7 +83,8 @@ package final class SubscribeWork: ClientRun.Work {
         self.promise = promise
         self.complain = complain
         self.write = write
-        client = try MQTTClient(settings.client, on: loop, say: say) { self.heard($0) }
+        client = try MQTTClient(
+            settings.client, on: loop, say: say, hear: { self.heard($0) }, take: { self.printed($0) })
     }
 
     package func start() {
@@ -99,8 +100,8 @@ package final class SubscribeWork: ClientRun.Work {
 
     package func interrupt() { client?.leave() }
 
-    private func heard(_ event: MQTTClient.Event) -> Bool {
-        guard !isOver else { return false }
+    private func heard(_ event: MQTTClient.Event) {
+        guard !isOver else { return }
         switch event {
         case .accepted:
             wasAccepted = true
@@ -109,7 +110,6 @@ package final class SubscribeWork: ClientRun.Work {
         case .refused(let reason):
             complain(ClientRefusal.text(reason, version: settings.client.connect.version))
             finish(ClientRefusal.exitCode(reason, version: settings.client.connect.version))
-        case .message(let publish): return printed(publish)
         case .subscribed(let reasons): subscribed(reasons)
         case .failed(let failure):
             if wasAccepted {
@@ -121,10 +121,10 @@ package final class SubscribeWork: ClientRun.Work {
         case .left: finish(status)
         case .settled, .unsent, .mayPublish: break
         }
-        return true
     }
 
     private func printed(_ publish: Publish) -> Bool {
+        guard !isOver else { return false }
         if settings.dropsRetained, publish.isRetained { return true }
         if settings.excluded.contains(where: { $0.matches(publish.topic) }) { return true }
         guard write(settings.format.bytes(of: publish)) else {

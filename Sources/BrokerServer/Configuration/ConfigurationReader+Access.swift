@@ -9,12 +9,7 @@ extension ConfigurationReader {
         set(\.access.deniedPublishOfVersion3, table.choice("on_denied_v3", of: DeniedPublishOfVersion3.self))
         var rules = table.tables("rules", known: .accessRule).compactMap(accessRule)
         if let file = table.nonEmptyString("file") { rules += accessRules(ofFile: file, table) }
-        for (name, place) in table.strings("presets", mayBeEmpty: true) ?? [] {
-            guard let preset = AccessPreset(rawValue: name) else {
-                let known = AccessPreset.allCases.map { "\"\($0.rawValue)\"" }.joined(separator: " or ")
-                reading.report("must be \(known), found \"\(name)\"", at: place)
-                continue
-            }
+        for (preset, place) in table.choices("presets", of: AccessPreset.self, mayBeEmpty: true) ?? [] {
             if configuration.access.fallback == .allow {
                 // Its rules only allow: beside this default they would promise a privacy that nobody has.
                 reading.report("a preset needs default = \"deny\"", at: place)

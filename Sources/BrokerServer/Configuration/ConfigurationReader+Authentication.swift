@@ -2,21 +2,12 @@
 extension ConfigurationReader {
     mutating func readAuthentication(_ table: SettingsTable) {
         set(\.authentication.allowsAnonymous, table.boolean("anonymous"))
-        if let chain = table.strings("chain", mayBeEmpty: true) {
+        let known = AuthenticationConfiguration.Source.self
+        if let chain = table.choices("chain", of: known, mayBeEmpty: true, later: ["jwt", "hook"]) {
             var sources: [AuthenticationConfiguration.Source] = []
-            for (name, place) in chain {
-                guard let source = AuthenticationConfiguration.Source(rawValue: name) else {
-                    let isLater = name == "jwt" || name == "hook"
-                    reading.report(
-                        isLater
-                            ? "\"\(name)\" is not available in this version"
-                            : "must be \"cert\" or \"users\", found \"\(name)\"",
-                        at: place
-                    )
-                    continue
-                }
+            for (source, place) in chain {
                 if sources.contains(source) {
-                    reading.report("\"\(name)\" stands here twice", at: place)
+                    reading.report("\"\(source.rawValue)\" stands here twice", at: place)
                 } else {
                     sources.append(source)
                 }

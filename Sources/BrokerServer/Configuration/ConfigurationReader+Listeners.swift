@@ -7,6 +7,21 @@ extension ConfigurationReader {
         case mqtt, web, mux
     }
 
+    private enum Version: String, CaseIterable {
+        case v3_1 = "3.1"
+        case v3_1_1 = "3.1.1"
+        case v5 = "5"
+        case v5_0 = "5.0"
+
+        var protocolVersion: ProtocolVersion {
+            switch self {
+            case .v3_1: .v3_1
+            case .v3_1_1: .v3_1_1
+            case .v5, .v5_0: .v5
+            }
+        }
+    }
+
     mutating func readListeners(of roots: [SettingsTable]) {
         let tables = roots.flatMap { $0.tables("listener", known: .listener) }
         // Without any, the node has the doors of `Configuration.default`.
@@ -142,16 +157,8 @@ extension ConfigurationReader {
     /// What every kind of listener may have.
     private func readDoor(_ table: SettingsTable, isMQTT: Bool, into listener: inout ListenerConfiguration) {
         listener.limits = listenerLimits(of: table)
-        if let versions = table.strings("versions", mayBeEmpty: false) {
-            listener.versions = []
-            for (version, place) in versions {
-                switch version {
-                case "3.1": listener.versions.insert(.v3_1)
-                case "3.1.1": listener.versions.insert(.v3_1_1)
-                case "5", "5.0": listener.versions.insert(.v5)
-                default: reading.report("must be \"3.1\", \"3.1.1\" or \"5\", found \"\(version)\"", at: place)
-                }
-            }
+        if let versions = table.choices("versions", of: Version.self, mayBeEmpty: false) {
+            listener.versions = Set(versions.map(\.choice.protocolVersion))
         }
         if let rate = table.table("rate", known: .rate) { listener.rate = readRate(rate) }
         if let entries = table.strings("allow", mayBeEmpty: false) {

@@ -10,15 +10,10 @@ extension ConfigurationReader {
                 table.report("sys_interval", "must be 1s to 1d, or \"0s\" for never")
             }
         }
-        guard let names = table.strings("sys_names", mayBeEmpty: true) else { return }
-        var known: [SystemNames] = []
-        for (text, place) in names {
-            guard let name = SystemNames(rawValue: text) else {
-                table.reading.report("must be \"mosquitto\" or \"emqttd\", found \"\(text)\"", at: place)
-                continue
-            }
-            if !known.contains(name) { known.append(name) }
+        guard let names = table.choices("sys_names", of: SystemNames.self, mayBeEmpty: true) else { return }
+        configuration.metrics.systemNames = []
+        for (name, _) in names where !configuration.metrics.systemNames.contains(name) {
+            configuration.metrics.systemNames.append(name)
         }
-        configuration.metrics.systemNames = known
     }
 }

@@ -185,21 +185,38 @@ struct SettingsTable {
         _ key: String, of type: Choice.Type, later: [String] = []
     ) -> Choice? {
         guard let value = values[key] else { return nil }
-        let allowed = Choice.allCases.map { "\"\($0.rawValue)\"" }.joined(separator: " or ")
         guard case .string = value else {
-            report(key, "must be \(allowed), found \(value.found)")
+            report(key, "must be \(Self.allowed(type)), found \(value.found)")
             return nil
         }
-        guard let text = string(key) else { return nil }
+        return string(key).flatMap { choose($0, of: type, later, at: place.key(key)) }
+    }
+
+    /// Words of a closed list, each with its place; those that are none are reported and left out.
+    func choices<Choice: RawRepresentable<String> & CaseIterable>(
+        _ key: String, of type: Choice.Type, mayBeEmpty: Bool, later: [String] = []
+    ) -> [(choice: Choice, place: Place)]? {
+        strings(key, mayBeEmpty: mayBeEmpty)?.compactMap { text, place in
+            choose(text, of: type, later, at: place).map { ($0, place) }
+        }
+    }
+
+    private func choose<Choice: RawRepresentable<String> & CaseIterable>(
+        _ text: String, of type: Choice.Type, _ later: [String], at place: Place
+    ) -> Choice? {
         if let choice = Choice(rawValue: text) { return choice }
-        let isLater = later.contains(text)
-        report(
-            key,
-            isLater
+        let allowed = Self.allowed(type)
+        reading.report(
+            later.contains(text)
                 ? "\"\(text)\" is not available in this version, use \(allowed)"
-                : "must be \(allowed), found \"\(text)\""
+                : "must be \(allowed), found \"\(text)\"",
+            at: place
         )
         return nil
+    }
+
+    private static func allowed<Choice: RawRepresentable<String> & CaseIterable>(_ type: Choice.Type) -> String {
+        Choice.allCases.map { "\"\($0.rawValue)\"" }.joined(separator: " or ")
     }
 
     // MARK: Lists and tables

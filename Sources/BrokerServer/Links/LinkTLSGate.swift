@@ -55,13 +55,13 @@ final class LinkTLSGate: ChannelInboundHandler, RemovableChannelHandler {
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        fail(TLSFailure.text(error, peer: peerCertificate(context)), context)
+        fail(TLSFailure.text(error, peer: context.peerCertificate), context)
     }
 
     /// NIOSSL is content with a certificate of the address that was reached when a name was asked for, which is what
     /// somebody has who only answers our question for that name with an address of his own.
     private func isExpectedPeer(_ context: ChannelHandlerContext) -> Bool {
-        guard let serverName, let certificate = peerCertificate(context) else { return true }
+        guard let serverName, let certificate = context.peerCertificate else { return true }
         do {
             // Without alternative names NIOSSL has compared the common name.
             // A name may end with a dot, those in certificates do not.
@@ -69,14 +69,6 @@ final class LinkTLSGate: ChannelInboundHandler, RemovableChannelHandler {
             return try CertificateHost(name).isNamed(in: certificate.toDERBytes()) ?? true
         } catch {
             return false
-        }
-    }
-
-    private func peerCertificate(_ context: ChannelHandlerContext) -> NIOSSLCertificate? {
-        do {
-            return try context.pipeline.syncOperations.nioSSL_peerCertificate()
-        } catch {
-            return nil
         }
     }
 

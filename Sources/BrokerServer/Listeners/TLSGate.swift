@@ -62,12 +62,12 @@ final class TLSGate: ChannelInboundHandler, RemovableChannelHandler {
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        let text = TLSFailure.text(error, peer: peerCertificate(context))
+        let text = TLSFailure.text(error, peer: context.peerCertificate)
         refused(text, context, level: TLSFailure.isSilence(error) ? .debug : .info)
     }
 
     private func handshakeCompleted(_ context: ChannelHandlerContext) {
-        if let username, let certificate = peerCertificate(context) {
+        if let username, let certificate = context.peerCertificate {
             guard let name = name(username, of: certificate) else {
                 // Not let in without a name: the rules for clients without certificate are not meant for it.
                 return refused("the client's certificate has no usable name (\(username.rawValue))", context)
@@ -80,14 +80,6 @@ final class TLSGate: ChannelInboundHandler, RemovableChannelHandler {
             context.pipeline.syncOperations.removeHandler(context: context, promise: nil)
         } catch {
             context.close(promise: nil)
-        }
-    }
-
-    private func peerCertificate(_ context: ChannelHandlerContext) -> NIOSSLCertificate? {
-        do {
-            return try context.pipeline.syncOperations.nioSSL_peerCertificate()
-        } catch {
-            return nil
         }
     }
 

@@ -41,14 +41,14 @@ final class WebConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler 
     }
 
     /// What is left of a request's head once it was judged.
-    private struct Request {
+    struct Request {
         var verdict: HTTPGateway.Verdict
         var head: HTTPRequestHead
         /// False also after an Upgrade that was left aside: the parser stops after such a request.
         var keepsAlive: Bool
     }
 
-    private enum State {
+    enum State {
         case idle
         /// Nothing of the body is read before it is known who sends it.
         case authenticating(Request)
@@ -70,34 +70,34 @@ final class WebConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler 
 
     private let gateway: HTTPGateway
     private let broker: Gateway
-    private let limits: Limits
+    let limits: Limits
     private let proxies: TrustedProxies
-    private let decoder: ByteToMessageHandler<HTTPRequestDecoder>
-    private let encoder: HTTPResponseEncoder
-    private let openConnection: @Sendable (any Channel, Arrival) -> EventLoopFuture<Void>
-    private let logger: Logger
+    let decoder: ByteToMessageHandler<HTTPRequestDecoder>
+    let encoder: HTTPResponseEncoder
+    let openConnection: @Sendable (any Channel, Arrival) -> EventLoopFuture<Void>
+    let logger: Logger
     /// When the time to a whole CONNECT began, should a WebSocket be asked for: at accept, and with each later request.
-    private var arrival: Arrival
+    var arrival: Arrival
 
-    private var state = State.idle
+    var state = State.idle
     /// The body of the request in `receiving`; kept outside of the state so that appending never copies.
-    private var body = ByteBuffer()
+    var body = ByteBuffer()
     private var waiting = CircularBuffer<Event>(initialCapacity: 2)
     private var isWorkingThroughWaiting = false
-    private var isReadWithheld = false
-    private var isQuiescing = false
+    var isReadWithheld = false
+    var isQuiescing = false
     /// Input that belongs to the handler after us, and the events behind it.
-    private var heldBytes: [NIOAny] = []
-    private var isInputClosedHeld = false
-    private var isDecoderGone = false
+    var heldBytes: [NIOAny] = []
+    var isInputClosedHeld = false
+    var isDecoderGone = false
     /// Answer bytes that the peer had not taken when the deadline was last looked at.
-    private var untaken = Int.max
+    var untaken = Int.max
     /// When the peer must have done what it has to do; nil while it waits for us.
-    private var deadline: NIODeadline?
-    private var timer: (at: NIODeadline, task: Scheduled<Void>)?
+    var deadline: NIODeadline?
+    var timer: (at: NIODeadline, task: Scheduled<Void>)?
     /// Set when the listener limits how fast a client may ask.
-    private var throttle: Throttle?
-    private var isThrottled = false
+    var throttle: Throttle?
+    var isThrottled = false
 
     init(
         gateway: HTTPGateway,
@@ -210,7 +210,7 @@ final class WebConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler 
         workThroughWaiting(context)
     }
 
-    private func workThroughWaiting(_ context: ChannelHandlerContext) {
+    func workThroughWaiting(_ context: ChannelHandlerContext) {
         guard !isWorkingThroughWaiting else { return }
         isWorkingThroughWaiting = true
         loop: while !waiting.isEmpty {
@@ -277,7 +277,7 @@ final class WebConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler 
     }
 
     /// Who sends this request: whom a trusted proxy names, else whom the connection comes from.
-    private func origin(of head: HTTPRequestHead, _ channel: any Channel) -> Arrival {
+    func origin(of head: HTTPRequestHead, _ channel: any Channel) -> Arrival {
         guard !proxies.isEmpty else { return arrival }
         var arrival = arrival
         arrival.client =
@@ -389,7 +389,7 @@ final class WebConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler 
     }
 
     /// Asks the broker, and answers when it has answered.
-    private func ask(_ context: ChannelHandlerContext, _ question: @escaping @Sendable () async -> HTTPAnswer) {
+    func ask(_ context: ChannelHandlerContext, _ question: @escaping @Sendable () async -> HTTPAnswer) {
         context.eventLoop.makeFutureWithTask(question).assumeIsolated().whenSuccess { answer in
             // The client may be gone by now.
             guard case .answering(let request) = self.state else { return }
@@ -419,35 +419,9 @@ final class WebConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler 
     }
 
     // MARK: Rate
-
-    /// Counts a request: its head, and that it asks for something.
-    private func measure(_ head: HTTPRequestHead, _ context: ChannelHandlerContext) {
-        guard throttle != nil else { return }
-        let bytes = head.headers.reduce(head.uri.utf8.count + 16) { $0 + $1.name.utf8.count + $1.value.utf8.count + 4 }
-        throttle?.received(bytes: bytes, now: context.instant)
-        throttle?.receivedMessage(now: context.instant)
-        slowDown(context)
-    }
-
-    /// Nothing more is read until the bucket has leaked; the request under way is answered.
-    private func slowDown(_ context: ChannelHandlerContext) {
-        guard !isThrottled, let pause = throttle?.pause(now: context.instant), pause > .zero else { return }
-        isThrottled = true
-        context.eventLoop.assumeIsolated().scheduleTask(in: TimeAmount(pause)) {
-            self.isThrottled = false
-            // The time that was lost is not the client's.
-            if self.deadline != nil { self.expect(within: self.timeAllowed, context) }
-            self.workThroughWaiting(context)
-        }
-    }
-
-    private var timeAllowed: TimeAmount {
-        if case .receiving = state { limits.bodyTimeout } else { limits.idleTimeout }
-    }
-
     // MARK: Answers
 
-    private func send(_ answer: HTTPAnswer, to request: Request, closes: Bool, _ context: ChannelHandlerContext) {
+    func send(_ answer: HTTPAnswer, to request: Request, closes: Bool, _ context: ChannelHandlerContext) {
         let keepsAlive = request.keepsAlive && !closes && !isQuiescing
         untaken = .max
         var head = HTTPResponseHead(version: .http1_1, status: answer.status, headers: answer.headers)
@@ -483,130 +457,8 @@ final class WebConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler 
     }
 
     // MARK: WebSocket
-
-    /// Writes the headers of the 101 answer; all that we use of it.
-    private static let upgrader = NIOTypedWebSocketServerUpgrader<Void>(
-        shouldUpgrade: { channel, _ in channel.eventLoop.makeSucceededFuture(HTTPHeaders()) },
-        upgradePipelineHandler: { channel, _ in channel.eventLoop.makeSucceededVoidFuture() }
-    )
-
-    private func upgrade(_ head: HTTPRequestHead, _ subprotocol: String?, _ context: ChannelHandlerContext) {
-        state = .upgrading
-        let pipeline = context.pipeline.syncOperations
-        let channel = context.channel
-        var arrival = origin(of: head, channel)
-        arrival.deflate = limits.deflates ? DeflateAgreement(head.headers["Sec-WebSocket-Extensions"]) : nil
-        Self.upgrader.buildUpgradeResponse(channel: channel, upgradeRequest: head, initialResponseHeaders: [:])
-            .and(pipeline.removeHandler(decoder))
-            .assumeIsolated()
-            .flatMap { [arrival] headers, _ in
-                self.isDecoderGone = true
-                var response = HTTPResponseHead(version: .http1_1, status: .switchingProtocols, headers: headers)
-                if let deflate = arrival.deflate {
-                    response.headers.add(name: "Sec-WebSocket-Extensions", value: deflate.field)
-                }
-                if let subprotocol {
-                    response.headers.add(name: "Sec-WebSocket-Protocol", value: subprotocol)
-                }
-                return context.writeAndFlush(Self.wrapOutboundOut(.head(response)))
-            }
-            .flatMap { pipeline.removeHandler(self.encoder) }
-            .flatMapThrowing {
-                // HTTP clients may close their sending side and wait for the answer; in MQTT that means goodbye.
-                try channel.syncOptions?.setOption(.allowRemoteHalfClosure, value: false)
-            }
-            .flatMap { [arrival] in self.openConnection(channel, arrival) }
-            .whenComplete { result in
-                switch result {
-                case .success: self.handOver(context)
-                case .failure(let error):
-                    self.logger.debug("WebSocket not opened", metadata: ["error": "\(error)"])
-                    context.close(promise: nil)
-                }
-            }
-    }
-
-    /// Gives the handler after us what arrived for it meanwhile, and leaves.
-    private func handOver(_ context: ChannelHandlerContext) {
-        guard case .upgrading = state else { return }
-        let bytes = heldBytes
-        heldBytes = []
-        for data in bytes {
-            context.fireChannelRead(data)
-        }
-        if !bytes.isEmpty {
-            context.fireChannelReadComplete()
-        }
-        if isQuiescing {
-            context.fireUserInboundEventTriggered(ChannelShouldQuiesceEvent())
-        }
-        if isInputClosedHeld {
-            context.close(promise: nil)
-        }
-        let mustRead = isReadWithheld
-        end()
-        context.pipeline.syncOperations.removeHandler(context: context, promise: nil)
-        if mustRead {
-            context.channel.read()
-        }
-    }
-
     // MARK: Time
-
-    private func expect(within time: TimeAmount, _ context: ChannelHandlerContext) {
-        let deadline = context.eventLoop.now + time
-        self.deadline = deadline
-        if let timer {
-            // A timer that is too early looks again when it fires; most are, and none is moved per request.
-            guard deadline < timer.at else { return }
-            timer.task.cancel()
-        }
-        schedule(at: deadline, context)
-    }
-
-    private func schedule(at deadline: NIODeadline, _ context: ChannelHandlerContext) {
-        let task = context.eventLoop.assumeIsolated().scheduleTask(deadline: deadline) {
-            self.timer = nil
-            self.timeReached(context)
-        }
-        timer = (deadline, task)
-    }
-
-    private func timeReached(_ context: ChannelHandlerContext) {
-        guard let deadline else { return }
-        guard deadline <= context.eventLoop.now else {
-            schedule(at: deadline, context)
-            return
-        }
-        self.deadline = nil
-        switch state {
-        case .receiving(let request):
-            send(.problem(.requestTimeout, "The body did not arrive in time."), to: request, closes: true, context)
-        case .idle, .closing:
-            // A slow line that still takes bytes is not idle.
-            let left = unsentBytes(context)
-            if left > 0, left < untaken {
-                untaken = left
-                expect(within: limits.idleTimeout, context)
-            } else {
-                context.close(promise: nil)
-            }
-        case .authenticating, .answering, .upgrading:
-            context.close(promise: nil)
-        case .closed:
-            break
-        }
-    }
-
-    private func unsentBytes(_ context: ChannelHandlerContext) -> Int {
-        do {
-            return try context.channel.syncOptions?.getOption(.bufferedWritableBytes) ?? 0
-        } catch {
-            return 0
-        }
-    }
-
-    private func end() {
+    func end() {
         state = .closed
         deadline = nil
         timer?.task.cancel()
@@ -619,5 +471,5 @@ final class WebConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler 
 
 extension ChannelHandlerContext {
     /// The time of the channel's loop, which tests move by hand.
-    fileprivate var instant: Instant { Instant(nanoseconds: eventLoop.now.uptimeNanoseconds) }
+    var instant: Instant { Instant(nanoseconds: eventLoop.now.uptimeNanoseconds) }
 }

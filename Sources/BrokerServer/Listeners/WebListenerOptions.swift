@@ -24,8 +24,6 @@ package struct WebListenerOptions: Sendable {
     package var bodyBytesMax = 1 << 20
     /// How fast one connection may ask.
     package var rate = RateLimit()
-    /// Connections of this port, those that became WebSockets included.
-    package var connectionsMax = 20_000
     /// Bytes of all header fields of a request together, and of its target.
     package var headerBytesMax = 16 << 10
     package var headerFieldsMax = 100

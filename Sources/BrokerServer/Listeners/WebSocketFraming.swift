@@ -76,7 +76,7 @@ package struct WebSocketFraming: Sendable {
     ///     became so much that what they are should be dealt with first: then call again with the rest.
     ///   - plain: payload of data frames is appended here, unmasked. What came before an error is there too.
     ///   - replies: whole frames (pong, close) to send back are appended here.
-    /// - Throws: what the peer did wrong. Send `writeClose(code: error.closeCode)` and close.
+    /// - Throws: what the peer did wrong. A close frame with `error.closeCode` is the answer.
     /// - Complexity: O(bytes), one pass, no allocation beyond the growth of the two buffers.
     package mutating func receive(
         _ input: inout ByteBuffer,
@@ -198,12 +198,6 @@ package struct WebSocketFraming: Sendable {
             if byte & 0x80 == 0 { return min(2 + index + length, packets.readableBytes) }
         }
         return packets.readableBytes
-    }
-
-    /// Writes a close frame with a code of RFC 6455 §7.4.1 and no reason.
-    package static func writeClose(code: UInt16, into buffer: inout ByteBuffer) {
-        writeHeader(opcode: .close, payloadBytes: 2, into: &buffer)
-        buffer.writeInteger(code)
     }
 
     private static func writeHeader(

@@ -79,13 +79,13 @@ final class ShardRunner {
     private var boundInbox: Inbox?
 
     /// The time of this turn on both clocks.
-    var now: Now {
+    var now: Now { Now(instant: Self.monotonic, wall: Self.wall) }
+
+    static var wall: Timestamp {
         var wall = timespec()
         clock_gettime(CLOCK_REALTIME, &wall)
-        let microseconds = UInt64(clamping: wall.tv_sec) &* 1_000_000 &+ UInt64(clamping: wall.tv_nsec / 1_000)
-        return Now(
-            instant: Self.monotonic,
-            wall: Timestamp(microseconds: microseconds)
+        return Timestamp(
+            microseconds: UInt64(clamping: wall.tv_sec) &* 1_000_000 &+ UInt64(clamping: wall.tv_nsec / 1_000)
         )
     }
 

@@ -87,3 +87,14 @@ enum TLSFailure {
         return "the certificate of \(facts.subject) is not trusted: its authority is \(facts.issuer)"
     }
 }
+
+extension ChannelHandlerContext {
+    /// What the other side showed in its handshake; nil when it showed none.
+    var peerCertificate: NIOSSLCertificate? {
+        do {
+            return try pipeline.syncOperations.nioSSL_peerCertificate()
+        } catch {
+            return nil
+        }
+    }
+}

@@ -67,7 +67,8 @@ struct ConfigurationAuthenticationTests {
         )
         #expect(
             complaints("auth.chain = [\"jwt\", \"ldap\", \"cert\", \"cert\"]") == [
-                "drawbridge.toml:1: auth.chain[0]: \"jwt\" is not available in this version",
+                "drawbridge.toml:1: auth.chain[0]: \"jwt\" is not available in this version, use \"cert\" or "
+                    + "\"users\"",
                 "drawbridge.toml:1: auth.chain[1]: must be \"cert\" or \"users\", found \"ldap\"",
                 "drawbridge.toml:1: auth.chain[3]: \"cert\" stands here twice",
             ]
