@@ -81,12 +81,9 @@ final class ShardRunner {
     /// The time of this turn on both clocks.
     var now: Now { Now(instant: Self.monotonic, wall: Self.wall) }
 
+    /// A double holds microseconds since 1970 to the unit until the year 2255.
     static var wall: Timestamp {
-        var wall = timespec()
-        clock_gettime(CLOCK_REALTIME, &wall)
-        return Timestamp(
-            microseconds: UInt64(clamping: wall.tv_sec) &* 1_000_000 &+ UInt64(clamping: wall.tv_nsec / 1_000)
-        )
+        Timestamp(microseconds: UInt64(max(0, Date().timeIntervalSince1970 * 1_000_000)))
     }
 
     static var monotonic: Instant { Instant(nanoseconds: DispatchTime.now().uptimeNanoseconds) }
