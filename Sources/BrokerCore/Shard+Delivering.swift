@@ -507,7 +507,8 @@ extension Shard {
         guard session.receiver == nil || session.flow == .live else { return }
         // What would be above the write buffer's limit waits until the peer has taken the rest: it is not dropped.
         while connection.isWritable, !isFull(connection), let (next, topic) = nextReplay(session, &steps) {
-            guard let message = retained[topic: topic] else {
+            let isSame = next.epoch == session.epoch
+            guard let message = retained.message(of: topic, upTo: isSame ? next.change : .max) else {
                 session.replay[0].done += 1
                 continue
             }

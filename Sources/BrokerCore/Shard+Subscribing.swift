@@ -70,7 +70,8 @@ extension Shard {
                 session.startReplay(
                     of: filter,
                     maximumQoS: options.maximumQoS,
-                    subscriptionIdentifiers: identifier.map { [$0] } ?? []
+                    subscriptionIdentifiers: identifier.map { [$0] } ?? [],
+                    change: retained.changes
                 )
             }
         }

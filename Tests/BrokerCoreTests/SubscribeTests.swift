@@ -141,6 +141,30 @@ struct RetainedTests {
         #expect(broker.spool.retained == 1)
     }
 
+    @Test("what is retained while the SUBACK waits comes once, as what it is: new", arguments: bothVersions)
+    func retainedMeanwhile(_ version: ProtocolVersion) {
+        let broker = ShardHarness()
+        let publisher = broker.connects("p")
+        publisher.sends(.publish(topic: "t/1", payload: "old", isRetained: true))
+        publisher.sends(.publish(topic: "t/2", payload: "old", isRetained: true))
+        let client = broker.connectsDurably("c", version)
+        _ = client.takes()
+        broker.commitsAtOnce = false
+        client.sends(.subscribe(id: 1, filters: "t/#"))
+        publisher.sends(.publish(topic: "t/1", payload: "new", isRetained: true))
+        broker.settle()
+        let messages = client.takesMessages()
+        #expect(messages.map(\.text).sorted() == ["new", "old"])
+        #expect(messages.first { $0.text == "new" }?.isRetained == false)
+        // Another connection of the session hears what is retained by then.
+        client.sends(.subscribe(id: 2, filters: "t/#"))
+        client.vanishes()
+        publisher.sends(.publish(topic: "t/1", payload: "newer", isRetained: true))
+        let back = broker.connectsDurably("c", version)
+        broker.settle()
+        #expect(back.takesMessages().map(\.text).sorted() == ["newer", "old"])
+    }
+
     @Test(
         "retained messages come behind the SUBACK, also when that waits for the disk [5:MQTT-3.8.4-1] [311:MQTT-3.8.4-1]",
         arguments: bothVersions)

@@ -5,6 +5,8 @@ package import MQTTCodec
 package struct RetainedMessages {
     private struct Node {
         var message: Message?
+        /// The value of `changes` that it came with.
+        var change: UInt64 = 0
         /// Who published it, where rules may revoke that; nil for links, and for what a restart brought back.
         var publisher: AccessSubject?
         /// Names of the children: sorted when they are matched, since behaviour never depends on the order of a set.
@@ -18,6 +20,8 @@ package struct RetainedMessages {
     private var free: [Int32] = []
     /// Those of clients: what the server keeps under `$SYS` takes nobody's room.
     package private(set) var count = 0
+    /// Grows with every message that is retained.
+    private(set) var changes: UInt64 = 0
 
     package init() {}
 
@@ -27,7 +31,9 @@ package struct RetainedMessages {
         var number: Int32 = 0
         for level in message.topic.levels { number = child(of: number, level) }
         if nodes[Int(number)].message == nil, !message.topic.isReserved { count += 1 }
+        changes &+= 1
         nodes[Int(number)].message = message
+        nodes[Int(number)].change = changes
         nodes[Int(number)].publisher = publisher
     }
 
@@ -48,6 +54,11 @@ package struct RetainedMessages {
 
     package subscript(topic topic: MQTTString) -> Message? {
         find(topic).flatMap { nodes[Int($0)].message }
+    }
+
+    /// The message of a topic, unless it came after `changes` had this value.
+    func message(of topic: MQTTString, upTo change: UInt64) -> Message? {
+        find(topic).flatMap { nodes[Int($0)].change <= change ? nodes[Int($0)].message : nil }
     }
 
     func publisher(of topic: MQTTString) -> AccessSubject? { find(topic).flatMap { nodes[Int($0)].publisher } }

@@ -145,6 +145,10 @@ package final class Session {
         var done = 0
         var maximumQoS: QoS
         var subscriptionIdentifiers: [UInt32]
+        /// The last change of the retained messages before the subscription, and the connection that subscribed. What
+        /// is retained later comes to that connection by its subscription.
+        var change: UInt64
+        var epoch: UInt64
     }
 
     struct PendingWill {
@@ -159,7 +163,8 @@ package final class Session {
     ///
     /// - Complexity: O(1) amortised: what was replaced is skipped when it comes to the front, and cleared away before
     ///   it is more than what is wanted.
-    func startReplay(of filter: MQTTString, maximumQoS: QoS, subscriptionIdentifiers: [UInt32]) {
+    /// - Parameter change: the last one of the retained messages.
+    func startReplay(of filter: MQTTString, maximumQoS: QoS, subscriptionIdentifiers: [UInt32], change: UInt64) {
         lastReplay &+= 1
         subscriptions[filter]?.replay = lastReplay
         if replay.count > 2 * subscriptions.count { replay.removeAll { !isWanted($0) } }
@@ -168,7 +173,9 @@ package final class Session {
                 filter: filter,
                 number: lastReplay,
                 maximumQoS: maximumQoS,
-                subscriptionIdentifiers: subscriptionIdentifiers
+                subscriptionIdentifiers: subscriptionIdentifiers,
+                change: change,
+                epoch: epoch
             )
         )
     }
