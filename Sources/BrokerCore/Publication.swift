@@ -15,8 +15,9 @@ struct Publication: ~Copyable {
     var subject: AccessSubject?
     /// The link it came in over: it never leaves over the same one.
     var origin: Link?
-    /// True when the sender is answered only after the commit of its packet identifier: delivery waits too.
-    var storesIdentifier = false
+    /// True when a crash would bring it again until records of this turn are on disk, its packet identifier or that the
+    /// will is gone: delivery with QoS 2 waits for them.
+    var waitsForRecords = false
     /// The server itself says it: it is no message of anybody.
     var isOwn = false
     /// Its name, where it has one before somebody keeps it.

@@ -118,7 +118,7 @@ extension Shard {
             var waits = false
             if let receiver = session.receiver {
                 store(.inboundPublish(receiver, packetID: packet.packetID))
-                publication.storesIdentifier = true
+                publication.waitsForRecords = true
                 waits = true
             }
             let result = refusal == nil ? publish(publication, now) : nil
@@ -269,7 +269,7 @@ extension Shard {
     /// QoS 2 is delivered after the commit of the message, so that a crash in between gives it to nobody twice; and
     /// never before an earlier one that waits.
     private func waitsForCommit(_ publication: borrowing Publication, _ audience: Audience) -> Bool {
-        publication.storesIdentifier || storesExactlyOnce || gate.deliveries > 0 || audience.isDurable
+        publication.waitsForRecords || storesExactlyOnce || gate.deliveries > 0 || audience.isDurable
     }
 
     func bookRouted(_ message: Message, to audience: Audience) {

@@ -91,6 +91,7 @@ extension Shard {
         )
         // Nobody is there to be told that the retained messages are full: without the flag it is delivered at least.
         if refusal(of: publication) == .quotaExceeded { publication.isRetained = false }
+        publication.waitsForRecords = pending.isStored
         publish(publication, now)
     }
 }

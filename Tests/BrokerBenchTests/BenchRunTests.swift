@@ -107,7 +107,8 @@ struct BenchRunTests {
         // Of the first 0.5 s, whenever the machine had time for them.
         #expect((490...1500).contains(report.sent))
         #expect(report.received == report.sent)
-        #expect(report.latencyMicros?.count == report.received)
+        // The last one may be due when the time is just over.
+        #expect([report.received, report.received - 1].contains(report.latencyMicros?.count ?? 0))
     }
 
     @Test("clients of several threads hear one another", arguments: [BenchScenario.pair, .fanin, .fanout])
