@@ -35,6 +35,18 @@ struct WillTests {
         listener.receivesNothing()
     }
 
+    @Test("with QoS 2 a will goes out when it is gone from the disk: a crash brings it once", arguments: bothVersions)
+    func waits(_ version: ProtocolVersion) {
+        let broker = ShardHarness()
+        let listener = Self.listener(broker)
+        let client = broker.connects("a", version, will: Self.will(.exactlyOnce))
+        broker.commitsAtOnce = false
+        client.vanishes()
+        listener.receivesNothing()
+        broker.settle()
+        #expect(listener.takesMessages().map(\.text) == ["gone"])
+    }
+
     @Test("DISCONNECT deletes the will, 0x04 asks for it [5:MQTT-3.14.4-3]")
     func disconnect() {
         let broker = ShardHarness()
