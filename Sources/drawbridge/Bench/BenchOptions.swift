@@ -1,8 +1,35 @@
 import ArgumentParser
 import BrokerBench
 
+/// Options that become part of what a run is told.
+protocol BenchOptionGroup: ParsableArguments {
+    func apply(to arguments: inout BenchArguments)
+}
+
+/// Of scenarios whose clients subscribe, and leave publishing to the run.
+struct BenchSubscriberOptions: BenchOptionGroup {
+    @OptionGroup var client: BenchClientOptions
+    @OptionGroup var topic: BenchTopicOptions
+
+    func apply(to arguments: inout BenchArguments) {
+        client.apply(to: &arguments)
+        topic.apply(to: &arguments)
+    }
+}
+
+/// Of scenarios that publish.
+struct BenchPublisherOptions: BenchOptionGroup {
+    @OptionGroup var subscriber: BenchSubscriberOptions
+    @OptionGroup var messages: BenchMessageOptions
+
+    func apply(to arguments: inout BenchArguments) {
+        subscriber.apply(to: &arguments)
+        messages.apply(to: &arguments)
+    }
+}
+
 /// Whom to call, as whom, and how many of them: what all scenarios have in common.
-struct BenchClientOptions: ParsableArguments {
+struct BenchClientOptions: BenchOptionGroup {
     @Option(
         name: [.customShort("h"), .long], parsing: .unconditional, help: "Host of the broker. (default: localhost)")
     var host: String?

@@ -1,15 +1,41 @@
 import ArgumentParser
 import BrokerBench
 
-/// `bench conn`
-struct ConnectBench: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(
-        commandName: "conn",
-        abstract: "Clients connect and stay, or come and go.",
-        helpNames: .long
-    )
+/// A scenario as a subcommand: what the scenarios have in common is said once, in the extension.
+protocol ScenarioBench: AsyncParsableCommand {
+    associatedtype Load: BenchOptionGroup
 
-    @OptionGroup var client: BenchClientOptions
+    static var scenario: BenchScenario { get }
+    static var abstract: String { get }
+    var load: Load { get }
+    var count: Int { get }
+    var output: BenchOutputOptions { get }
+
+    /// What only this scenario asks for.
+    func refine(_ arguments: inout BenchArguments)
+}
+
+extension ScenarioBench {
+    static var configuration: CommandConfiguration {
+        CommandConfiguration(commandName: "\(scenario)", abstract: abstract, helpNames: .long)
+    }
+
+    func refine(_ arguments: inout BenchArguments) {}
+
+    func run() async throws {
+        var arguments = BenchArguments()
+        load.apply(to: &arguments)
+        arguments.count = count
+        refine(&arguments)
+        try await BenchRunner.run(Self.scenario, arguments, output)
+    }
+}
+
+struct ConnectBench: ScenarioBench {
+    static let scenario = BenchScenario.conn
+    static let abstract = "Clients connect and stay, or come and go."
+
+    @OptionGroup var load: BenchClientOptions
     @OptionGroup var output: BenchOutputOptions
 
     @Option(name: [.customShort("c"), .long], help: "Clients.")
@@ -18,102 +44,47 @@ struct ConnectBench: AsyncParsableCommand {
     @Flag(help: "Each client leaves as soon as it is there, and comes again.")
     var churn = false
 
-    func run() async throws {
-        var arguments = BenchArguments()
-        client.apply(to: &arguments)
-        arguments.count = count
-        arguments.isChurning = churn
-        try await BenchRunner.run(.conn, arguments, output)
-    }
+    func refine(_ arguments: inout BenchArguments) { arguments.isChurning = churn }
 }
 
-/// `bench sub`
-struct SubscribeBench: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(
-        commandName: "sub",
-        abstract: "Subscribers; messages of bench pub elsewhere are checked.",
-        helpNames: .long
-    )
+struct SubscribeBench: ScenarioBench {
+    static let scenario = BenchScenario.sub
+    static let abstract = "Subscribers; messages of bench pub elsewhere are checked."
 
-    @OptionGroup var client: BenchClientOptions
-    @OptionGroup var topic: BenchTopicOptions
+    @OptionGroup var load: BenchSubscriberOptions
     @OptionGroup var output: BenchOutputOptions
 
     @Option(name: [.customShort("c"), .long], help: "Clients.")
     var count = 200
-
-    func run() async throws {
-        var arguments = BenchArguments()
-        client.apply(to: &arguments)
-        topic.apply(to: &arguments)
-        arguments.count = count
-        try await BenchRunner.run(.sub, arguments, output)
-    }
 }
 
-/// `bench pub`
-struct PublishBench: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(
-        commandName: "pub",
-        abstract: "Publishers; with -q 1 and 2 the time to the acknowledgement is measured.",
-        helpNames: .long
-    )
+struct PublishBench: ScenarioBench {
+    static let scenario = BenchScenario.pub
+    static let abstract = "Publishers; with -q 1 and 2 the time to the acknowledgement is measured."
 
-    @OptionGroup var client: BenchClientOptions
-    @OptionGroup var topic: BenchTopicOptions
-    @OptionGroup var messages: BenchMessageOptions
+    @OptionGroup var load: BenchPublisherOptions
     @OptionGroup var output: BenchOutputOptions
 
     @Option(name: [.customShort("c"), .long], help: "Clients.")
     var count = 200
-
-    func run() async throws {
-        var arguments = BenchArguments()
-        client.apply(to: &arguments)
-        topic.apply(to: &arguments)
-        messages.apply(to: &arguments)
-        arguments.count = count
-        try await BenchRunner.run(.pub, arguments, output)
-    }
 }
 
-/// `bench pair`
-struct PairBench: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(
-        commandName: "pair",
-        abstract: "A publisher and a subscriber to each topic.",
-        helpNames: .long
-    )
+struct PairBench: ScenarioBench {
+    static let scenario = BenchScenario.pair
+    static let abstract = "A publisher and a subscriber to each topic."
 
-    @OptionGroup var client: BenchClientOptions
-    @OptionGroup var topic: BenchTopicOptions
-    @OptionGroup var messages: BenchMessageOptions
+    @OptionGroup var load: BenchPublisherOptions
     @OptionGroup var output: BenchOutputOptions
 
     @Option(name: [.customShort("c"), .long], help: "Pairs.")
     var count = 100
-
-    func run() async throws {
-        var arguments = BenchArguments()
-        client.apply(to: &arguments)
-        topic.apply(to: &arguments)
-        messages.apply(to: &arguments)
-        arguments.count = count
-        try await BenchRunner.run(.pair, arguments, output)
-    }
 }
 
-/// `bench fanin`
-struct FanInBench: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(
-        commandName: "fanin",
-        abstract: "Many publishers, and few subscribers who hear all of them.",
-        helpNames: .long
-    )
+struct FanInBench: ScenarioBench {
+    static let scenario = BenchScenario.fanin
+    static let abstract = "Many publishers, and few subscribers who hear all of them."
 
-    @OptionGroup var client: BenchClientOptions
-    @OptionGroup var topic: BenchTopicOptions
-    @OptionGroup var messages: BenchMessageOptions
+    @OptionGroup var load: BenchPublisherOptions
     @OptionGroup var output: BenchOutputOptions
 
     @Option(name: [.customShort("c"), .long], help: "Publishers.")
@@ -127,29 +98,17 @@ struct FanInBench: AsyncParsableCommand {
         help: "Subscribers share the messages under this name, so that each goes to one of them.")
     var share: String?
 
-    func run() async throws {
-        var arguments = BenchArguments()
-        client.apply(to: &arguments)
-        topic.apply(to: &arguments)
-        messages.apply(to: &arguments)
-        arguments.count = count
+    func refine(_ arguments: inout BenchArguments) {
         arguments.others = subscribers
         arguments.shareName = share
-        try await BenchRunner.run(.fanin, arguments, output)
     }
 }
 
-/// `bench fanout`
-struct FanOutBench: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(
-        commandName: "fanout",
-        abstract: "Few publishers to one topic, and many subscribers.",
-        helpNames: .long
-    )
+struct FanOutBench: ScenarioBench {
+    static let scenario = BenchScenario.fanout
+    static let abstract = "Few publishers to one topic, and many subscribers."
 
-    @OptionGroup var client: BenchClientOptions
-    @OptionGroup var topic: BenchTopicOptions
-    @OptionGroup var messages: BenchMessageOptions
+    @OptionGroup var load: BenchPublisherOptions
     @OptionGroup var output: BenchOutputOptions
 
     @Option(name: [.customShort("c"), .long], help: "Subscribers.")
@@ -158,27 +117,14 @@ struct FanOutBench: AsyncParsableCommand {
     @Option(help: "Publishers.")
     var publishers = 1
 
-    func run() async throws {
-        var arguments = BenchArguments()
-        client.apply(to: &arguments)
-        topic.apply(to: &arguments)
-        messages.apply(to: &arguments)
-        arguments.count = count
-        arguments.others = publishers
-        try await BenchRunner.run(.fanout, arguments, output)
-    }
+    func refine(_ arguments: inout BenchArguments) { arguments.others = publishers }
 }
 
-/// `bench idle`
-struct IdleBench: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(
-        commandName: "idle",
-        abstract: "Subscribers that wait, and hear one message each at the end.",
-        helpNames: .long
-    )
+struct IdleBench: ScenarioBench {
+    static let scenario = BenchScenario.idle
+    static let abstract = "Subscribers that wait, and hear one message each at the end."
 
-    @OptionGroup var client: BenchClientOptions
-    @OptionGroup var topic: BenchTopicOptions
+    @OptionGroup var load: BenchSubscriberOptions
     @OptionGroup var output: BenchOutputOptions
 
     @Option(name: [.customShort("c"), .long], help: "Clients.")
@@ -187,38 +133,16 @@ struct IdleBench: AsyncParsableCommand {
     @Option(help: "Topics over which they are spread.")
     var topics = 100
 
-    func run() async throws {
-        var arguments = BenchArguments()
-        client.apply(to: &arguments)
-        topic.apply(to: &arguments)
-        arguments.count = count
-        arguments.topics = topics
-        try await BenchRunner.run(.idle, arguments, output)
-    }
+    func refine(_ arguments: inout BenchArguments) { arguments.topics = topics }
 }
 
-/// `bench backlog`
-struct BacklogBench: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(
-        commandName: "backlog",
-        abstract: "Messages queue for sessions whose clients are away, and are fetched.",
-        helpNames: .long
-    )
+struct BacklogBench: ScenarioBench {
+    static let scenario = BenchScenario.backlog
+    static let abstract = "Messages queue for sessions whose clients are away, and are fetched."
 
-    @OptionGroup var client: BenchClientOptions
-    @OptionGroup var topic: BenchTopicOptions
-    @OptionGroup var messages: BenchMessageOptions
+    @OptionGroup var load: BenchPublisherOptions
     @OptionGroup var output: BenchOutputOptions
 
     @Option(name: [.customShort("c"), .long], help: "Sessions, and publishers.")
     var count = 10
-
-    func run() async throws {
-        var arguments = BenchArguments()
-        client.apply(to: &arguments)
-        topic.apply(to: &arguments)
-        messages.apply(to: &arguments)
-        arguments.count = count
-        try await BenchRunner.run(.backlog, arguments, output)
-    }
 }
