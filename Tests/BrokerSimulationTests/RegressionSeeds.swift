@@ -33,7 +33,8 @@ enum RegressionSeeds {
         Seed(seed: 202, story: "a refusal overtook answers that stood in the gate behind another connection's"),
         Seed(seed: 1_678, story: "the same with PUBREC"),
         Seed(seed: 5_430, story: "what was retained between SUBSCRIBE and SUBACK came live and once more as retained"),
-        Seed(seed: 70_853, story: "a will of QoS 2 went out, the node crashed, and the will that was still there again"),
+        Seed(
+            seed: 70_853, story: "a will of QoS 2 went out, the node crashed, and the will that was still there again"),
         // These four pass without their fixes since the workload changed; nobody found others for their stories yet.
         Seed(
             seed: 182, story: "a full queue gave up a QoS 2 message that was sent; its identifier stayed at the client"),
