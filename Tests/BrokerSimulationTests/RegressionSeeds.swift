@@ -35,6 +35,7 @@ enum RegressionSeeds {
         Seed(seed: 5_430, story: "what was retained between SUBSCRIBE and SUBACK came live and once more as retained"),
         Seed(
             seed: 70_853, story: "a will of QoS 2 went out, the node crashed, and the will that was still there again"),
+        Seed(seed: 29_090, story: "a group ended before a member was sent again what it had of it: exchanges for ever"),
         // These four pass without their fixes since the workload changed; nobody found others for their stories yet.
         Seed(
             seed: 182, story: "a full queue gave up a QoS 2 message that was sent; its identifier stayed at the client"),

@@ -99,6 +99,9 @@ extension Shard {
             entry.share = -1
             entry.position = .zero
             holder.window.update(entry)
+            // What was to be sent again is gone; a client that is away hears of it when it comes back.
+            guard entry.needsResend, entry.state != .released2, holder.connection?.isOpen == true else { continue }
+            giveUp(entry, of: holder, .vanished)
         }
         count(.ended, session, group.returned.count + session.queue.count)
         if settings.keepsLedger {
