@@ -22,7 +22,7 @@ package struct PacketDecoder: Sendable {
 
     private var failure: DecodeError?
     /// The topic of the PUBLISH before, which most publishers repeat: equal bytes need no second look.
-    private var lastTopic: MQTTString = ""
+    private(set) var lastTopic: MQTTString = ""
 
     /// - Parameters:
     ///   - version: in the role of a client, what we spoke in CONNECT (5.0 unless told). A server that passes one
@@ -42,6 +42,7 @@ package struct PacketDecoder: Sendable {
     ///   the PUBLISH before or has up to 15 bytes.
     package mutating func next(from buffer: inout ByteBuffer) throws(DecodeError) -> Packet? {
         if let failure { throw failure }
+        if let packet = plainPacket(from: &buffer) { return packet }
         do throws(DecodeError) {
             guard let header = try header(of: buffer), buffer.readableBytes >= header.packetSize else { return nil }
             let packet = try packet(header, in: buffer)
