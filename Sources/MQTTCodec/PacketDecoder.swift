@@ -55,6 +55,18 @@ package struct PacketDecoder: Sendable {
         }
     }
 
+    /// How many bytes the packet at the front of `buffer` lacks; nil when that is not known yet, or it lacks none, or
+    /// nothing that comes can make it right.
+    package func missingBytes(of buffer: ByteBuffer) -> Int? {
+        guard failure == nil else { return nil }
+        do throws(DecodeError) {
+            guard let header = try header(of: buffer), header.packetSize > buffer.readableBytes else { return nil }
+            return header.packetSize - buffer.readableBytes
+        } catch {
+            return nil
+        }
+    }
+
     // MARK: Header
 
     /// The fixed header, when it is whole and its packet may be waited for.
