@@ -2,7 +2,7 @@
 # `make` alone lists them: a line is a target with a `##` comment.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format conformance release bench interop sanitize chaos fuzz ledger simulate clean
+.PHONY: help run test lint format conformance release guard bench interop sanitize chaos fuzz ledger simulate clean
 
 SWIFT ?= swift
 
@@ -30,6 +30,12 @@ release: ## Build the optimised binary and print its path
 	@scripts/setup.sh run
 	@$(SWIFT) build -c release --product drawbridge
 	@echo "$$($(SWIFT) build -c release --show-bin-path)/drawbridge"
+
+guard: ## Count what the path of a message allocates; fails above the committed thresholds (ARGS=--write renews them)
+	@scripts/setup.sh run
+	@$(SWIFT) build -c release --product HotPathBenchmarks
+	@"$$($(SWIFT) build -c release --show-bin-path)/HotPathBenchmarks" \
+		Sources/HotPathBenchmarks/Thresholds/allocations.json $(ARGS)
 
 bench: ## Compare with Debian's mosquitto, CPU seconds per message (release build; MQLOAD=path of mqload)
 	@scripts/setup.sh test
