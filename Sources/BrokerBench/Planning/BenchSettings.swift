@@ -10,6 +10,8 @@ package struct BenchSettings: Sendable {
     package var count: Int
     /// The other side of fanin (subscribers) and fanout (publishers).
     package var others = 1
+    /// Members of a group of chat.
+    package var groupSize = 10
     /// Added to the number of each client.
     package var startNumber = 0
     package var prefix: String
@@ -52,7 +54,7 @@ package struct BenchSettings: Sendable {
     var descriptors: Int {
         let clients =
             switch scenario {
-            case .conn, .sub, .pub: count
+            case .conn, .sub, .pub, .chat: count
             case .pair, .backlog: 2 * count
             case .fanin, .fanout: count + others
             case .idle: count + topics
