@@ -47,6 +47,12 @@ struct BenchRunTests {
         }
     }
 
+    @Test("clients of several hosts hear one another when their brokers are one")
+    func hosts() async throws {
+        let report = try await report(.fanout, against: .none) { $0.host = "127.0.0.1,localhost" }
+        #expect(report.faults == [] && report.received == 900)
+    }
+
     @Test("everybody in a chat hears everybody of the group")
     func chat() async throws {
         let report = try await report(.chat, against: .none) {

@@ -60,6 +60,7 @@ package struct BenchArguments: Sendable {
             prefix: prefix ?? Self.randomPrefix(),
             topic: try BenchTopic(topic ?? Self.defaultTopic(scenario))
         )
+        settings.hosts = try hosts(settings.client.address.host)
         settings.others = try Self.within(1...1_000_000, others ?? 1, "--publishers and --subscribers")
         settings.groupSize = try checkedGroupSize(scenario, count: count)
         settings.startNumber = try Self.within(0...1_000_000_000, startNumber, "-n")
@@ -85,7 +86,7 @@ package struct BenchArguments: Sendable {
     private func client(_ scenario: BenchScenario) throws(UsageProblem) -> ClientSettings {
         var arguments = ClientArguments()
         arguments.urlOption = url
-        arguments.host = url == nil ? host ?? "localhost" : host
+        arguments.host = url == nil ? try hosts("localhost").first : host
         arguments.port = port
         arguments.username = username
         arguments.password = password
@@ -115,6 +116,14 @@ package struct BenchArguments: Sendable {
             throw UsageProblem("--path is for --ws.")
         }
         return settings
+    }
+
+    /// - Parameter usual: where none is named.
+    private func hosts(_ usual: String) throws(UsageProblem) -> [String] {
+        guard let host else { return [usual] }
+        let hosts = host.split(separator: ",", omittingEmptySubsequences: false).map(String.init)
+        guard hosts.allSatisfy({ !$0.isEmpty }) else { throw UsageProblem("-h is hosts with commas between.") }
+        return hosts
     }
 
     private func protocolVersion() throws(UsageProblem) -> String {

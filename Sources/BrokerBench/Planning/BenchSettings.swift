@@ -6,6 +6,8 @@ package struct BenchSettings: Sendable {
     package var scenario: BenchScenario
     /// Address, TLS, and the CONNECT that all clients share but for their ids.
     package var client: ClientSettings
+    /// Hosts that clients connect to in turn; the first is that of `client`.
+    package var hosts: [String] = []
     /// Clients, or pairs of them.
     package var count: Int
     /// The other side of fanin (subscribers) and fanout (publishers).
