@@ -31,7 +31,10 @@ struct BenchPublisherOptions: BenchOptionGroup {
 /// Whom to call, as whom, and how many of them: what all scenarios have in common.
 struct BenchClientOptions: BenchOptionGroup {
     @Option(
-        name: [.customShort("h"), .long], parsing: .unconditional, help: "Host of the broker. (default: localhost)")
+        name: [.customShort("h"), .long],
+        parsing: .unconditional,
+        help: "Host of the broker; several, with commas between, take clients in turn. (default: localhost)"
+    )
     var host: String?
 
     @Option(
@@ -208,7 +211,7 @@ struct BenchMessageOptions: ParsableArguments {
     @Option(
         help: """
             Without -I and --rate a publisher sends as fast as its messages arrive: this many of them may be under way. \
-            (default: 100; with many subscribers less)
+            (default: 100; chat 10; with many subscribers less)
             """
     )
     var window: Int?
