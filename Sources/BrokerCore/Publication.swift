@@ -56,6 +56,9 @@ struct Publication: ~Copyable {
     var topic: MQTTString { encoder.topic }
     var payload: ByteBuffer { encoder.payload }
     var properties: Properties { encoder.properties }
+    /// Bytes of the payload, without taking hold of it.
+    var payloadBytes: Int { encoder.payload.readableBytes }
+    var kind: Route.Kind { Route.Kind(qos: qos, isRetained: isRetained) }
 
     /// Gives it another name, and properties that go with it.
     mutating func rename(_ topic: MQTTString, properties: Properties) {

@@ -57,15 +57,13 @@ extension Shard {
                 return waitBehindStalled(publish, on: connection)
             }
             let before = backlog.bytes
+            let mayHaveToWait = packet.asksForStorage
             if session.link != nil {
                 receivedFromUpstream(packet, session, on: connection, now)
             } else {
                 receivedFromClient(packet, session, on: connection, now)
             }
-            switch packet {
-            case .publish, .subscribe, .unsubscribe: if backlog.bytes > before { holdForSpool(connection) }
-            default: break
-            }
+            if mayHaveToWait, backlog.bytes > before { holdForSpool(connection) }
         case .authenticating: receivedWhileAuthenticating(packet, on: connection)
         case .accepted, .closing:
             // [5:MQTT-3.1.4-6] [311:MQTT-3.1.4-5] after a refused CONNECT nothing is processed.
@@ -303,6 +301,16 @@ extension Shard {
 
     // MARK: - Wills
     // MARK: - Keep-alive
+}
+
+extension Packet {
+    /// Whether whoever sends it may be made to wait for the disk; acknowledgements are what lets things drain.
+    fileprivate var asksForStorage: Bool {
+        switch self {
+        case .publish, .subscribe, .unsubscribe: true
+        default: false
+        }
+    }
 }
 
 extension ReceiverRecord {

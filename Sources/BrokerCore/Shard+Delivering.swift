@@ -29,7 +29,7 @@ extension Shard {
                 return drop(.tooLarge, session, publication.message(&ids, now))
             }
             touch(connection)
-            counters.sentPublish(payloadBytes: publication.payload.readableBytes)
+            counters.sentPublish(payloadBytes: publication.payloadBytes)
             book(.delivered, session, publication.message(&ids, now))
             // [5:MQTT-4.3.1-1] [311:MQTT-4.3.1-1]
             write(&publication.encoder, delivery, packetID: 0, on: connection)
@@ -44,7 +44,7 @@ extension Shard {
                 return drop(.noIdentifier, session, publication.message(&ids, now))
             }
             touch(connection)
-            counters.sentPublish(payloadBytes: publication.payload.readableBytes)
+            counters.sentPublish(payloadBytes: publication.payloadBytes)
             book(.delivered, session, publication.message(&ids, now))
             write(&publication.encoder, delivery, packetID: id, on: connection)
             return
@@ -401,6 +401,11 @@ extension Shard {
 
     /// Sends what waits as far as the window has room.
     func feed(_ session: Session, _ now: Now) {
+        if session.receiver == nil, session.queue.isEmpty, session.replay.isEmpty, session.shares.isEmpty,
+            session.group == nil
+        {
+            return
+        }
         guard let connection = session.connection, connection.isOpen else {
             if session.group != nil { feedGroup(session, now) }
             return
@@ -539,7 +544,8 @@ extension Shard {
                     subscriptionIdentifiers: next.subscriptionIdentifiers
                 )
                 store(.message(message, deliveries: [delivery]))
-                let audience = Audience(durable: [session], deliveries: [delivery])
+                let kind = Route.Kind(qos: qos, isRetained: true)
+                let audience = Audience(topic: topic, kind, durable: [session], deliveries: [delivery])
                 stored.append(StoredMessage(message: message, audience: audience))
                 continue
             }

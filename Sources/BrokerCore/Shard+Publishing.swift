@@ -71,7 +71,7 @@ extension Shard {
                 refusal = nil
             }
         } else {
-            publication.subject = subject(of: session)
+            if packet.isRetained { publication.subject = subject(of: session) }
             refusal = denial(of: packet.topic, by: session, on: connection, now) ?? self.refusal(of: publication)
             if refusal == nil, isMislabelled(packet.payload, packet.properties) { refusal = .payloadFormatInvalid }
             // Nothing answers QoS 0, so that its connection is what is left to say it with [5:§3.3.2.3.2].
@@ -86,7 +86,7 @@ extension Shard {
             return fail(connection, .quotaExceeded, now)
         }
         let storesIdentifier = packet.qos == .exactlyOnce && session.receiver != nil
-        if refusal == nil, hasNoRoom(for: publication, storesIdentifier: storesIdentifier) {
+        if refusal == nil, mayLackRoom, hasNoRoom(for: publication, storesIdentifier: storesIdentifier) {
             if connection.version == .v5, session.link == nil {
                 refusal = .quotaExceeded
                 refused()
@@ -159,11 +159,11 @@ extension Shard {
         if publication.topic.isReserved { return .notAuthorized }
         // Properties are kept as long as the payload is, so they count as much.
         if publication.isRetained,
-            publication.payload.readableBytes + publication.properties.publishBytes > settings.retainedPayloadMax
+            publication.payloadBytes + publication.properties.publishBytes > settings.retainedPayloadMax
         {
             return .quotaExceeded
         }
-        if publication.isRetained, publication.payload.readableBytes > 0,
+        if publication.isRetained, publication.payloadBytes > 0,
             retained.count >= settings.retainedMessagesMax, retained[topic: publication.topic] == nil
         {
             return .quotaExceeded
@@ -216,13 +216,13 @@ extension Shard {
     func publish(_ publication: consuming Publication, _ now: Now) -> PublishResult {
         if !publication.isOwn {
             counters.received &+= 1
-            counters.payloadBytesReceived &+= UInt64(truncatingIfNeeded: publication.payload.readableBytes)
+            counters.payloadBytesReceived &+= UInt64(truncatingIfNeeded: publication.payloadBytes)
         }
         var result = PublishResult()
         // [5:MQTT-3.3.1-8] [311:MQTT-3.3.1-12] without the flag what is retained stays as it is.
         if publication.isRetained {
             // The store first, then the routes: who subscribes in between gets the message one way or the other.
-            if publication.payload.readableBytes == 0 {
+            if publication.payloadBytes == 0 {
                 // [5:MQTT-3.3.1-6] [5:MQTT-3.3.1-7] [311:MQTT-3.3.1-10] [311:MQTT-3.3.1-11]
                 // The last removal may still be on its way to the disk: a repeated one waits for it all the same.
                 retained.remove(publication.topic)
@@ -239,22 +239,13 @@ extension Shard {
         let audience = audience(of: publication)
         let waits = publication.qos == .exactlyOnce && waitsForCommit(publication, audience)
         result.matched = audience.count
-        result.links = audience.links
+        if !audience.links.isEmpty { result.links = audience.links }
+        if hand(&publication, to: audience, waits: waits, now) { result.isStored = true }
         // One layer, unless overlapping subscriptions bring a copy each [5:MQTT-3.3.4-2] [311:MQTT-3.3.5-1].
-        var layer: Audience? = audience
-        while let copies = layer {
-            layer = copies.further
-            if settings.keepsLedger { bookRouted(publication.message(&ids, now), to: copies) }
-            if !waits, !copies.transient.isEmpty {
-                for (session, delivery) in copies.transient { deliver(delivery, to: session, &publication, now) }
-            }
-            if !copies.durable.isEmpty || waits && !copies.transient.isEmpty {
-                let message = publication.message(&ids, now)
-                store(.message(message, deliveries: copies.deliveries))
-                stored.append(StoredMessage(message: message, audience: copies, includesTransient: waits))
-                if publication.qos == .exactlyOnce { storesExactlyOnce = true }
-                result.isStored = true
-            }
+        var further = audience.further
+        while let layer = further {
+            if hand(&publication, to: layer, waits: waits, now) { result.isStored = true }
+            further = layer.further
         }
         if result.isStored {
             let mode = settings.durability(of: publication.topic)
@@ -264,6 +255,27 @@ extension Shard {
         }
         result.id = publication.kept?.id ?? publication.id
         return result
+    }
+
+    /// - Returns: whether it is, or will be, on disk for somebody.
+    private func hand(
+        _ publication: inout Publication,
+        to audience: Audience,
+        waits: Bool,
+        _ now: Now
+    ) -> Bool {
+        if settings.keepsLedger { bookRouted(publication.message(&ids, now), to: audience) }
+        if !waits {
+            for place in audience.transient.indices {
+                deliver(audience.transient[place].delivery, to: audience.transient[place].session, &publication, now)
+            }
+        }
+        guard !audience.durable.isEmpty || waits && !audience.transient.isEmpty else { return false }
+        let message = publication.message(&ids, now)
+        store(.message(message, deliveries: audience.deliveries))
+        stored.append(StoredMessage(message: message, audience: audience, includesTransient: waits))
+        if publication.qos == .exactlyOnce { storesExactlyOnce = true }
+        return true
     }
 
     /// QoS 2 is delivered after the commit of the message, so that a crash in between gives it to nobody twice; and
@@ -331,7 +343,7 @@ extension Shard {
             properties: request.properties
         )
         if let refusal = refusal(of: publication) { return refusal }
-        guard hasNoRoom(for: publication) else { return nil }
+        guard mayLackRoom, hasNoRoom(for: publication) else { return nil }
         refused()
         return .quotaExceeded
     }

@@ -14,12 +14,12 @@ extension Shard {
     /// Whether a message would have to be stored for somebody for whom there is no room. QoS 0 never is refused: a
     /// retained message of QoS 0 is kept within the bounds of retained messages, and nothing waits for its commit.
     ///
-    /// - Complexity: two comparisons while there is room everywhere.
+    /// - Complexity: the lookup of its route; nobody has to ask while `mayLackRoom` says no.
     func hasNoRoom(for publication: borrowing Publication, storesIdentifier: Bool = false) -> Bool {
-        guard publication.qos > .atMostOnce, spoolRefusal != nil || fullReceivers > 0 else { return false }
+        guard publication.qos > .atMostOnce, mayLackRoom else { return false }
         var stores = storesIdentifier || publication.isRetained
         let publisher = publication.publisher
-        let route = router.route(publication.topic, publisher: publisher)
+        let route = router.route(publication.topic)
         for target in route.targets(of: publisher) where target.maximumQoS > .atMostOnce {
             guard let session = sessions[Int(target.slot)], session.receiver != nil else { continue }
             if let link = session.link, publication.origin === link { continue }
@@ -34,6 +34,9 @@ extension Shard {
         fullSession = nil
         return stores && spoolRefusal != nil
     }
+
+    /// Whether there is somebody for whom there is no room.
+    var mayLackRoom: Bool { spoolRefusal != nil || fullReceivers > 0 }
 
     /// Counts a publish for which there was no room, and which says so to its sender.
     func refused() {

@@ -39,7 +39,7 @@ package final class Shard {
     var denials = DenialLog()
     /// Who published over HTTP lately.
     var gatewaySubjects: [Principal: AccessSubject] = [:]
-    var router = Router()
+    let router = Router()
     package internal(set) var retained = RetainedMessages()
     var sessions: [Session?] = []
     private var freeSlots: [Int32] = []

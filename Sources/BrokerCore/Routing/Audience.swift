@@ -3,6 +3,8 @@ import MQTTCodec
 /// Who gets the messages of one topic that have the same QoS, RETAIN flag and publisher, and how: found once and shared
 /// by all of them.
 final class Audience {
+    let topic: MQTTString
+    let kind: Route.Kind
     /// Receivers that the message is stored for.
     let durable: [Session]
     /// How each of `durable` gets it. All messages of an audience hand the same array to the spool, which notices.
@@ -14,12 +16,16 @@ final class Audience {
     let further: Audience?
 
     init(
+        topic: MQTTString,
+        _ kind: Route.Kind,
         durable: [Session] = [],
         deliveries: [Delivery] = [],
         transient: [(session: Session, delivery: TransientDelivery)] = [],
         links: [MQTTString] = [],
         further: Audience? = nil
     ) {
+        self.topic = topic
+        self.kind = kind
         self.durable = durable
         self.deliveries = deliveries
         self.transient = transient
@@ -44,13 +50,25 @@ struct TransientDelivery {
 extension Shard {
     /// Who gets a message.
     ///
-    /// - Complexity: the lookup of its route, when the last one of its kind is known.
+    /// - Complexity: one look at its topic, when its publisher's last one was of its kind; the lookup of its route, when
+    ///   the last one of its kind is known.
     func audience(of publication: borrowing Publication) -> Audience {
-        let route = router.route(publication.topic, publisher: publication.publisher)
+        let kind = publication.kind
+        // What comes over a link never leaves over the same one.
+        guard publication.origin == nil, let publisher = publication.publisher else {
+            return audience(of: publication, kind, router.route(publication.topic))
+        }
+        if let known = router.recent(publication.topic, kind, of: publisher) { return known }
+        let route = router.route(publication.topic)
+        let audience = audience(of: publication, kind, route)
+        if !route.isByPublisher { router.note(audience, of: publisher) }
+        return audience
+    }
+
+    private func audience(of publication: borrowing Publication, _ kind: Route.Kind, _ route: Route) -> Audience {
         // No Local, and the link that it came over, make an audience that is this publisher's own.
         let isCommon =
             publication.origin == nil && (publication.publisher.map { !route.localOnes.contains($0) } ?? true)
-        let kind = Route.Kind(qos: publication.qos, isRetained: publication.isRetained)
         if isCommon, !route.isByPublisher, let known = route[kind] { return known }
         if settings.sharedOrder == .publisher, hasGroup(route) { return audience(of: publication, route, isCommon) }
         let audience = makeAudience(of: publication, route.targets(of: publication.publisher))
@@ -64,8 +82,8 @@ extension Shard {
         let kind = Route.PublisherKind(qos: publication.qos, isRetained: publication.isRetained, publisher: publisher)
         if isCommon, let known = route.audiencesByPublisher[kind] { return known }
         let audience = makeAudience(of: publication, route.targets(of: publication.publisher), publisher: publisher)
-        guard isCommon else { return audience }
         route.isByPublisher = true
+        guard isCommon else { return audience }
         if route.audiencesByPublisher.count >= Self.audiencesMax { route.audiencesByPublisher.removeAll() }
         route.audiencesByPublisher[kind] = audience
         return audience
@@ -97,7 +115,7 @@ extension Shard {
         }
         var audience: Audience?
         for layer in layers.reversed() { audience = makeLayer(of: publication, layer, publisher, audience) }
-        return audience ?? Audience()
+        return audience ?? Audience(topic: publication.topic, publication.kind)
     }
 
     private func makeLayer(
@@ -151,6 +169,13 @@ extension Shard {
             if let link = session.link { links.append(link.settings.name) }
         }
         return Audience(
-            durable: durable, deliveries: deliveries, transient: transient, links: links, further: further)
+            topic: publication.topic,
+            publication.kind,
+            durable: durable,
+            deliveries: deliveries,
+            transient: transient,
+            links: links,
+            further: further
+        )
     }
 }

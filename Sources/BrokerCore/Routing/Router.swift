@@ -81,7 +81,9 @@ final class Route {
 }
 
 /// Who gets a topic: cached per topic, valid for one generation of the subscription tree.
-struct Router {
+///
+/// A class, since whoever asks a struct that lies in a class may be given a copy of it with all that it refers to.
+final class Router {
     var tree = SubscriptionTree()
     /// Whether overlapping subscriptions of a session bring one copy together.
     var foldsOverlapping = true {
@@ -99,21 +101,33 @@ struct Router {
     /// Topics may have 65,535 bytes each.
     private static let cachedTopicBytesMax = 16 << 20
     private var cachedTopicBytes = 0
-    /// The route that each publisher took last, by the end of its slot: most publish to one topic.
-    private var recent: [Route?] = Array(repeating: nil, count: Self.recentMax)
+    /// To whom the last message of each publisher went, by the end of its slot: most publish to one topic.
+    private var recent: [Recent?] = Array(repeating: nil, count: Router.recentMax)
     private static let recentMax = 1_024
 
-    /// Complexity: one look at the topic when this publisher named it last; one hash and one comparison when it was seen
-    /// in this generation.
-    mutating func route(_ topic: MQTTString, publisher: Int32?) -> Route {
-        let place = Int(publisher ?? 0) & (Self.recentMax - 1)
-        if cachedGeneration == tree.generation, let route = recent[place], route.topic == topic { return route }
-        let route = route(topic)
-        recent[place] = route
-        return route
+    /// The audience of a publisher's last message, when this one is another of its kind.
+    ///
+    /// - Complexity: one look at the topic.
+    func recent(_ topic: MQTTString, _ kind: Route.Kind, of publisher: Int32) -> Audience? {
+        let place = Int(publisher) & (Self.recentMax - 1)
+        guard cachedGeneration == tree.generation, let last = recent[place], last.publisher == publisher,
+            last.audience.kind.index == kind.index, last.audience.topic == topic
+        else { return nil }
+        return last.audience
     }
 
-    private mutating func route(_ topic: MQTTString) -> Route {
+    func note(_ audience: Audience, of publisher: Int32) {
+        let place = Int(publisher) & (Self.recentMax - 1)
+        recent[place] = Recent(publisher: publisher, audience: audience)
+    }
+
+    private struct Recent {
+        let publisher: Int32
+        let audience: Audience
+    }
+
+    /// - Complexity: one hash and one comparison when the topic was seen in this generation.
+    func route(_ topic: MQTTString) -> Route {
         if cachedGeneration != tree.generation || cache.count >= Self.cachedTopicsMax
             || cachedTargets >= Self.cachedTargetsMax || cachedTopicBytes >= Self.cachedTopicBytesMax
         {
@@ -147,7 +161,7 @@ struct Router {
     func mayHaveListener(below level: MQTTString) -> Bool { tree.hasBranch(level) }
 
     /// What routes were made of has changed, other than subscriptions.
-    mutating func forgetRoutes() { cachedGeneration = 0 }
+    func forgetRoutes() { cachedGeneration = 0 }
 
     /// - Returns: the receivers, and the slots of those that have matching subscriptions with and without No Local.
     private func match(_ topic: MQTTString) -> (targets: [RouteTarget], mixed: Set<Int32>) {

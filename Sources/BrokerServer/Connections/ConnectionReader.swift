@@ -114,8 +114,9 @@ final class ConnectionReader {
             while !connection.isHeld, !isThrottled, connection.state != .closing,
                 let packet = try decoder.next(from: &pending)
             {
+                let isMeasured = throttle != nil && packet.asksForSomething
                 shard.received(packet, on: connection, now: now)
-                if throttle != nil { measure(packet, connection, runner, now.instant) }
+                if isMeasured { measureMessage(connection, runner, now.instant) }
             }
         } catch {
             shard.decodeFailed(error, version: decoder.version, on: connection, now: now)
@@ -141,14 +142,9 @@ final class ConnectionReader {
 
     // MARK: - Rate
 
-    /// Counts what asks for something. Answers to our own messages are as many as we send.
-    private func measure(_ packet: Packet, _ connection: Connection, _ runner: ShardRunner, _ now: Instant) {
-        switch packet {
-        case .connect, .publish, .subscribe, .unsubscribe, .pingReq, .auth:
-            throttle?.receivedMessage(now: now)
-            slowDown(connection, runner, now)
-        default: break
-        }
+    private func measureMessage(_ connection: Connection, _ runner: ShardRunner, _ now: Instant) {
+        throttle?.receivedMessage(now: now)
+        slowDown(connection, runner, now)
     }
 
     /// Leaves the connection unread until its bucket has leaked. What was read is kept, and TCP slows the sender down.
@@ -166,5 +162,15 @@ final class ConnectionReader {
         isThrottled = false
         connection?.isThrottled = false
         decode(runner, now)
+    }
+}
+
+extension Packet {
+    /// What counts for a rate. Answers to our own messages are as many as we send.
+    fileprivate var asksForSomething: Bool {
+        switch self {
+        case .connect, .publish, .subscribe, .unsubscribe, .pingReq, .auth: true
+        default: false
+        }
     }
 }
