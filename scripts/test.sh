@@ -28,6 +28,7 @@ lint() {
     local script
     "$swift" format lint --strict --recursive Sources Tests
     for script in scripts/*.sh .ci/run; do bash -n "$script"; done
+    python3 -c 'import ast, sys; [ast.parse(open(name).read(), name) for name in sys.argv[1:]]' scripts/bench/*.py
 }
 
 javascript() {

@@ -3,9 +3,9 @@ package import NIOCore
 /// One application message for many receivers.
 ///
 /// A PUBLISH has four layouts: version 3 or 5, with or without packet identifier. The first receiver is written
-/// directly; for the others each layout is encoded once, when one asks for it, and every further receiver costs one copy
-/// of those bytes, in which the first byte (QoS, RETAIN, DUP) and the packet identifier are set. Receivers with subscription identifiers are written one by one,
-/// since their properties differ.
+/// directly; for the others each layout is encoded once, to the first that asks for it, and every further receiver costs
+/// one copy of those bytes, in which the first byte (QoS, RETAIN, DUP) and the packet identifier are set. Receivers with
+/// subscription identifiers are written one by one, since their properties differ.
 package struct PublishEncoder: ~Copyable, Sendable {
     package let topic: MQTTString
     package let payload: ByteBuffer
@@ -16,9 +16,10 @@ package struct PublishEncoder: ~Copyable, Sendable {
     private let propertiesSize: Int
     /// False when topic, properties or payload do not fit a packet; nothing is ever written then.
     private let isRepresentable: Bool
-    /// Those that were asked for, once there is a second receiver; in an array, since most messages never have any and
-    /// every message is moved a few times.
-    private var layouts: [Layout] = []
+    /// Those that were asked for, once there is a second receiver, one behind the other: kind, length, packet. An array of
+    /// bytes is one block of memory for all of them, and one word here: most messages never have any, and every message
+    /// is moved a few times.
+    private var layouts: [UInt8] = []
     /// The first receiver is written directly: most messages have no second one.
     private var hasWritten = false
 
@@ -104,8 +105,14 @@ package struct PublishEncoder: ~Copyable, Sendable {
                 packetID: packetID
             )
         } else {
-            let layout = layoutIndex(isFive: version == .v5, hasPacketID: packetID != nil)
-            layouts[layout].append(to: &out, firstByte: firstByte, packetID: packetID, topicBytes: topic.count)
+            let kind = UInt8(version == .v5 ? 2 : 0) | (packetID == nil ? 0 : 1)
+            if let layout = layout(of: kind) {
+                append(layout, to: &out, firstByte: firstByte, packetID: packetID)
+            } else {
+                let start = out.writerIndex
+                write(to: &out, version: version, firstByte: firstByte, packetID: packetID, [])
+                keep(out.viewBytes(at: start, length: out.writerIndex - start), kind)
+            }
         }
         return true
     }
@@ -170,47 +177,54 @@ package struct PublishEncoder: ~Copyable, Sendable {
 
     // MARK: Layouts
 
-    /// A packet whose first byte and packet identifier are still to be set.
-    private struct Layout: Sendable {
-        let isFive: Bool
-        let hasPacketID: Bool
-        let template: ByteBuffer
+    /// Bytes of kind and length.
+    private static let layoutHeaderBytes = 5
 
-        /// Copies the layout and sets what differs between receivers.
-        func append(to out: inout ByteBuffer, firstByte: UInt8, packetID: UInt16?, topicBytes: Int) {
-            unsafe template.withUnsafeReadableBytes { source in
-                _ = unsafe out.writeWithUnsafeMutableBytes(minimumWritableBytes: source.count) { target in
-                    unsafe target.copyMemory(from: source)
-                    unsafe target[0] = firstByte
-                    if let packetID {
-                        // Behind the first byte, the remaining length and the topic with its length.
-                        let offset = unsafe Self.remainingLengthBytes(source) + 1 + 2 + topicBytes
-                        unsafe target[offset] = UInt8(truncatingIfNeeded: packetID >> 8)
-                        unsafe target[offset + 1] = UInt8(truncatingIfNeeded: packetID)
-                    }
-                    return source.count
-                }
-            }
+    /// Where the packet of a layout stands; nil when nobody has asked for it.
+    private func layout(of kind: UInt8) -> Range<Int>? {
+        var index = 0
+        while index < layouts.count {
+            let length = layouts[index + 1..<index + Self.layoutHeaderBytes].reduce(0) { $0 << 8 | Int($1) }
+            let start = index + Self.layoutHeaderBytes
+            if layouts[index] == kind { return start..<start + length }
+            index = start + length
         }
+        return nil
+    }
 
-        private static func remainingLengthBytes(_ packet: UnsafeRawBufferPointer) -> Int {
-            var count = 1
-            while unsafe packet[count] & 0x80 != 0 { count += 1 }
-            return count
+    /// Keeps the packet that one receiver got for those that follow.
+    private mutating func keep(_ packet: ByteBufferView?, _ kind: UInt8) {
+        guard let packet else { return }
+        layouts.reserveCapacity(layouts.count + Self.layoutHeaderBytes + packet.count)
+        layouts.append(kind)
+        for shift in stride(from: 24, through: 0, by: -8) {
+            layouts.append(UInt8(truncatingIfNeeded: packet.count >> shift))
+        }
+        layouts.append(contentsOf: packet)
+    }
+
+    /// Copies a layout and sets what differs between receivers.
+    private func append(_ layout: Range<Int>, to out: inout ByteBuffer, firstByte: UInt8, packetID: UInt16?) {
+        unsafe layouts.withUnsafeBytes { layouts in
+            let source = unsafe UnsafeRawBufferPointer(rebasing: layouts[layout])
+            _ = unsafe out.writeWithUnsafeMutableBytes(minimumWritableBytes: source.count) { target in
+                unsafe target.copyMemory(from: source)
+                unsafe target[0] = firstByte
+                if let packetID {
+                    // Behind the first byte, the remaining length and the topic with its length.
+                    let offset = unsafe Self.remainingLengthBytes(source) + 1 + 2 + topic.count
+                    unsafe target[offset] = UInt8(truncatingIfNeeded: packetID >> 8)
+                    unsafe target[offset + 1] = UInt8(truncatingIfNeeded: packetID)
+                }
+                return source.count
+            }
         }
     }
 
-    /// Where the layout stands; it is encoded when it is asked for the first time.
-    private mutating func layoutIndex(isFive: Bool, hasPacketID: Bool) -> Int {
-        for index in layouts.indices
-        where layouts[index].isFive == isFive && layouts[index].hasPacketID == hasPacketID {
-            return index
-        }
-        var template = ByteBuffer()
-        let version: ProtocolVersion = isFive ? .v5 : .v3_1_1
-        write(to: &template, version: version, firstByte: 0, packetID: hasPacketID ? 0 : nil, [])
-        layouts.append(Layout(isFive: isFive, hasPacketID: hasPacketID, template: template))
-        return layouts.count - 1
+    private static func remainingLengthBytes(_ packet: UnsafeRawBufferPointer) -> Int {
+        var count = 1
+        while unsafe packet[count] & 0x80 != 0 { count += 1 }
+        return count
     }
 
     // MARK: Writing

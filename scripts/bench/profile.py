@@ -87,19 +87,19 @@ def profile(programs: Programs, arguments: str, transport: str, seconds: float) 
     """CPU µs per message, system calls per message, and samples by function."""
     with Broker("drawbridge", programs) as broker, tempfile.NamedTemporaryFile() as data:
         command = [programs.drawbridge, "bench", *arguments.split(), *broker.client_flags(transport), "-V", "4"]
-        command += ["--pid", str(broker.pid), "--warm-up", "1", "--duration", str(seconds + 2), "--json", "--quiet"]
+        command += ["--pid", str(broker.pid), "--warm-up", "1", "--duration", str(seconds + 3), "--json", "--quiet"]
         load = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         time.sleep(2)
-        subprocess.run(
-            ["perf", "record", "-q", "-F", "1999", "-p", str(broker.pid), "-o", data.name, "--", "sleep", str(seconds)],
-            check=True,
-            stderr=subprocess.DEVNULL,
-        )
         counted = subprocess.run(
             ["perf", "stat", "-x,", "-e", "raw_syscalls:sys_enter", "-p", str(broker.pid), "--", "sleep", "1"],
             capture_output=True,
             text=True,
         ).stderr
+        subprocess.run(
+            ["perf", "record", "-q", "-F", "1999", "-p", str(broker.pid), "-o", data.name, "--", "sleep", str(seconds)],
+            check=True,
+            stderr=subprocess.DEVNULL,
+        )
         report = json.loads(load.communicate()[0])
         lines = subprocess.run(
             ["perf", "script", "-i", data.name, "-F", "ip,sym,dso"], capture_output=True, text=True
