@@ -195,17 +195,18 @@ final class WireClient: Sendable {
         self.inbox = inbox
     }
 
-    static func connect(
-        port: Int,
-        group: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton
-    ) async throws -> WireClient {
-        try await ClientBootstrap(group: group)
+    static func connect(port: Int) async throws -> WireClient {
+        try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
             .channelOption(.tcpOption(.tcp_nodelay), value: 1)
             .channelOption(.allowRemoteHalfClosure, value: true)
+            // Before the connection stands: a server that speaks first may have spoken by the time that somebody here
+            // hears of it, and what nobody reads is thrown away.
+            .channelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture { try channel.pipeline.syncOperations.addHandler(Inbox()) }
+            }
             .connect(host: "127.0.0.1", port: port)
             .flatMapThrowing { channel in
-                let inbox = Inbox()
-                try channel.pipeline.syncOperations.addHandler(inbox)
+                let inbox = try channel.pipeline.syncOperations.handler(type: Inbox.self)
                 return WireClient(channel: channel, inbox: NIOLoopBound(inbox, eventLoop: channel.eventLoop))
             }
             .get()
