@@ -232,7 +232,7 @@ final class ShardRunner {
             return shard.authenticated(question.token, .refused(.notAuthorized), now: now)
         }
         let token = question.token
-        let verdict = authenticator.decide(Login(question)) { inbox.post(.authenticated(token, $0)) }
+        let verdict = authenticator.decide(question.login) { inbox.post(.authenticated(token, $0)) }
         if let verdict { shard.authenticated(token, verdict, now: now) }
     }
 
