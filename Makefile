@@ -40,20 +40,23 @@ interop: ## Only the tests with real programs, on a debug build (ARGS="-k story"
 	@$(SWIFT) build --product drawbridge
 	@scripts/interop.sh $(ARGS)
 
-# How large a fight is: as many clients with so few client ids, for so many seconds.
+# How large a fight is: as many clients with so few client ids, for so many seconds, at a broker of so many event loops
+# (several, with spaces between them: one fight after the other).
 CLIENTS ?= 10000
 IDS ?= 100
 SECONDS ?= 60
+LOOPS ?= 4
+fight_settings = DRAWBRIDGE_FIGHT_CLIENTS=$(CLIENTS) DRAWBRIDGE_FIGHT_IDS=$(IDS) \
+	DRAWBRIDGE_FIGHT_SECONDS=$(SECONDS) DRAWBRIDGE_FIGHT_LOOPS="$(LOOPS)"
 fight: ## CLIENTS=10000 with IDS=100 client ids throw one another out for SECONDS=60: are their sessions whole?
 	@scripts/setup.sh run
 	@$(SWIFT) build --build-tests
-	@DRAWBRIDGE_FIGHT_CLIENTS=$(CLIENTS) DRAWBRIDGE_FIGHT_IDS=$(IDS) DRAWBRIDGE_FIGHT_SECONDS=$(SECONDS) \
-		$(SWIFT) test --skip-build --filter TakeoverFightTests
+	@$(fight_settings) $(SWIFT) test --skip-build --filter TakeoverFightTests
 
 # Each sanitizer needs its own build of everything, so this is no part of `make test`.
 sanitize: ## Run the tests of spool, server and core, and a fight, under the thread and the address sanitizer
 	@scripts/setup.sh run
-	@CLIENTS=$(CLIENTS) IDS=$(IDS) SECONDS_OF_FIGHT=$(SECONDS) scripts/sanitize.sh $(ARGS)
+	@$(fight_settings) scripts/sanitize.sh $(ARGS)
 
 chaos: ## Crash tests: kill -9 and power cuts, 200 rounds at QoS 1 and 200 at QoS 2 (ARGS="--seed 7 --rounds 50")
 	@scripts/setup.sh test

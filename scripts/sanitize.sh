@@ -4,17 +4,13 @@
 #
 #   scripts/sanitize.sh [thread] [address]    both when none is named
 #
-# FILTER=pattern picks other tests.
+# FILTER=pattern picks other tests; how large the fight is, `make sanitize` says (short otherwise).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 swift=${SWIFT:-swift}
 filter=${FILTER:-SpoolTests|BrokerServerTests|BrokerCoreTests}
 if [ $# -eq 0 ]; then set -- thread address; fi
-
-export DRAWBRIDGE_FIGHT_CLIENTS=${CLIENTS:-10000}
-export DRAWBRIDGE_FIGHT_IDS=${IDS:-100}
-export DRAWBRIDGE_FIGHT_SECONDS=${SECONDS_OF_FIGHT:-60}
 
 for kind in "$@"; do
     build=.build-$kind

@@ -47,6 +47,9 @@ package struct Outbox {
     /// Asks for a connection to a link's upstream; answered by `Shard.dialed` or `Shard.dialFailed`.
     package struct Dial {
         package let link: Link
+        package let name: MQTTString
+        /// `Link.epoch`, for the answer.
+        package let epoch: UInt64
         /// How often this link dialled since it was last live; picks among several addresses.
         package let attempt: Int
     }

@@ -139,7 +139,9 @@ extension Shard {
         guard !isDraining else { return }
         link.epoch &+= 1
         link.phase = .dialing
-        outbox.dials.append(Outbox.Dial(link: link, attempt: link.attempt))
+        outbox.dials.append(
+            Outbox.Dial(link: link, name: link.settings.name, epoch: link.epoch, attempt: link.attempt)
+        )
         link.attempt += 1
     }
 

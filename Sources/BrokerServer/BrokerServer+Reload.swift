@@ -40,22 +40,21 @@ extension BrokerServer {
         certificates.watch(tls.all)
         let bounds = SpoolOptions(new)
         spool.setBounds(session: bounds.session, links: bounds.links, watermarks: bounds.watermarks)
-        let next = ShardRunner.Reconfiguration(
-            settings: BrokerSettings(new),
-            changesAccess: change.changesAccess,
-            redialing: Set(change.changedLinks.map { MQTTString($0) }),
-            linkConnector: LinkConnector(new, tls: tls.links),
-            denialLevel: Logger.Level(new.log.denials),
-            systemInterval: old.configuration.metrics == new.metrics ? nil : new.metrics.systemInterval,
-            doors: ClientDoor.all(of: new)
-        )
+        shared.add(ClientDoor.all(of: new))
         let detail = change.live.isEmpty ? "nothing changed" : "changed: \(change.live.joined(separator: ", "))"
-        let (runner, logger) = (runner, logger)
-        runner.eventLoop.execute {
-            runner.value.reconfigure(next)
-            // Whoever reads this line finds all of it at work.
-            logger.notice("configuration read again", metadata: ["detail": .string(detail)])
-        }
+        shared.post(
+            .reconfigure(
+                ShardRunner.Reconfiguration(
+                    settings: BrokerSettings(new),
+                    changesAccess: change.changesAccess,
+                    redialing: Set(change.changedLinks.map { MQTTString($0) }),
+                    linkConnector: LinkConnector(new, tls: tls.links),
+                    denialLevel: Logger.Level(new.log.denials),
+                    systemInterval: old.configuration.metrics == new.metrics ? nil : new.metrics.systemInterval,
+                    detail: detail
+                )
+            )
+        )
         return true
     }
 

@@ -28,7 +28,7 @@ package enum StartError: Error, CustomStringConvertible {
 
 /// One running node: builds everything, starts in order, drains in reverse.
 ///
-///     spool -> shard -> listeners -> links          and back:  listeners, clients and links, spool
+///     spool -> shard -> loops -> listeners -> links         and back:  listeners, clients and links, spool
 package final class BrokerServer: Sendable {
     /// A door that is open.
     package struct Endpoint: Sendable {
@@ -57,7 +57,7 @@ package final class BrokerServer: Sendable {
     /// Those of the start.
     package let endpoints: [Endpoint]
     private let group: MultiThreadedEventLoopGroup
-    let runner: NIOLoopBound<ShardRunner>
+    let shared: SharedShard
     let nodeDoors: NodeDoors
     private let control: ControlSocket?
     let certificates: CertificateWatch
@@ -70,7 +70,7 @@ package final class BrokerServer: Sendable {
     private init(
         endpoints: [Endpoint],
         group: MultiThreadedEventLoopGroup,
-        runner: NIOLoopBound<ShardRunner>,
+        shared: SharedShard,
         nodeDoors: NodeDoors,
         control: ControlSocket?,
         certificates: CertificateWatch,
@@ -82,7 +82,7 @@ package final class BrokerServer: Sendable {
     ) {
         self.endpoints = endpoints
         self.group = group
-        self.runner = runner
+        self.shared = shared
         self.nodeDoors = nodeDoors
         self.control = control
         self.certificates = certificates
@@ -117,7 +117,7 @@ package final class BrokerServer: Sendable {
         }
         if let report = spool.quarantine { logger.error("\(report)") }
         for notice in spool.notices { logger.warning("old spool", metadata: ["detail": .string(notice)]) }
-        let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+        let group = MultiThreadedEventLoopGroup(numberOfThreads: configuration.node.loopCount)
         let loop = group.next()
         let authenticator: Authenticator?
         do throws(ConfigurationProblems) {
@@ -127,38 +127,16 @@ package final class BrokerServer: Sendable {
             spool.close()
             throw .users(error)
         }
-        let settings = BrokerSettings(configuration)
         var doors: [OpenDoor] = []
         do {
-            let (runner, inbox) = try await loop.submit {
-                let shard = Shard(
-                    settings: settings,
-                    contents: contents,
-                    seed: .random(in: .min ... .max),
-                    now: Now(instant: ShardRunner.monotonic, wall: now)
-                )
-                for (topic, text) in configuration.durability.announcements {
-                    shard.tell(topic, text, now: Now(instant: ShardRunner.monotonic, wall: now))
-                }
-                let runner = ShardRunner(
-                    loop: loop,
-                    index: 0,
-                    shard: shard,
-                    spool: spool,
-                    linkConnector: LinkConnector(configuration, tls: tls.links),
-                    authenticator: authenticator,
-                    doors: ClientDoor.all(of: configuration),
-                    logger: logger,
-                    denialLevel: Logger.Level(configuration.log.denials)
-                )
-                return (NIOLoopBound(runner, eventLoop: loop), runner.connect())
-            }.get()
-            authenticator?.whenRevoked { inbox.post(.revoked($0)) }
+            let shared = makeShard(configuration, spool, contents, authenticator, tls, logger, now)
+            let loops = try await connect(shared, to: group, spool, logger)
+            authenticator?.whenRevoked { shared.post(.revoked($0)) }
             let nodeDoors = NodeDoors(
                 configuration: configuration,
                 group: group,
-                runner: runner,
-                gateway: Gateway(inbox, certificates, authenticator),
+                loops: loops,
+                gateway: Gateway(shared, certificates, authenticator),
                 tls: tls.doors,
                 census: ConnectionCensus(
                     totalMax: configuration.limits.connectionsMax,
@@ -170,17 +148,12 @@ package final class BrokerServer: Sendable {
                 let channel = try await nodeDoors.open(door.listener, door.address)
                 doors.append(OpenDoor(door: door, channel: channel))
             }
-            let control = await openControl(configuration, group, spool, inbox, logger)
-            let systemInterval = configuration.metrics.systemInterval
-            loop.execute {
-                runner.value.report(every: systemInterval)
-                runner.value.turn()
-            }
+            let control = await openControl(configuration, group, spool, shared, logger)
             certificates.watch(tls.all)
             return BrokerServer(
                 endpoints: doors.map { Endpoint($0, isEncrypted: tls.doors[$0.door.listener.name] != nil) },
                 group: group,
-                runner: runner,
+                shared: shared,
                 nodeDoors: nodeDoors,
                 control: control,
                 certificates: certificates,
@@ -200,6 +173,57 @@ package final class BrokerServer: Sendable {
         }
     }
 
+    /// The shard with what the spool held. Nobody runs it yet.
+    private static func makeShard(
+        _ configuration: Configuration,
+        _ spool: Spool,
+        _ contents: SpoolContents,
+        _ authenticator: Authenticator?,
+        _ tls: NodeTLS,
+        _ logger: Logger,
+        _ wall: Timestamp
+    ) -> SharedShard {
+        let now = Now(instant: ShardRunner.monotonic, wall: wall)
+        let shard = Shard(
+            settings: BrokerSettings(configuration),
+            contents: contents,
+            seed: .random(in: .min ... .max),
+            now: now
+        )
+        for (topic, text) in configuration.durability.announcements { shard.tell(topic, text, now: now) }
+        let runner = ShardRunner(
+            shard: shard,
+            spool: spool,
+            linkConnector: LinkConnector(configuration, tls: tls.links),
+            authenticator: authenticator,
+            logger: logger,
+            denialLevel: Logger.Level(configuration.log.denials)
+        )
+        runner.report(every: configuration.metrics.systemInterval, now)
+        return SharedShard(runner, doors: ClientDoor.all(of: configuration))
+    }
+
+    /// Lets the loops of the group run the shard.
+    private static func connect(
+        _ shared: SharedShard,
+        to group: MultiThreadedEventLoopGroup,
+        _ spool: Spool,
+        _ logger: Logger
+    ) async throws -> LoopRunners {
+        var runners: [NIOLoopBound<LoopRunner>] = []
+        var entries: [SharedShard.LoopEntry] = []
+        for (index, loop) in group.makeIterator().enumerated() {
+            let (runner, entry) = try await loop.submit {
+                let runner = LoopRunner(loop, index: index, shared, logger)
+                return (NIOLoopBound(runner, eventLoop: loop), runner.entry)
+            }.get()
+            runners.append(runner)
+            entries.append(entry)
+        }
+        shared.connect(entries, spool)
+        return LoopRunners(runners)
+    }
+
     /// Opens one more door while the node runs.
     func open(_ door: ListenerDoor, of configuration: Configuration, _ tls: NodeTLS) async throws -> OpenDoor {
         OpenDoor(door: door, channel: try await nodeDoors.with(configuration, tls).open(door.listener, door.address))
@@ -210,12 +234,12 @@ package final class BrokerServer: Sendable {
         _ configuration: Configuration,
         _ group: MultiThreadedEventLoopGroup,
         _ spool: Spool,
-        _ inbox: Inbox,
+        _ shared: SharedShard,
         _ logger: Logger
     ) async -> ControlSocket? {
         let routes = SpoolRoutes.all(
             spool,
-            account: { await withCheckedContinuation { inbox.post(.account($0)) } },
+            account: { await withCheckedContinuation { shared.post(.account($0)) } },
             now: { ShardRunner.wall }
         )
         do {
@@ -261,12 +285,12 @@ package final class BrokerServer: Sendable {
             door.channel.pipeline.fireUserInboundEventTriggered(ChannelShouldQuiesceEvent())
             await Self.close(door)
         }
-        let loop = runner.eventLoop
+        let loop = group.any()
         let drained = loop.makePromise(of: Void.self)
-        let runner = runner
-        loop.execute { runner.value.drain(drained) }
+        shared.closeDoors()
+        shared.post(.drain(drained))
         // A peer that does not read its farewell must not hold the node.
-        loop.scheduleTask(in: .seconds(5)) { runner.value.giveUpDraining() }
+        loop.scheduleTask(in: .seconds(5)) { [shared] in shared.post(.giveUpDraining) }
         await Self.finish(drained.futureResult)
         authenticator?.shutDown()
         spool.close()

@@ -36,8 +36,8 @@ package final class Connection {
     /// Set when CONNECT named an Authentication Method.
     var exchange: EnhancedAuthentication?
 
-    /// What the runner needs to find the channel again.
-    package weak var owner: AnyObject?
+    /// What the runner needs to find the channel again; it takes that back when the channel is gone.
+    package var owner: AnyObject?
     /// Bytes to be sent; the runner takes them at the end of the turn.
     package var out = ByteBuffer()
     /// True when the peer is told why before its connection closes: it gets the time to read it.

@@ -1,4 +1,5 @@
 package import BrokerCore
+import NIOCore
 package import Spool
 
 /// Everything that an operator may decide, already checked: whoever holds one needs no further validation.
@@ -49,6 +50,11 @@ package struct NodeConfiguration: Sendable, Equatable {
     package var serverReference: String?
     /// `server_moved`: whether they are to stay there (0x9D) or may come back (0x9C); default false.
     package var isServerMoved = false
+    /// `loops`: event loops that carry connections, 1 to 64; default: one for each core, 8 at most.
+    package var loopCount = NodeConfiguration.loopsByDefault
+
+    /// One for each core.
+    static var loopsByDefault: Int { min(8, System.coreCount) }
 
     package init(id: String, dataDirectory: String = "./drawbridge-data") {
         self.id = id

@@ -13,7 +13,7 @@ package struct KnownKeys: Sendable {
         later: ["autosubscribe", "rewrite", "webhook", "assign"]
     )
     package static let node = KnownKeys(
-        available: ["id", "data_dir", "include", "server_reference", "server_moved"], later: ["user"])
+        available: ["id", "data_dir", "include", "server_reference", "server_moved", "loops"], later: ["user"])
     package static let log = KnownKeys(available: ["level", "format", "denials"], later: [])
     package static let durability = KnownKeys(
         available: ["mode", "on_corrupt", "max_bytes", "min_free_disk", "rule"], later: ["archive"]

@@ -1,10 +1,8 @@
 import BrokerCore
 import MQTTCodec
 
-/// What a shard's runner has to know of the listener that a client came in by.
+/// What has to be known of the listener that a client came in by.
 struct ClientDoor: Sendable {
-    /// Connections of the node.
-    let connectionsMax: Int
     let writeBufferBytesMax: Int
     /// Payload of one WebSocket frame.
     let frameBytesMax: Int
@@ -21,7 +19,6 @@ struct ClientDoor: Sendable {
         var clientLimits = settings.clientLimits
         clientLimits.versions = listener.versions
         clientLimits.subscriptionsMax = listener.limits.subscriptionsMax
-        connectionsMax = configuration.limits.connectionsMax
         writeBufferBytesMax = own.limits.writeBufferBytesMax
         // A packet may begin anywhere in a frame, and some headers are before it.
         frameBytesMax = own.limits.packetBytesMax + 1_024

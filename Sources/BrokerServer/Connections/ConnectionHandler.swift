@@ -2,35 +2,37 @@ import BrokerCore
 import Logging
 import MQTTCodec
 import NIOCore
+import Synchronization
 
-/// Bytes to packets to the shard, for one connection: a client over TCP or WebSocket, or a link's upstream. One handler
-/// does all of it, so that nothing is boxed between stages and an idle connection is small.
+/// The socket's side of one connection, a client over TCP or WebSocket or a link's upstream: bytes in, bytes out, and
+/// when they stop. It lives on its loop; what the bytes mean is `ConnectionReader`'s business, on whichever loop runs the
+/// shard. One handler does all of it, so that nothing is boxed between stages and an idle connection is small.
 final class ConnectionHandler: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
 
-    private let runner: ShardRunner
-    private var decoder: PacketDecoder
+    private let runner: LoopRunner
+    /// Named in mail, and touched by nobody here.
+    private var reader: ConnectionReader?
+    /// Until the shard has heard of this connection.
+    private var opening: ConnectionReader.Opening?
     /// Set for MQTT over WebSocket.
     private var framing: WebSocketFraming?
+    private let deflate: DeflateAgreement?
     /// Frames that wait until what came before them is dealt with; only where messages are compressed.
     private var wire = ByteBuffer()
-    private let arrival: Arrival?
-    /// The door of a client; nil for an upstream.
-    private let door: Door?
-    /// Set when the listener limits how fast a client may send.
-    private var throttle: Throttle?
-    private var isThrottled = false
-    /// The upstream's connection that this handler was made for; a client's is made when its channel is there.
-    private var connection: Connection?
-    /// Bytes that are not decoded yet: the start of a packet, or what arrived while the connection was held.
-    private var pending = ByteBuffer()
+    private var awaitsContinue = false
     private var context: ChannelHandlerContext?
+    /// What the shard wants, and what the channel was told.
+    private var mayRead = true
     private var isReading = true
     /// Bytes of answers written while the peer took none. Messages wait for a slow reader, but its own pings and
     /// publishes are answered: whoever sends without reading is not read from either, or its answers fill the memory.
     private var untakenAnswerBytes = 0
-    private let untakenAnswerBytesMax: Int
+    private let writeBufferBytesMax: Int
+    /// Bytes that are on their way here from the shard. Above the limit of the write buffer the shard takes the peer for
+    /// a slow reader, so that a loop that is busy elsewhere is not buried in what others send.
+    private let underWay = Atomic(0)
     private var isClosing = false
     /// The peer sends nothing more, and may listen still.
     private var isInputClosed = false
@@ -47,43 +49,30 @@ final class ConnectionHandler: ChannelInboundHandler {
     private static let goingAway: UInt16 = 1001
 
     /// - Parameters:
-    ///   - connection: of a link; nil for a client.
+    ///   - opening: what the shard has to know of it.
     ///   - framing: for MQTT over WebSocket.
-    ///   - arrival: what is known of a client's connection so far.
-    ///   - door: by which a client came in.
+    ///   - deflate: how its messages may be compressed.
     init(
-        runner: ShardRunner,
-        decoder: PacketDecoder,
-        connection: Connection? = nil,
+        runner: LoopRunner,
+        _ opening: ConnectionReader.Opening,
         framing: WebSocketFraming? = nil,
-        arrival: Arrival? = nil,
-        door: ClientDoor? = nil
+        deflate: DeflateAgreement? = nil,
+        writeBufferBytesMax: Int
     ) {
         self.runner = runner
-        self.arrival = arrival
-        self.door = door?.door
-        self.throttle = door.flatMap { Throttle($0.rate, now: ShardRunner.monotonic) }
-        self.decoder = decoder
-        self.connection = connection
+        self.opening = opening
         self.framing = framing
-        self.untakenAnswerBytesMax = runner.shard.settings.writeBufferBytesMax
+        self.deflate = deflate
+        self.writeBufferBytesMax = writeBufferBytesMax
     }
 
     func handlerAdded(context: ChannelHandlerContext) {
         self.context = context
-        runner.opened(self)
-        if connection == nil {
-            connection = runner.shard.opened(
-                peer: arrival?.peer(of: context.channel) ?? "local",
-                address: arrival?.address(of: context.channel),
-                certificateName: arrival?.certificateName,
-                door: door,
-                age: arrival?.age(now: context.eventLoop.now) ?? .zero,
-                now: runner.now
-            )
-        }
-        connection?.owner = self
-        runner.turn()
+        guard let opening else { return }
+        self.opening = nil
+        let reader = ConnectionReader(self, loop: runner.index)
+        self.reader = reader
+        runner.tell(.opened(reader, opening))
     }
 
     func handlerRemoved(context: ChannelHandlerContext) {
@@ -99,170 +88,90 @@ final class ConnectionHandler: ChannelInboundHandler {
     /// A client may send CONNECT, PUBLISH and DISCONNECT and leave without waiting for anything (§3.1.4). What it sent is
     /// here then, and is read although CONNACK waits for the disk or for somebody who knows the password.
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
-        if let event = event as? ChannelEvent, event == .inputClosed, !isInputClosed, !isClosing {
-            isInputClosed = true
-            closeIfAnswered()
-        }
+        if let event = event as? ChannelEvent, event == .inputClosed { inputClosed(isOrderly: false, context) }
         context.fireUserInboundEventTriggered(event)
     }
 
-    /// Nothing more comes: the connection ends as soon as it is owed nothing.
-    private func closeIfAnswered() {
-        guard isInputClosed, !isClosing, let loop = context?.eventLoop.assumeIsolated() else { return }
-        if lastCall == nil {
-            lastCall = loop.scheduleTask(in: Self.lastAnswersTime) { self.close(lingering: false) }
+    /// Nothing more comes: the shard ends the connection as soon as it is owed nothing.
+    private func inputClosed(isOrderly: Bool, _ context: ChannelHandlerContext) {
+        guard !isInputClosed, !isClosing, let reader else { return }
+        isInputClosed = true
+        lastCall = context.eventLoop.assumeIsolated().scheduleTask(in: Self.lastAnswersTime) {
+            self.close(lingering: false)
         }
-        guard !isOwedAnswers else { return }
-        // What this turn lets in is taken, and answered by the next one.
-        loop.execute {
-            self.decode()
-            self.runner.turn()
-            loop.execute {
-                guard !self.isClosing, !self.isOwedAnswers else { return }
-                self.close(lingering: self.framing?.isClosed == true)
-            }
-        }
+        runner.tell(.inputEnded(reader, isOrderly: isOrderly))
     }
 
-    private var isOwedAnswers: Bool { isThrottled || connection?.isOwedAnswers == true }
-
     private func ended() {
-        guard let connection else { return }
-        self.connection = nil
+        guard let reader else { return }
+        self.reader = nil
         isClosing = true
         lastCall?.cancel()
-        runner.shard.closed(connection, reason: failure, now: runner.now)
-        runner.closed(self)
-        runner.turn()
+        runner.tell(.closed(reader, reason: failure))
     }
 
     // MARK: - Inbound
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        guard !isClosing, !isInputClosed else { return }
+        guard !isClosing, !isInputClosed, let reader else { return }
         var bytes = Self.unwrapInboundIn(data)
-        if throttle != nil { throttle?.received(bytes: bytes.readableBytes, now: ShardRunner.monotonic) }
-        if framing != nil {
-            if wire.readableBytes > 0 {
-                wire.writeBuffer(&bytes)
-                swap(&bytes, &wire)
-                wire = ByteBuffer()
-            }
-            guard unframe(&bytes, context) else { return }
-            if bytes.readableBytes > 0 { wire = bytes }
-        } else if pending.readableBytes == 0 {
-            pending = bytes
-        } else {
-            pending.writeBuffer(&bytes)
-        }
-        decode()
-        if wire.readableBytes > 0 { unframeRest() }
-        runner.turn()
-    }
-
-    /// Takes frames that had to wait, as long as what they hold is taken.
-    private func unframeRest() {
-        while wire.readableBytes > 0, !isClosing, !isThrottled, let context, let connection, !connection.isHeld {
-            var bytes = wire
+        guard framing != nil else { return runner.tell(.bytes(reader, bytes, owesMore: false)) }
+        if wire.readableBytes > 0 {
+            wire.writeBuffer(&bytes)
+            bytes = wire
             wire = ByteBuffer()
-            guard unframe(&bytes, context) else { return }
-            wire = bytes
-            decode()
         }
+        if awaitsContinue { wire = bytes } else { unframe(bytes, reader, context) }
     }
 
-    /// Passes whole packets to the shard, as long as it takes them.
-    private func decode() {
-        guard let connection else { return }
-        let now = runner.now
-        let unread = pending.readableBytes
-        do throws(DecodeError) {
-            while !connection.isHeld, !isThrottled, connection.state != .closing,
-                let packet = try decoder.next(from: &pending)
-            {
-                runner.shard.received(packet, on: connection, now: now)
-                if throttle != nil { measure(packet, connection, now.instant) }
-            }
-        } catch {
-            runner.shard.decodeFailed(error, version: decoder.version, on: connection, now: now)
-        }
-        if throttle != nil { slowDown(connection, now.instant) }
-        runner.shard.bytesArrived(unread - pending.readableBytes)
-        if pending.readableBytes == 0 || connection.state == .closing {
-            pending = ByteBuffer()
-        } else if pending.readableBytes < pending.storageCapacity / 4 {
-            // A small rest would hold the whole read buffer.
-            pending = ByteBuffer(bytes: pending.readableBytesView)
-        }
-        setReading(wantsToRead(connection))
+    /// What was handed over is taken.
+    func continueReading() {
+        awaitsContinue = false
+        guard wire.readableBytes > 0, !isClosing, let reader, let context else { return }
+        let bytes = wire
+        wire = ByteBuffer()
+        unframe(bytes, reader, context)
     }
 
-    private func wantsToRead(_ connection: Connection) -> Bool {
-        !connection.isHeld && !isThrottled && untakenAnswerBytes <= untakenAnswerBytesMax
-    }
-
-    // MARK: - Rate
-
-    /// Counts what asks for something. Answers to our own messages are as many as we send.
-    private func measure(_ packet: Packet, _ connection: Connection, _ now: Instant) {
-        switch packet {
-        case .connect, .publish, .subscribe, .unsubscribe, .pingReq, .auth:
-            throttle?.receivedMessage(now: now)
-            slowDown(connection, now)
-        default: break
-        }
-    }
-
-    /// Leaves the connection unread until its bucket has leaked. What was read is kept, and TCP slows the sender down.
-    private func slowDown(_ connection: Connection, _ now: Instant) {
-        guard !isThrottled, !isClosing, let context, let pause = throttle?.pause(now: now), pause > .zero else {
-            return
-        }
-        isThrottled = true
-        connection.isThrottled = true
-        context.eventLoop.assumeIsolated().scheduleTask(in: TimeAmount(pause)) {
-            self.isThrottled = false
-            connection.isThrottled = false
-            self.resume()
-        }
-    }
-
-    /// - Returns: false when the peer broke the framing and is being closed.
-    private func unframe(_ bytes: inout ByteBuffer, _ context: ChannelHandlerContext) -> Bool {
+    /// Takes frames, and compressed ones as far as they become not too much at once.
+    private func unframe(_ bytes: ByteBuffer, _ reader: ConnectionReader, _ context: ChannelHandlerContext) {
+        var bytes = bytes
+        var plain = ByteBuffer()
         var replies = ByteBuffer()
+        var closeCode: UInt16?
         do throws(WebSocketError) {
-            try framing?.receive(&bytes, into: &pending, replies: &replies)
+            try framing?.receive(&bytes, into: &plain, replies: &replies)
         } catch {
             // [5:MQTT-6.0.0-1] [311:MQTT-6.0.0-1] text frames and whatever else RFC 6455 forbids.
             framing?.writeFarewell(code: error.closeCode, into: &replies)
-            context.writeAndFlush(Self.wrapOutboundOut(replies), promise: nil)
-            close(lingering: true)
-            return false
+            closeCode = error.closeCode
+        }
+        if closeCode == nil, framing?.isClosed == false, bytes.readableBytes > 0 {
+            wire = bytes
+            awaitsContinue = true
+        }
+        if plain.readableBytes > 0 || awaitsContinue {
+            runner.tell(.bytes(reader, plain, owesMore: awaitsContinue))
         }
         if replies.readableBytes > 0 {
             willWrite(replies, context)
             context.writeAndFlush(Self.wrapOutboundOut(replies), promise: nil)
         }
-        if framing?.isClosed == true {
-            decode()
-            runner.turn()
-            isInputClosed = true
-            if isOwedAnswers { closeIfAnswered() } else { close(lingering: true) }
-            return false
+        if closeCode != nil {
+            close(lingering: true)
+        } else if framing?.isClosed == true {
+            inputClosed(isOrderly: true, context)
         }
-        return true
     }
 
-    /// The shard takes packets again.
-    func resume() {
-        guard !isClosing else { return }
-        decode()
-        if wire.readableBytes > 0 { unframeRest() }
-        runner.turn()
-        if isInputClosed { closeIfAnswered() }
+    /// The shard takes bytes of it, or takes none.
+    func read(_ wanted: Bool) {
+        mayRead = wanted
+        setReading()
     }
 
-    private func setReading(_ wanted: Bool) {
+    private func setReading() {
+        let wanted = mayRead && untakenAnswerBytes <= writeBufferBytesMax
         guard wanted != isReading, !isClosing, let context else { return }
         isReading = wanted
         context.channel.setOption(.autoRead, value: wanted).assumeIsolated().whenFailure { error in
@@ -270,12 +179,19 @@ final class ConnectionHandler: ChannelInboundHandler {
         }
     }
 
+    /// Sends too fast.
+    func pause(_ pause: Duration) {
+        runner.loop.assumeIsolated().scheduleTask(in: TimeAmount(pause)) {
+            guard let reader = self.reader else { return }
+            self.runner.tell(.unthrottled(reader))
+        }
+    }
+
     func channelWritabilityChanged(context: ChannelHandlerContext) {
         if context.channel.isWritable { untakenAnswerBytes = 0 }
-        if let connection {
-            runner.shard.writabilityChanged(connection, isWritable: context.channel.isWritable, now: runner.now)
-            setReading(wantsToRead(connection))
-            runner.turn()
+        if let reader {
+            runner.tell(.writable(reader, context.channel.isWritable))
+            setReading()
         }
         context.fireChannelWritabilityChanged()
     }
@@ -289,33 +205,40 @@ final class ConnectionHandler: ChannelInboundHandler {
 
     // MARK: - Outbound
 
+    /// From whoever runs the shard: so much is on its way here.
+    ///
+    /// - Returns: false when that is too much.
+    func announce(bytes count: Int) -> Bool {
+        underWay.add(count, ordering: .relaxed).newValue <= writeBufferBytesMax
+    }
+
     /// Writes what a turn has for this peer: one write, one flush.
     func send(_ bytes: ByteBuffer) {
+        let before = underWay.subtract(bytes.readableBytes, ordering: .relaxed).oldValue
         guard let context, !isClosing, bytes.readableBytes > 0 else { return }
-        if isInputClosed { closeIfAnswered() }
         // Nothing follows a close frame.
-        guard framing?.isClosed != true else { return }
+        if framing?.isClosed != true { write(bytes, context) }
+        // The shard took it for a slow reader.
+        if before > writeBufferBytesMax, let reader { runner.tell(.writable(reader, context.channel.isWritable)) }
+    }
+
+    private func write(_ bytes: ByteBuffer, _ context: ChannelHandlerContext) {
         willWrite(bytes, context)
-        if framing?.masks == true {
+        guard let framing else { return context.writeAndFlush(Self.wrapOutboundOut(bytes), promise: nil) }
+        if framing.masks {
             return context.writeAndFlush(Self.wrapOutboundOut(WebSocketFraming.maskedFrame(bytes)), promise: nil)
         }
-        if let agreement = arrival?.deflate, let packed = runner.deflater(agreement)?.deflate(bytes) {
-            var header = ByteBuffer()
+        var header = ByteBuffer()
+        if let deflate, let packed = runner.deflater(deflate)?.deflate(bytes) {
             WebSocketFraming.writeCompressedHeader(payloadBytes: packed.readableBytes, into: &header)
             context.write(Self.wrapOutboundOut(header), promise: nil)
             return context.writeAndFlush(Self.wrapOutboundOut(packed), promise: nil)
         }
-        if framing != nil {
-            guard WebSocketFraming.firstPacketBytes(bytes) == bytes.readableBytes else {
-                return context.writeAndFlush(
-                    Self.wrapOutboundOut(WebSocketFraming.frames(ofPackets: bytes)),
-                    promise: nil
-                )
-            }
-            var header = ByteBuffer()
-            WebSocketFraming.writeHeader(payloadBytes: bytes.readableBytes, into: &header)
-            context.write(Self.wrapOutboundOut(header), promise: nil)
+        guard WebSocketFraming.firstPacketBytes(bytes) == bytes.readableBytes else {
+            return context.writeAndFlush(Self.wrapOutboundOut(WebSocketFraming.frames(ofPackets: bytes)), promise: nil)
         }
+        WebSocketFraming.writeHeader(payloadBytes: bytes.readableBytes, into: &header)
+        context.write(Self.wrapOutboundOut(header), promise: nil)
         context.writeAndFlush(Self.wrapOutboundOut(bytes), promise: nil)
     }
 
@@ -324,19 +247,20 @@ final class ConnectionHandler: ChannelInboundHandler {
     private func willWrite(_ bytes: ByteBuffer, _ context: ChannelHandlerContext) {
         guard !context.channel.isWritable else { return }
         untakenAnswerBytes += bytes.readableBytes + 128
-        if untakenAnswerBytes > untakenAnswerBytesMax { setReading(false) }
+        if untakenAnswerBytes > writeBufferBytesMax { setReading() }
     }
 
-    /// - Parameter lingering: the peer was told why and gets the time to read it: what it still sends is read and
-    ///   dropped, since closing with unread bytes would take the farewell back.
-    func close(lingering: Bool) {
+    /// - Parameters:
+    ///   - lingering: the peer was told why and gets the time to read it: what it still sends is read and dropped, since
+    ///     closing with unread bytes would take the farewell back.
+    ///   - isGoingAway: all of the node ends.
+    func close(lingering: Bool, isGoingAway: Bool = false) {
         guard let context, !isClosing else { return }
         isClosing = true
-        pending = ByteBuffer()
         wire = ByteBuffer()
         if framing?.isClosed == false {
             var farewell = ByteBuffer()
-            framing?.writeFarewell(code: runner.isDraining ? Self.goingAway : Self.normalClosure, into: &farewell)
+            framing?.writeFarewell(code: isGoingAway ? Self.goingAway : Self.normalClosure, into: &farewell)
             context.writeAndFlush(Self.wrapOutboundOut(farewell), promise: nil)
         }
         guard lingering else { return context.close(promise: nil) }

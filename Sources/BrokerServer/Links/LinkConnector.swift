@@ -14,17 +14,14 @@ struct LinkConnector: Sendable {
         var checksName: Bool
     }
 
-    /// One try.
-    private struct Attempt {
+    /// One try. The link is named here, and is the shard's.
+    struct Attempt {
         let link: Link
         let epoch: UInt64
         let address: LinkAddress
-        let runner: ShardRunner
+        let runner: LoopRunner
 
-        func failed(_ reason: String) {
-            runner.shard.dialFailed(link, epoch: epoch, reason: "\(address): \(reason)", now: runner.now)
-            runner.turn()
-        }
+        func failed(_ reason: String) { runner.tell(.dialFailed(self, "\(address): \(reason)")) }
     }
 
     private let routes: [MQTTString: Route]
@@ -49,11 +46,11 @@ struct LinkConnector: Sendable {
     }
 
     /// On the runner's loop. Names are resolved again at every try; the addresses take turns.
-    func dial(_ dial: Outbox.Dial, runner: ShardRunner) {
-        guard let route = routes[dial.link.settings.name], !route.addresses.isEmpty else { return }
+    func dial(_ dial: Outbox.Dial, runner: LoopRunner) {
+        guard let route = routes[dial.name], !route.addresses.isEmpty else { return }
         let attempt = Attempt(
             link: dial.link,
-            epoch: dial.link.epoch,
+            epoch: dial.epoch,
             address: route.addresses[dial.attempt % route.addresses.count],
             runner: runner
         )
@@ -75,24 +72,18 @@ struct LinkConnector: Sendable {
     }
 
     private func connected(_ channel: any Channel, framing: WebSocketFraming?, _ attempt: Attempt) {
-        let runner = attempt.runner
-        defer { runner.turn() }
-        let peer = "\(attempt.address)"
-        guard let connection = runner.shard.dialed(attempt.link, epoch: attempt.epoch, peer: peer, now: runner.now)
-        else {
-            return channel.close(promise: nil)
-        }
-        var limits = CodecLimits.of(runner.shard.settings)
-        // An upstream that is less strict would send the same again after each closing.
-        limits.refusesControlCharacters = false
-        let decoder = PacketDecoder(role: .client, version: attempt.link.settings.version, limits: limits)
-        let handler = ConnectionHandler(runner: runner, decoder: decoder, connection: connection, framing: framing)
+        let handler = ConnectionHandler(
+            runner: attempt.runner,
+            .upstream(attempt.link, epoch: attempt.epoch, peer: "\(attempt.address)"),
+            framing: framing,
+            writeBufferBytesMax: writeBufferBytesMax
+        )
         do {
             try channel.pipeline.syncOperations.addHandler(handler)
             channel.setOption(.autoRead, value: true).assumeIsolated().whenComplete { _ in }
         } catch {
-            runner.shard.closed(connection, now: runner.now)
             channel.close(promise: nil)
+            attempt.failed("\(error)")
         }
     }
 }

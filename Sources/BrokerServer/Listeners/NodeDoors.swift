@@ -9,7 +9,7 @@ import WebPages
 struct NodeDoors: Sendable {
     private(set) var configuration: Configuration
     let group: MultiThreadedEventLoopGroup
-    let runner: NIOLoopBound<ShardRunner>
+    let loops: LoopRunners
     let gateway: Gateway
     private(set) var tls: [String: TLSDoor]
     let census: ConnectionCensus
@@ -75,9 +75,9 @@ struct NodeDoors: Sendable {
     }
 
     private func mqtt(_ listener: ListenerConfiguration) -> Opening {
-        let (runner, name) = (runner, listener.name)
+        let (loops, name) = (loops, listener.name)
         return { channel, arrival in
-            try runner.value.admit(channel, speaksWebSocket: false, arrival: arrival, listener: name)
+            try loops.runner(of: channel).admit(channel, speaksWebSocket: false, arrival: arrival, listener: name)
         }
     }
 
@@ -108,7 +108,7 @@ struct NodeDoors: Sendable {
             },
             systemName: HostName.current()
         )
-        let (runner, gateway, logger, name) = (runner, gateway, logger, listener.name)
+        let (loops, gateway, logger, name) = (loops, gateway, logger, listener.name)
         return { [options] channel, arrival in
             let before = arrival.client
             try WebListener.configure(
@@ -122,7 +122,8 @@ struct NodeDoors: Sendable {
                 channel.eventLoop.makeCompletedFuture {
                     // Whom an HTTP proxy speaks for is known now, and is somebody else than whoever was counted.
                     if arrival.client != before { try entrance.check(arrival, on: channel) }
-                    try runner.value.admit(channel, speaksWebSocket: true, arrival: arrival, listener: name)
+                    let runner = try loops.runner(of: channel)
+                    try runner.admit(channel, speaksWebSocket: true, arrival: arrival, listener: name)
                 }
             }
         }

@@ -15,22 +15,21 @@ extension ShardRunner {
         var denialLevel: Logger.Level
         /// Set when it changed.
         var systemInterval: Duration?
-        /// By the listener's name.
-        var doors: [String: ClientDoor]
+        /// What the log is told of it.
+        var detail: String
     }
 
-    func reconfigure(_ new: Reconfiguration) {
+    func reconfigure(_ new: Reconfiguration, _ now: Now) {
         var settings = new.settings
         if !new.changesAccess { settings.access = shard.access }
         denialLevel = new.denialLevel
-        // Who is still in a handshake of a listener that is closed comes in as it was.
-        doors.merge(new.doors) { _, new in new }
         linkConnector = new.linkConnector
-        if let interval = new.systemInterval { report(every: interval) }
+        if let interval = new.systemInterval { report(every: interval, now) }
         let before = shard.links
         shard.reconfigure(settings, redialing: new.redialing, now: now)
         for link in before where !shard.links.contains(where: { $0 === link }) { logRemoved(link) }
-        turn()
+        // Whoever reads this line finds all of it at work.
+        logger.notice("configuration read again", metadata: ["detail": .string(new.detail)])
     }
 
     /// Nothing is lost in silence: what the link had stays, and is told of as a start without the link tells of it.

@@ -6,15 +6,14 @@ extension ShardRunner {
     /// Tells `$SYS` how the node is doing, now and then again and again.
     ///
     /// - Parameter interval: zero for never.
-    func report(every interval: Duration) {
-        reporting?.cancel()
-        reporting = nil
-        guard interval > .zero else { return }
-        report()
-        reporting = loop.assumeIsolated().scheduleTask(in: TimeAmount(interval)) { self.report(every: interval) }
+    func report(every interval: Duration, _ now: Now) {
+        reportInterval = interval
+        reportAt = nil
+        if interval > .zero { report(now) }
     }
 
-    private func report() {
+    func report(_ now: Now) {
+        reportAt = now.instant.advanced(by: reportInterval)
         let spool = spool.standing
         shard.report(
             NodeFigures(
@@ -25,6 +24,5 @@ extension ShardRunner {
             ),
             now: now
         )
-        turn()
     }
 }

@@ -6,77 +6,66 @@ import MQTTCodec
 import NIOCore
 import Spool
 
-/// Runs one shard on its event loop: the only place where an outbox becomes I/O.
+/// Runs the shard: tells it what came in the mail and turns its outbox into records for the spool and orders for the
+/// loops. The only place where an outbox is performed.
 ///
-/// A turn gathers everything that happened in one round of the loop: handlers pass packets to the shard as they read
-/// them, and the outbox is performed once behind all of them, so that a connection gets one write and one flush however
-/// many publishers sent to it. All of this class is touched on its loop only.
+/// A turn takes all mail that waits, and performs the outbox once behind all of it. All of this class, and the shard with
+/// everything in it, is touched by whoever holds the lock of `SharedShard` only.
 final class ShardRunner {
-    let loop: any EventLoop
+    /// Of the node's only shard, in the spool.
+    static let index = 0
+
     let shard: Shard
     let logger: Logger
     /// `[log] denials`
     var denialLevel: Logger.Level
     let spool: Spool
-    private let index: Int
     var linkConnector: LinkConnector
     /// Nil when nobody is asked who it is.
     private let authenticator: Authenticator?
+    /// What takes its time answers by mail.
+    var post: @Sendable (Mail) -> Void = { _ in }
+
+    /// What this turn is about; its buffer changes places with that of the mail.
+    var mail: [Mail] = []
+    /// Where orders go, and those of this turn, by the number of the loop.
+    var loops: [Postbox<LoopOrder>] = [] {
+        didSet { orders = Array(repeating: [], count: loops.count) }
+    }
+    private var orders: [[LoopOrder]] = []
+    /// The loop that this turn runs on.
+    private var own = 0
 
     /// The outbox that is being performed; it and the shard's change places from turn to turn.
     private var outbox = Outbox()
-    private var isScheduled = false
-    /// By their windows: seven at most.
-    private var deflaters: [Int: Deflater] = [:]
-    /// What clients of a listener may, by its name.
-    var doors: [String: ClientDoor]
-    private var timer: Scheduled<Void>?
-    private var timerAt: Instant?
+    private var readers: [ObjectIdentifier: ConnectionReader] = [:]
+    /// Those whose peers send nothing more.
+    private var ending: [ConnectionReader] = []
+    private var wakeAt: Instant?
     private var nextToken: UInt64 = 0
     private var receipts: [UInt64: CheckedContinuation<GatewayReceipt, any Error>] = [:]
-    private(set) var isDraining = false
-    /// The task that tells `$SYS`.
-    var reporting: Scheduled<Void>?
-    private var handlers: [ObjectIdentifier: ConnectionHandler] = [:]
-    /// Answered when a shutdown has nothing left to wait for.
+    private var isDraining = false
+    /// Succeeds when a shutdown has nothing left to wait for.
     private var drained: EventLoopPromise<Void>?
+    /// When `$SYS` is told next, and how often.
+    var reportAt: Instant?
+    var reportInterval = Duration.zero
 
     init(
-        loop: any EventLoop,
-        index: Int,
         shard: Shard,
         spool: Spool,
         linkConnector: LinkConnector,
         authenticator: Authenticator?,
-        doors: [String: ClientDoor],
         logger: Logger,
         denialLevel: Logger.Level
     ) {
-        loop.preconditionInEventLoop()
-        self.denialLevel = denialLevel
-        self.loop = loop
-        self.index = index
         self.shard = shard
         self.spool = spool
         self.linkConnector = linkConnector
         self.authenticator = authenticator
-        self.doors = doors
         self.logger = logger
+        self.denialLevel = denialLevel
     }
-
-    /// Connects the shard with other threads. What it left behind when it was made (links that dial) is performed by
-    /// the first turn.
-    ///
-    /// - Returns: where other threads post.
-    func connect() -> Inbox {
-        let bound = NIOLoopBound(self, eventLoop: loop)
-        let inbox = Inbox { [loop] in loop.execute { bound.value.drainInbox() } }
-        boundInbox = inbox
-        spool.attach(shard: index) { events in inbox.post(.spool(events)) }
-        return inbox
-    }
-
-    private var boundInbox: Inbox?
 
     /// The time of this turn on both clocks.
     var now: Now { Now(instant: Self.monotonic, wall: Self.wall) }
@@ -88,95 +77,109 @@ final class ShardRunner {
 
     static var monotonic: Instant { Instant(nanoseconds: DispatchTime.now().uptimeNanoseconds) }
 
-    /// Something happened: the outbox is performed at the end of this round of the loop.
-    func turn() {
-        guard !isScheduled else { return }
-        isScheduled = true
-        loop.assumeIsolated().execute { self.perform() }
-    }
-
-    // MARK: - Connections
-
-    /// Adds the handler of a client to its channel.
+    /// Takes the mail and performs what the shard wants done.
     ///
-    /// - Parameters:
-    ///   - arrival: since when it is here, and what its certificate calls it.
-    ///   - listener: the name of the one that it came in by.
-    /// - Throws: when the node is full or shuts down; the channel is closed then.
-    func admit(
-        _ channel: any Channel,
-        speaksWebSocket: Bool,
-        arrival: Arrival,
-        listener: String
-    ) throws {
-        guard let door = doors[listener], !isDraining, handlers.count < door.connectionsMax else {
-            logger.warning("connection refused", metadata: ["detail": "\(handlers.count) connections are open"])
-            throw ChannelError.ioOnClosedChannel
-        }
-        try channel.syncOptions?.setOption(.writeBufferWaterMark, value: .mqtt(door.writeBufferBytesMax))
-        if !arrival.isEncrypted {
-            // What was sent before the end is heard; TLS has an end of its own.
-            try channel.syncOptions?.setOption(.allowRemoteHalfClosure, value: true)
-        }
-        let decoder = PacketDecoder(role: .server, limits: door.codecLimits)
-        let framing =
-            speaksWebSocket
-            ? WebSocketFraming(
-                limits: WebSocketLimits(frameBytesMax: door.frameBytesMax),
-                inflatedBytesMax: arrival.deflate == nil ? nil : door.inflatedBytesMax
-            ) : nil
-        try channel.pipeline.syncOperations.addHandler(
-            ConnectionHandler(runner: self, decoder: decoder, framing: framing, arrival: arrival, door: door)
-        )
-    }
-
-    /// The compressor of all connections with such a window.
-    func deflater(_ agreement: DeflateAgreement) -> Deflater? {
-        if let known = deflaters[agreement.windowBits] { return known }
-        let new = Deflater(windowBits: agreement.windowBits)
-        deflaters[agreement.windowBits] = new
-        return new
-    }
-
-    func opened(_ handler: ConnectionHandler) { handlers[ObjectIdentifier(handler)] = handler }
-
-    func closed(_ handler: ConnectionHandler) {
-        handlers[ObjectIdentifier(handler)] = nil
+    /// - Parameter loop: the one that runs this.
+    /// - Returns: the others that have orders to perform and sleep.
+    func turn(on loop: Int) -> LoopSet {
+        own = loop
+        let now = now
+        for mail in mail { take(mail, now) }
+        mail.removeAll(keepingCapacity: true)
+        repeat { perform(now) } while shard.hasWork
+        endInputs()
+        setTimer(now)
         finishDrain()
+        var woken = LoopSet()
+        for loop in loops.indices where !orders[loop].isEmpty {
+            if loops[loop].post(all: &orders[loop]), loop != own { woken.insert(loop) }
+        }
+        return woken
+    }
+
+    func order(_ order: LoopOrder, on loop: Int) { orders[loop].append(order) }
+
+    // MARK: - Mail
+
+    private func take(_ mail: Mail, _ now: Now) {
+        switch mail {
+        case .bytes(let reader, let bytes, let owesMore): reader.received(bytes, owesMore: owesMore, self, now)
+        case .writable(let reader, let isWritable):
+            guard let connection = reader.connection else { break }
+            shard.writabilityChanged(connection, isWritable: isWritable, now: now)
+        case .unthrottled(let reader): reader.unthrottle(self, now)
+        case .opened(let reader, let opening): open(reader, opening, now)
+        case .inputEnded(let reader, let isOrderly):
+            reader.ended(isOrderly: isOrderly)
+            ending.append(reader)
+        case .closed(let reader, let reason):
+            readers[ObjectIdentifier(reader)] = nil
+            reader.closed(reason: reason, shard, now)
+        case .spent(let buffers): for buffer in buffers { shard.recycle(buffer) }
+        case .timer: timerFired(now)
+        case .dialFailed(let attempt, let reason):
+            shard.dialFailed(attempt.link, epoch: attempt.epoch, reason: reason, now: now)
+        case .spool(let events): shard.spoolReported(events, now: now)
+        case .authenticated(let token, let verdict): shard.authenticated(token, verdict, now: now)
+        case .revoked(let usernames): shard.revoke(usernames, now: now)
+        case .publish(let request, let continuation): publish(request, continuation, now)
+        case .health(let continuation): continuation.resume(returning: health)
+        case .account(let continuation): continuation.resume(returning: account)
+        case .reconfigure(let new): reconfigure(new, now)
+        case .drain(let promise): drain(promise, now)
+        case .giveUpDraining: giveUpDraining()
+        }
+    }
+
+    private func open(_ reader: ConnectionReader, _ opening: ConnectionReader.Opening, _ now: Now) {
+        guard !isDraining, reader.open(opening, shard, now) else { return close(reader) }
+        readers[ObjectIdentifier(reader)] = reader
+    }
+
+    private func close(_ reader: ConnectionReader, lingering: Bool = false) {
+        guard let handler = reader.handler else { return }
+        order(.close(handler, lingering: lingering, isGoingAway: isDraining), on: reader.loop)
+    }
+
+    private func publish(
+        _ request: GatewayPublish,
+        _ continuation: CheckedContinuation<GatewayReceipt, any Error>,
+        _ now: Now
+    ) {
+        if isDraining { return continuation.resume(throwing: GatewayRefusal.draining) }
+        switch shard.refusal(of: request, now: now) {
+        case .some(.quotaExceeded): return continuation.resume(throwing: GatewayRefusal.full)
+        case .some: return continuation.resume(throwing: GatewayRefusal.notAllowed)
+        case .none: break
+        }
+        nextToken &+= 1
+        receipts[nextToken] = continuation
+        shard.publish(request, token: nextToken, now: now)
     }
 
     // MARK: - The outbox
 
-    private func perform() {
-        isScheduled = false
-        let now = now
+    private func perform(_ now: Now) {
         appendRecords(now)
-        // What handlers do from here on fills the other one.
+        // What is told from here on fills the other one.
         swap(&outbox, &shard.outbox)
 
-        for connection in outbox.touched {
-            let bytes = shard.takeBytes(of: connection)
-            if let handler = connection.owner as? ConnectionHandler { handler.send(bytes) }
-            shard.recycle(bytes)
-        }
+        for connection in outbox.touched { send(shard.takeBytes(of: connection), to: connection, now) }
         for connection in outbox.closes {
-            if let handler = connection.owner as? ConnectionHandler {
-                handler.close(lingering: connection.hasFarewell)
+            if let reader = connection.owner as? ConnectionReader {
+                close(reader, lingering: connection.hasFarewell || reader.inputEnd == .orderly)
             }
         }
         for connection in outbox.resumed {
-            if let handler = connection.owner as? ConnectionHandler { handler.resume() }
+            if let reader = connection.owner as? ConnectionReader { reader.decode(self, now) }
         }
         for receipt in outbox.receipts {
             receipts.removeValue(forKey: receipt.token)?.resume(returning: receipt.receipt)
         }
-        for dial in outbox.dials { linkConnector.dial(dial, runner: self) }
-        for question in outbox.questions { authenticate(question) }
-        for notice in outbox.notices { log(notice) }
+        for dial in outbox.dials { order(.dial(dial, linkConnector), on: 0) }
+        for question in outbox.questions { authenticate(question, now) }
+        for notice in outbox.notices { order(.log(notice, level(of: notice)), on: own) }
         outbox.removeAll()
-        setTimer()
-        finishDrain()
-        if !shard.outbox.isEmpty { turn() }
     }
 
     /// Records go to the spool first; what is delivered because of them may store again.
@@ -188,65 +191,65 @@ final class ShardRunner {
             shard.outbox.loads.removeAll(keepingCapacity: true)
             // Loads alone take no ticket: one that is not filled yet must not be announced.
             let ticket = records.isEmpty ? Ticket(shard.ticket.number &- 1) : shard.ticket
-            let first = spool.append(records, loads: loads, shard: index, ticket: ticket, wall: now.wall)
+            let first = spool.append(records, loads: loads, shard: Self.index, ticket: ticket, wall: now.wall)
             if !records.isEmpty { shard.appended(first: first, now: now) }
         }
     }
 
-    private func setTimer() {
-        guard let next = shard.nextTimer else { return }
-        if let timerAt, timerAt <= next { return }
-        timer?.cancel()
-        timerAt = next
-        let wait = next.since(now.instant)
-        let (seconds, attoseconds) = wait.components
-        // One more millisecond, so that a timer never fires a moment before it is due and turns in circles.
-        let delay = TimeAmount.milliseconds(seconds &* 1_000 &+ attoseconds / 1_000_000_000_000_000 &+ 1)
-        timer = loop.assumeIsolated().scheduleTask(in: delay) {
-            self.timerAt = nil
-            self.shard.timeReached(self.now)
-            self.turn()
+    private func send(_ bytes: ByteBuffer, to connection: Connection, _ now: Now) {
+        guard let reader = connection.owner as? ConnectionReader, let handler = reader.handler else { return }
+        if !handler.announce(bytes: bytes.readableBytes), connection.isWritable {
+            shard.writabilityChanged(connection, isWritable: false, now: now)
+        }
+        order(.send(handler, bytes), on: reader.loop)
+    }
+
+    /// Whoever sends nothing more is closed when it is owed nothing more.
+    private func endInputs() {
+        guard !ending.isEmpty else { return }
+        ending.removeAll { reader in
+            guard reader.connection != nil else { return true }
+            guard !reader.isOwedAnswers else { return false }
+            close(reader, lingering: reader.inputEnd == .orderly)
+            return true
         }
     }
 
-    // MARK: - Mail
-
-    private func drainInbox() {
-        guard let inbox = boundInbox else { return }
-        for mail in inbox.drain() {
-            switch mail {
-            case .spool(let events): shard.spoolReported(events, now: now)
-            case .authenticated(let token, let verdict): shard.authenticated(token, verdict, now: now)
-            case .revoked(let usernames): shard.revoke(usernames, now: now)
-            case .publish(let request, let continuation): publish(request, continuation)
-            case .health(let continuation): continuation.resume(returning: health)
-            case .account(let continuation): continuation.resume(returning: account)
-            }
-        }
-        turn()
-    }
-
-    private func authenticate(_ question: AuthenticationRequest) {
-        guard let authenticator, let inbox = boundInbox else {
+    private func authenticate(_ question: AuthenticationRequest, _ now: Now) {
+        guard let authenticator else {
             // Nobody can say: nobody comes in.
             return shard.authenticated(question.token, .refused(.notAuthorized), now: now)
         }
-        let token = question.token
-        let verdict = authenticator.decide(question.login) { inbox.post(.authenticated(token, $0)) }
+        let (token, post) = (question.token, post)
+        let verdict = authenticator.decide(question.login) { post(.authenticated(token, $0)) }
         if let verdict { shard.authenticated(token, verdict, now: now) }
     }
 
-    private func publish(_ request: GatewayPublish, _ continuation: CheckedContinuation<GatewayReceipt, any Error>) {
-        if isDraining { return continuation.resume(throwing: GatewayRefusal.draining) }
-        switch shard.refusal(of: request, now: now) {
-        case .some(.quotaExceeded): return continuation.resume(throwing: GatewayRefusal.full)
-        case .some: return continuation.resume(throwing: GatewayRefusal.notAllowed)
-        case .none: break
+    private func level(of notice: Notice) -> Logger.Level {
+        switch notice.level {
+        case .debug: .debug
+        case .info: .info
+        case .warning: .warning
+        case .denial: denialLevel
         }
-        nextToken &+= 1
-        receipts[nextToken] = continuation
-        shard.publish(request, token: nextToken, now: now)
     }
+
+    // MARK: - Time
+
+    private func timerFired(_ now: Now) {
+        wakeAt = nil
+        shard.timeReached(now)
+        if let reportAt, reportAt <= now.instant { report(now) }
+    }
+
+    private func setTimer(_ now: Now) {
+        guard let next = [shard.nextTimer, reportAt].compactMap(\.self).min() else { return }
+        if let wakeAt, wakeAt <= next { return }
+        wakeAt = next
+        order(.wake(max(.zero, next.since(now.instant))), on: 0)
+    }
+
+    // MARK: - What the node says of itself
 
     private var health: NodeHealth {
         NodeHealth(
@@ -292,50 +295,28 @@ final class ShardRunner {
     // MARK: - Shutdown
 
     /// Tells every client and upstream, and answers when their connections are closed and their last records appended.
-    func drain(_ promise: EventLoopPromise<Void>) {
+    private func drain(_ promise: EventLoopPromise<Void>, _ now: Now) {
         isDraining = true
         drained = promise
+        reportAt = nil
         shard.drain(now: now)
-        perform()
+        repeat { perform(now) } while shard.hasWork
         // Those that never said CONNECT have no farewell to wait for.
-        for handler in handlers.values { handler.close(lingering: false) }
-        turn()
+        for reader in readers.values { close(reader) }
     }
 
     private func finishDrain() {
-        guard isDraining, handlers.isEmpty, receipts.isEmpty, shard.outbox.isEmpty, let promise = drained else {
-            return
-        }
+        guard isDraining, readers.isEmpty, receipts.isEmpty, let promise = drained else { return }
         drained = nil
-        timer?.cancel()
-        reporting?.cancel()
         promise.succeed()
     }
 
     /// Whoever has not read its farewell by now is closed with the node, and a publish over HTTP whose message is not on
     /// disk by now hears that.
-    func giveUpDraining() {
+    private func giveUpDraining() {
         for receipt in receipts.values { receipt.resume(throwing: GatewayRefusal.draining) }
         receipts = [:]
         drained?.succeed()
         drained = nil
-    }
-
-    // MARK: - Log
-
-    private func log(_ notice: Notice) {
-        let level: Logger.Level =
-            switch notice.level {
-            case .debug: .debug
-            case .info: .info
-            case .warning: .warning
-            case .denial: denialLevel
-            }
-        guard logger.logLevel <= level else { return }
-        var metadata: Logger.Metadata = [:]
-        if let clientID = notice.clientID { metadata["client"] = .string(LogText.escaped(clientID.string)) }
-        if let link = notice.link { metadata["link"] = .string(LogText.escaped(link.string)) }
-        if let detail = notice.detail { metadata["detail"] = .string(LogText.escaped(detail)) }
-        logger.log(level: level, "\(notice.text)", metadata: metadata)
     }
 }

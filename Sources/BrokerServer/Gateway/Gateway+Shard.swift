@@ -2,12 +2,12 @@ import BrokerCore
 
 /// The gateway of a running node: questions travel by mail to the shard.
 extension Gateway {
-    init(_ inbox: Inbox, _ certificates: CertificateWatch, _ authenticator: Authenticator?) {
+    init(_ shard: SharedShard, _ certificates: CertificateWatch, _ authenticator: Authenticator?) {
         self.init(
             publish: { request in
-                try await withCheckedThrowingContinuation { inbox.post(.publish(request, $0)) }
+                try await withCheckedThrowingContinuation { shard.post(.publish(request, $0)) }
             },
-            health: { await withCheckedContinuation { inbox.post(.health($0)) } },
+            health: { await withCheckedContinuation { shard.post(.health($0)) } },
             certificates: { certificates.statuses },
             login: { login, answer in
                 guard let authenticator else { return .accepted(username: nil) }
