@@ -2,7 +2,8 @@
 # `make` alone lists them: a line is a target with a `##` comment.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format conformance release bench interop fight sanitize chaos fuzz ledger simulate clean
+.PHONY: help run test lint format conformance release guard bench profile interop fight sanitize chaos fuzz ledger
+.PHONY: simulate clean
 
 SWIFT ?= swift
 
@@ -31,9 +32,21 @@ release: ## Build the optimised binary and print its path
 	@$(SWIFT) build -c release --product drawbridge
 	@echo "$$($(SWIFT) build -c release --show-bin-path)/drawbridge"
 
-bench: ## Compare with Debian's mosquitto, CPU seconds per message (release build; MQLOAD=path of mqload)
+guard: ## Count what the path of a message allocates; fails above the committed thresholds (ARGS=--write renews them)
+	@scripts/setup.sh run
+	@$(SWIFT) build -c release --product HotPathBenchmarks
+	@"$$($(SWIFT) build -c release --show-bin-path)/HotPathBenchmarks" \
+		Sources/HotPathBenchmarks/Thresholds/allocations.json $(ARGS)
+
+SECS ?= 2
+PASSES ?= 3
+bench: ## Cost per message beside Debian's mosquitto; all of it writes docs/benchmarks.md (SECS=1 PASSES=1 ROWS='pair-*')
 	@scripts/setup.sh test
-	@scripts/bench.sh
+	@scripts/bench.sh --seconds $(SECS) --passes $(PASSES) $(if $(ROWS),--rows "$(ROWS)") $(ARGS)
+
+profile: ## Where the CPU time of a message goes, by perf; writes it into docs/benchmarks.md
+	@scripts/setup.sh test
+	@scripts/profile.sh $(ARGS)
 
 interop: ## Only the tests with real programs, on a debug build (ARGS="-k story" picks some)
 	@scripts/setup.sh test

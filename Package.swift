@@ -119,6 +119,15 @@ let package = Package(
             swiftSettings: settings
         ),
 
+        // For developers: guards what the path of a message allocates.
+        .target(name: "CAllocationCounter"),
+        .executableTarget(
+            name: "HotPathBenchmarks",
+            dependencies: ["BrokerServer", "BrokerCore", "MQTTCodec", "CAllocationCounter", nioCore, logging],
+            exclude: ["Thresholds"],
+            swiftSettings: settings
+        ),
+
         .target(
             name: "TestSupport",
             dependencies: ["BrokerCore", "MQTTCodec", nioCore],

@@ -26,6 +26,8 @@ package enum Sabotage: Sendable, CaseIterable {
     case forgottenGroups
     /// The broker hears the second of two messages first, and answers it first.
     case hastyEars
+    /// A loop does what the shard wants in the opposite order; on nodes with several loops.
+    case reversedOrders
     /// The reference does not hear UNSUBSCRIBE.
     case deafReference
     /// Bounds are looked at as if there were none left.

@@ -5,7 +5,7 @@ import NIOCore
 /// What a peer sends reaches the shard and the reference broker alike, and what they make of it is compared.
 extension SimulatedNode {
     func feed(_ port: Port) {
-        guard let shard, !port.isClosed else { return }
+        guard let shard, isKnown(port) else { return }
         while !port.connection.isHeld, port.connection.state != .closing {
             do throws(DecodeError) {
                 guard let packet = try port.decoder.next(from: &port.buffer) else { return }

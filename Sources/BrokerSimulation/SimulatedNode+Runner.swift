@@ -84,8 +84,19 @@ extension SimulatedNode {
         for connection in touched {
             let bytes = shard.takeBytes(of: connection)
             guard let port = ports[ObjectIdentifier(connection)] else { continue }
-            port.line.send(bytes, from: port.side)
-            updateWritability(port)
+            let count = bytes.readableBytes
+            port.orderedBytes += count
+            if loops.count > 1, port.orderedBytes > Self.writeBufferBytes, connection.isWritable {
+                shard.writabilityChanged(connection, isWritable: false, now: simulation.now)
+            }
+            order(on: port.loop) {
+                let wasMuch = port.orderedBytes > Self.writeBufferBytes
+                port.orderedBytes -= count
+                guard !port.isClosed else { return }
+                port.line.send(bytes, from: port.side)
+                self.updateWritability(port)
+                if self.loops.count > 1, wasMuch { self.tellWritability(port) }
+            }
         }
     }
 
@@ -94,10 +105,13 @@ extension SimulatedNode {
         shard.outbox.closes.removeAll()
         for connection in closes {
             forgetConnection(ports[ObjectIdentifier(connection)])
-            guard let port = ports.removeValue(forKey: ObjectIdentifier(connection)), !port.isClosed else { continue }
-            port.isClosed = true
-            port.line.close(from: port.side)
-            shard.closed(connection, now: simulation.now)
+            guard let port = ports[ObjectIdentifier(connection)] else { continue }
+            order(on: port.loop) {
+                guard !port.isClosed else { return }
+                port.isClosed = true
+                port.line.close(from: port.side)
+                self.hear(on: port.loop) { self.portClosed(port) }
+            }
         }
     }
 
@@ -143,10 +157,8 @@ extension SimulatedNode {
 
     func portClosed(_ port: Port) {
         guard let shard, ports.removeValue(forKey: ObjectIdentifier(port.connection)) != nil else { return }
-        port.isClosed = true
         shard.closed(port.connection, now: simulation.now)
         forgetConnection(port)
-        perform()
     }
 
     func forgetConnection(_ port: Port?) {
@@ -156,15 +168,21 @@ extension SimulatedNode {
     }
 
     func updateWritability(_ port: Port) {
-        guard let shard, !port.isClosed else { return }
+        guard isUp, !port.isClosed else { return }
         let bytes = port.line.bytesUnderWay(from: port.side)
         if port.isWritable, bytes > Self.writeBufferBytes {
             port.isWritable = false
-            shard.writabilityChanged(port.connection, isWritable: false, now: simulation.now)
+            tellWritability(port)
         } else if !port.isWritable, bytes < Self.writeBufferBytes / 2 {
             port.isWritable = true
-            shard.writabilityChanged(port.connection, isWritable: true, now: simulation.now)
-            perform()
+            tellWritability(port)
+        }
+    }
+
+    private func tellWritability(_ port: Port) {
+        let isWritable = port.isWritable
+        hear(on: port.loop) {
+            self.shard?.writabilityChanged(port.connection, isWritable: isWritable, now: self.simulation.now)
         }
     }
 

@@ -18,10 +18,21 @@ final class SimulatedNode {
         var client: MQTTString?
         /// A message that waits for room, and what was published behind it.
         var stalled: [Publish] = []
+        /// The loop that carries it.
+        let loop: Int
+        /// Bytes that the shard has sent and that the loop has not.
+        var orderedBytes = 0
 
-        init(_ node: SimulatedNode, _ line: Line, _ side: Line.Side, _ connection: Connection, _ decoder: PacketDecoder)
-        {
+        init(
+            _ node: SimulatedNode,
+            _ line: Line,
+            _ side: Line.Side,
+            _ connection: Connection,
+            _ decoder: PacketDecoder,
+            loop: Int
+        ) {
             self.node = node
+            self.loop = loop
             self.line = line
             self.side = side
             self.connection = connection
@@ -30,13 +41,17 @@ final class SimulatedNode {
 
         func received(_ bytes: ByteBuffer, on line: Line) {
             guard !isClosed else { return }
-            var bytes = bytes
-            buffer.writeBuffer(&bytes)
-            node.feed(self)
-            node.perform()
+            node.hear(on: loop) {
+                self.buffer.writeImmutableBuffer(bytes)
+                self.node.feed(self)
+            }
         }
 
-        func lineClosed(_ line: Line) { node.portClosed(self) }
+        func lineClosed(_ line: Line) {
+            guard !isClosed else { return }
+            isClosed = true
+            node.hear(on: loop) { self.node.portClosed(self) }
+        }
         func lineDrained(_ line: Line) { node.updateWritability(self) }
     }
 
@@ -44,6 +59,9 @@ final class SimulatedNode {
     let spool: SimulatedSpool
     var shard: Shard?
     var ports: [ObjectIdentifier: Port] = [:]
+    var loops: [Loop]
+    /// The loop that carries the next connection.
+    private var nextLoop = 0
     /// In the order in which their messages came.
     var stalledPorts: [Port] = []
     /// When the link to the next node was first subscribed: from then on messages of that node come here.
@@ -69,6 +87,7 @@ final class SimulatedNode {
     init(index: Int, _ simulation: Simulation) {
         self.index = index
         self.simulation = simulation
+        self.loops = (0..<simulation.options.loops).map { _ in Loop() }
         self.spool = SimulatedSpool(simulation, nodeNumber: UInt64(index + 1))
         var settings = simulation.options.settings
         if index + 1 < simulation.options.nodes {
@@ -127,9 +146,9 @@ final class SimulatedNode {
         )
         receiverNames = spool.store.queues.mapValues { $0.receiverName(node: index) }
         spool.attach { event in
-            guard let shard = self.shard else { return }
-            self.spoolReported(event, to: shard)
-            self.perform()
+            self.hear(on: 0) {
+                if let shard = self.shard { self.spoolReported(event, to: shard) }
+            }
         }
         perform()
     }
@@ -152,7 +171,7 @@ final class SimulatedNode {
         stalledPorts.removeAll()
         var lines = Self.routed(shard.outbox.ledger[before...])
         var released: [Publish] = []
-        for port in waiting where !port.isClosed && port.connection.isOpen {
+        for port in waiting where isKnown(port) && port.connection.isOpen {
             guard let client = name(of: port) else { continue }
             for packet in port.stalled.dropLast(port.connection.stalled.count) {
                 if reference.refuses(client, packet) {
@@ -181,6 +200,7 @@ final class SimulatedNode {
         wakeAt = nil
         isPerforming = false
         stepsToLive = nil
+        forgetLoops()
         spool.crash(loses: simulation.random.once(in: 2))
         books.crash()
         reference.crash()
@@ -243,10 +263,14 @@ final class SimulatedNode {
     }
 
     func add(_ line: Line, _ side: Line.Side, _ connection: Connection, _ decoder: PacketDecoder) {
-        let port = Port(self, line, side, connection, decoder)
+        let port = Port(self, line, side, connection, decoder, loop: nextLoop)
+        nextLoop = (nextLoop + 1) % loops.count
         ports[ObjectIdentifier(connection)] = port
         line.attach(port, as: side)
     }
+
+    /// Whether the shard has not heard of the end of it. Its line may have ended.
+    func isKnown(_ port: Port) -> Bool { ports[ObjectIdentifier(port.connection)] === port }
 
     // MARK: - The runner
 
@@ -266,6 +290,7 @@ final class SimulatedNode {
     func tearDown() {
         ports.removeAll()
         stalledPorts.removeAll()
+        forgetLoops()
         linkLine = nil
         shard = nil
         spool.tearDown()

@@ -6,6 +6,8 @@ package struct SimulationOptions: Sendable {
     /// Nodes in a chain, each linked to the next.
     package var nodes = 1
     package var clients = 4
+    /// Event loops of each node: with more than one, connections and the shard hear of each other late.
+    package var loops = 1
     /// The highest QoS that clients publish and subscribe with.
     package var maximumQoS = QoS.exactlyOnce
     package var faults = 4...16
@@ -51,6 +53,9 @@ package struct SimulationOptions: Sendable {
         settings.keepsLedger = true
     }
 
+    /// None of the seeds of the regression list has several loops with it, which would make other runs of them.
+    private static let loopSalt: UInt64 = 0x1744
+
     package init(seed: UInt64) {
         self.init()
         var random = RandomSource(seed: seed ^ 0x5EED)
@@ -82,6 +87,8 @@ package struct SimulationOptions: Sendable {
         var sharing = RandomSource(seed: seed ^ 0x5A49)
         hasShares = sharing.once(in: 4)
         if hasShares, sharing.once(in: 2) { settings.sharedOrder = .publisher }
+        var looping = RandomSource(seed: seed ^ Self.loopSalt)
+        if looping.once(in: 4) { loops = Int.random(in: 2...4, using: &looping) }
         // No seed of that list is among those where messages grow too old.
         var aging = RandomSource(seed: seed ^ 0xA6E8)
         guard aging.once(in: 8) else { return }

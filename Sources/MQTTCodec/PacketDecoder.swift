@@ -22,7 +22,7 @@ package struct PacketDecoder: Sendable {
 
     private var failure: DecodeError?
     /// The topic of the PUBLISH before, which most publishers repeat: equal bytes need no second look.
-    private var lastTopic: MQTTString = ""
+    private(set) var lastTopic: MQTTString = ""
 
     /// - Parameters:
     ///   - version: in the role of a client, what we spoke in CONNECT (5.0 unless told). A server that passes one
@@ -42,6 +42,7 @@ package struct PacketDecoder: Sendable {
     ///   the PUBLISH before or has up to 15 bytes.
     package mutating func next(from buffer: inout ByteBuffer) throws(DecodeError) -> Packet? {
         if let failure { throw failure }
+        if let packet = plainPacket(from: &buffer) { return packet }
         do throws(DecodeError) {
             guard let header = try header(of: buffer), buffer.readableBytes >= header.packetSize else { return nil }
             let packet = try packet(header, in: buffer)
@@ -51,6 +52,18 @@ package struct PacketDecoder: Sendable {
         } catch {
             failure = error
             throw error
+        }
+    }
+
+    /// How many bytes the packet at the front of `buffer` lacks; nil when that is not known yet, or it lacks none, or
+    /// nothing that comes can make it right.
+    package func missingBytes(of buffer: ByteBuffer) -> Int? {
+        guard failure == nil else { return nil }
+        do throws(DecodeError) {
+            guard let header = try header(of: buffer), header.packetSize > buffer.readableBytes else { return nil }
+            return header.packetSize - buffer.readableBytes
+        } catch {
+            return nil
         }
     }
 

@@ -22,6 +22,10 @@ package enum PacketEncoder {
                 packetID: publish.qos == .atMostOnce ? nil : publish.packetID
             )
         }
+        if let (type, packetID) = plainAck(packet) {
+            writeAck(type, packetID: packetID, version: version, into: &buffer)
+            return true
+        }
         guard let remainingLength = remainingLength(of: packet, version: version) else { return false }
         buffer.reserveCapacity(minimumWritableBytes: 1 + variableByteIntegerSize(remainingLength) + remainingLength)
         // The writer holds the only reference meanwhile, so that nothing is copied.
@@ -64,6 +68,19 @@ package enum PacketEncoder {
         } else {
             buffer.writeInteger(UInt32(type.rawValue) << 24 | 2 << 16 | UInt32(packetID))
         }
+    }
+
+    /// Acknowledgements that say nothing but their identifier, which nearly all do.
+    private static func plainAck(_ packet: Packet) -> (AckType, UInt16)? {
+        let (type, ack): (AckType, PublishAck)
+        switch packet {
+        case .pubAck(let of): (type, ack) = (.pubAck, of)
+        case .pubRec(let of): (type, ack) = (.pubRec, of)
+        case .pubRel(let of): (type, ack) = (.pubRel, of)
+        case .pubComp(let of): (type, ack) = (.pubComp, of)
+        default: return nil
+        }
+        return ack.reason == .success && ack.properties.isEmpty ? (type, ack.packetID) : nil
     }
 
     private static func remainingLength(of packet: Packet, version: ProtocolVersion) -> Int? {

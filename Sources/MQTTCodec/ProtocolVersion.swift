@@ -7,3 +7,14 @@ package enum ProtocolVersion: UInt8, Sendable, Hashable, CaseIterable {
     /// The protocol name that CONNECT carries for this version (§3.1.2.1).
     package var protocolName: String { self == .v3_1 ? "MQIsdp" : "MQTT" }
 }
+
+extension ProtocolVersion: CustomStringConvertible {
+    /// Said at every connection; without this, by way of reflection.
+    package var description: String {
+        switch self {
+        case .v3_1: "v3_1"
+        case .v3_1_1: "v3_1_1"
+        case .v5: "v5"
+        }
+    }
+}

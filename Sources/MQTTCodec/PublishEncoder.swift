@@ -16,8 +16,9 @@ package struct PublishEncoder: ~Copyable, Sendable {
     private let propertiesSize: Int
     /// False when topic, properties or payload do not fit a packet; nothing is ever written then.
     private let isRepresentable: Bool
-    private var version3 = Layouts()
-    private var version5 = Layouts()
+    /// Those that were asked for, once there is a second receiver; in an array, since most messages never have any and
+    /// every message is moved a few times.
+    private var layouts: [Layout] = []
     /// The first receiver is written directly: most messages have no second one.
     private var hasWritten = false
 
@@ -33,6 +34,12 @@ package struct PublishEncoder: ~Copyable, Sendable {
     ) {
         self.topic = topic
         self.payload = payload
+        if properties.isEmpty, topicAlias == nil {
+            self.properties = properties
+            self.propertiesSize = 0
+            self.isRepresentable = Self.fits(topicBytes: topic.count, 2 + topic.count + payload.readableBytes)
+            return
+        }
         var properties = properties
         var size = SizeCounter()
         if !properties.isEmpty {
@@ -49,8 +56,12 @@ package struct PublishEncoder: ~Copyable, Sendable {
         self.propertiesSize = size.count
         size.string(topic)
         size.rest(payload)
-        // Room for the packet identifier, the length of the properties and subscription identifiers of receivers.
-        self.isRepresentable = size.isRepresentable && size.count < CodecLimits.variableByteIntegerMax - 65_536
+        self.isRepresentable = size.isRepresentable && Self.fits(topicBytes: topic.count, size.count)
+    }
+
+    /// With room for the packet identifier, the length of the properties and subscription identifiers of receivers.
+    private static func fits(topicBytes: Int, _ size: Int) -> Bool {
+        topicBytes <= CodecLimits.fieldBytesMax && size < CodecLimits.variableByteIntegerMax - 65_536
     }
 
     /// Bytes of the packet that `append` writes with the same arguments; 0 when the message fits no packet.
@@ -92,16 +103,9 @@ package struct PublishEncoder: ~Copyable, Sendable {
                 firstByte: firstByte,
                 packetID: packetID
             )
-        } else if version == .v5 {
-            if !version5.has(packetID: packetID != nil) {
-                version5.set(template(version: .v5, hasPacketID: packetID != nil), packetID: packetID != nil)
-            }
-            version5.append(to: &out, firstByte: firstByte, packetID: packetID, topicBytes: topic.count)
         } else {
-            if !version3.has(packetID: packetID != nil) {
-                version3.set(template(version: .v3_1_1, hasPacketID: packetID != nil), packetID: packetID != nil)
-            }
-            version3.append(to: &out, firstByte: firstByte, packetID: packetID, topicBytes: topic.count)
+            let layout = layoutIndex(isFive: version == .v5, hasPacketID: packetID != nil)
+            layouts[layout].append(to: &out, firstByte: firstByte, packetID: packetID, topicBytes: topic.count)
         }
         return true
     }
@@ -166,20 +170,14 @@ package struct PublishEncoder: ~Copyable, Sendable {
 
     // MARK: Layouts
 
-    /// The two layouts of one version.
-    private struct Layouts: Sendable {
-        var plain: ByteBuffer?
-        var identified: ByteBuffer?
-
-        func has(packetID: Bool) -> Bool { packetID ? identified != nil : plain != nil }
-
-        mutating func set(_ template: ByteBuffer, packetID: Bool) {
-            if packetID { identified = template } else { plain = template }
-        }
+    /// A packet whose first byte and packet identifier are still to be set.
+    private struct Layout: Sendable {
+        let isFive: Bool
+        let hasPacketID: Bool
+        let template: ByteBuffer
 
         /// Copies the layout and sets what differs between receivers.
         func append(to out: inout ByteBuffer, firstByte: UInt8, packetID: UInt16?, topicBytes: Int) {
-            guard let template = packetID == nil ? plain : identified else { return }
             unsafe template.withUnsafeReadableBytes { source in
                 _ = unsafe out.writeWithUnsafeMutableBytes(minimumWritableBytes: source.count) { target in
                     unsafe target.copyMemory(from: source)
@@ -202,10 +200,17 @@ package struct PublishEncoder: ~Copyable, Sendable {
         }
     }
 
-    private func template(version: ProtocolVersion, hasPacketID: Bool) -> ByteBuffer {
+    /// Where the layout stands; it is encoded when it is asked for the first time.
+    private mutating func layoutIndex(isFive: Bool, hasPacketID: Bool) -> Int {
+        for index in layouts.indices
+        where layouts[index].isFive == isFive && layouts[index].hasPacketID == hasPacketID {
+            return index
+        }
         var template = ByteBuffer()
+        let version: ProtocolVersion = isFive ? .v5 : .v3_1_1
         write(to: &template, version: version, firstByte: 0, packetID: hasPacketID ? 0 : nil, [])
-        return template
+        layouts.append(Layout(isFive: isFive, hasPacketID: hasPacketID, template: template))
+        return layouts.count - 1
     }
 
     // MARK: Writing

@@ -29,6 +29,9 @@ struct SimulateCommand: AsyncParsableCommand {
     @Option(name: .long, help: "How many runs at a time; 0 takes one for each processor.")
     var jobs = 0
 
+    @Option(name: .long, help: "Event loops of each node, 1 to 8; without it the seed decides.")
+    var loops: Int?
+
     @Flag(name: .long, help: "Print all that happens in the run of --seed.")
     var trace = false
 
@@ -37,12 +40,13 @@ struct SimulateCommand: AsyncParsableCommand {
         if seeds < 1 { throw ValidationError("--seeds is at least 1.") }
         if first > UInt64.max - seeds { throw ValidationError("--first and --seeds go beyond the last seed.") }
         if jobs < 0 || jobs > 1_024 { throw ValidationError("--jobs is 0 to 1024.") }
+        if let loops, !(1...8).contains(loops) { throw ValidationError("--loops is 1 to 8.") }
         if trace, seed == nil { throw ValidationError("--trace goes with --seed.") }
     }
 
     func run() async throws {
         if let seed {
-            let report = Self.report(seed, steps: steps, keepsTrace: trace)
+            let report = Self.report(seed, loops: loops, steps: steps, keepsTrace: trace)
             for line in report.trace.lines { print(line) }
             Console.say("\(report)")
             if !report.failures.isEmpty { throw ExitCode(1) }
@@ -52,8 +56,9 @@ struct SimulateCommand: AsyncParsableCommand {
         if findings > 0 { throw ExitCode(1) }
     }
 
-    private static func report(_ seed: UInt64, steps: Int?, keepsTrace: Bool) -> SimulationReport {
+    private static func report(_ seed: UInt64, loops: Int?, steps: Int?, keepsTrace: Bool) -> SimulationReport {
         var options = SimulationOptions(seed: seed)
+        if let loops { options.loops = loops }
         options.stepsMax = steps
         options.keepsTrace = keepsTrace
         return Simulation(seed: seed, options: options).run()
@@ -63,20 +68,20 @@ struct SimulateCommand: AsyncParsableCommand {
     private func campaign() async -> Int {
         let jobs = jobs > 0 ? jobs : ProcessInfo.processInfo.activeProcessorCount
         var progress = CampaignProgress(total: seeds)
-        let steps = steps
+        let (loops, steps) = (loops, steps)
         var digest: UInt64 = 0
         await withTaskGroup(of: SimulationReport.self) { group in
             var next = first
             let end = first + seeds
             while next < end, next < first + UInt64(jobs) {
                 let seed = next
-                group.addTask { Self.report(seed, steps: steps, keepsTrace: false) }
+                group.addTask { Self.report(seed, loops: loops, steps: steps, keepsTrace: false) }
                 next += 1
             }
             for await report in group {
                 if next < end {
                     let seed = next
-                    group.addTask { Self.report(seed, steps: steps, keepsTrace: false) }
+                    group.addTask { Self.report(seed, loops: loops, steps: steps, keepsTrace: false) }
                     next += 1
                 }
                 // The order in which runs end differs from time to time: the sum does not.

@@ -57,6 +57,15 @@ struct BenchArgumentsTests {
         #expect(url.client.connect.username == "ann")
     }
 
+    @Test("clients may take several hosts in turn")
+    func hosts() throws {
+        let settings = try settings(.pair) { $0.client.host = "east,west" }
+        #expect(settings.hosts == ["east", "west"])
+        #expect(settings.client.address.description == "mqtt://east:1883")
+        #expect(try self.settings(.pair).hosts == ["localhost"])
+        #expect(problem(.pair) { $0.client.host = "east,,west" } == "-h is hosts with commas between.")
+    }
+
     @Test("milliseconds of a publisher and messages a second of all are one rate")
     func rates() throws {
         #expect(try settings(.pub) { $0.topic = "a" }.rate == 200)

@@ -84,6 +84,34 @@ struct BenchPlanTests {
         #expect(plans[2].roles.first?.filter?.shareName == "g")
     }
 
+    @Test("members of a chat hear their group and nobody else, themselves included")
+    func chat() throws {
+        let plan = try plan(.chat) {
+            $0.count = 6
+            $0.groupSize = 3
+            $0.threads = 2
+        }
+        #expect(plan.roles.count == 6 && plan.publishers == 6 && plan.copies == 3)
+        #expect(plan.roles.map(\.thread) == [0, 0, 0, 1, 1, 1])
+        for subscriber in plan.roles {
+            let heard = plan.roles.filter { role in
+                role.topic.map { subscriber.filter?.matches($0) == true } == true
+            }
+            #expect(heard.map(\.publisher) == subscriber.hears.map(Array.init))
+            #expect(subscriber.hears?.contains(subscriber.publisher) == true)
+        }
+    }
+
+    @Test("a chat whose last group would be smaller is refused")
+    func unevenChat() {
+        #expect(throws: UsageProblem.self) {
+            try plan(.chat) {
+                $0.count = 7
+                $0.groupSize = 3
+            }
+        }
+    }
+
     @Test("idle clients share topics, and each topic has its probe")
     func idle() throws {
         let plan = try plan(.idle) {

@@ -47,6 +47,28 @@ struct BenchRunTests {
         }
     }
 
+    @Test("clients of several hosts hear one another when their brokers are one")
+    func hosts() async throws {
+        let report = try await report(.fanout, against: .none) { $0.client.host = "127.0.0.1,localhost" }
+        #expect(report.faults == [] && report.received == 900)
+    }
+
+    @Test("everybody in a chat hears everybody of the group")
+    func chat() async throws {
+        let report = try await report(.chat, against: .none) {
+            $0.count = 6
+            $0.groupSize = 3
+            $0.qos = 1
+            $0.threads = 2
+        }
+        #expect(report.faults == [] && report.sent == 300 && report.received == 900)
+        let loss = try await self.report(.chat, against: .loses) {
+            $0.count = 6
+            $0.groupSize = 3
+        }
+        #expect(loss.lost > 0 && loss.exitCode == 3)
+    }
+
     @Test("one message that is missing is found", arguments: [BenchScenario.pair, .fanin, .fanout])
     func loss(scenario: BenchScenario) async throws {
         let report = try await report(scenario, against: .loses)

@@ -10,7 +10,9 @@ struct AddressTextTests {
         "one client has one address, whichever listener it came through",
         arguments: [
             ("127.0.0.1", "127.0.0.1:1883", "127.0.0.1"), ("::ffff:127.0.0.1", "127.0.0.1:1883", "127.0.0.1"),
-            ("::1", "[::1]:1883", "::1"),
+            ("::1", "[::1]:1883", "::1"), ("10.200.0.99", "10.200.0.99:1883", "10.200.0.99"),
+            ("255.255.255.255", "255.255.255.255:1883", "255.255.255.255"), ("0.0.0.0", "0.0.0.0:1883", "0.0.0.0"),
+            ("2001:db8::a:1", "[2001:db8::a:1]:1883", "2001:db8::a:1"),
         ])
     func text(address: String, text: String, bare: NetworkAddress) throws {
         let socket = try SocketAddress(ipAddress: address, port: 1883)

@@ -38,6 +38,7 @@ struct ConfigurationExamplesTests {
     func exampleShowsDefaults() throws {
         let example = try load("drawbridge.example.toml").configuration
         var expected = Configuration(node: NodeConfiguration(id: "edge-1"), links: example.links)
+        expected.node.loopCount = 4
         expected.access = try accessOfExample(example)
         expected.durability.rules = [DurabilityRuleConfiguration(filter: "telemetry/#", mode: .normal)]
         if case .web(var web) = expected.listeners[1].kind {

@@ -239,6 +239,27 @@ struct WebSocketFramingTests {
         #expect(WebSocketFraming.firstPacketBytes(ByteBuffer(bytes: [0x30, 0xFF, 0xFF, 0xFF, 0xFF, 1])) == 6)
     }
 
+    @Test(
+        "packets of every size class get the header of that size",
+        arguments: [125, 126, 65_535, 65_536, 70_000])
+    func headersOfPackets(size: Int) throws {
+        // Less its first byte and the one to three bytes that say how long it is.
+        let body = size - (size < 130 ? 2 : 4)
+        var length = body
+        var packet: [UInt8] = [0x30]
+        repeat {
+            packet.append(UInt8(length & 0x7F) | (length > 0x7F ? 0x80 : 0))
+            length >>= 7
+        } while length > 0
+        packet += [UInt8](repeating: 7, count: size - packet.count)
+        let packets = ByteBuffer(bytes: packet + [0xD0, 0])
+        try #require(WebSocketFraming.firstPacketBytes(packets) == size)
+        var header = ByteBuffer()
+        WebSocketFraming.writeHeader(payloadBytes: size, into: &header)
+        let frames = WebSocketFraming.frames(ofPackets: packets)
+        #expect(Array(frames.readableBytesView) == Array(header.readableBytesView) + packet + [0x82, 2, 0xD0, 0])
+    }
+
     @Test("random and mutated bytes never trap")
     func fuzz() {
         var random = SeededGenerator(seed: 42)

@@ -28,6 +28,7 @@ import Testing
         Bite(sabotage: .forgottenGroups, words: "came to no member", needsShares: true),
         Bite(sabotage: .reversedPages, words: "shared: out of order", needsShares: true),
         Bite(sabotage: .hastyEars, words: "answered before"),
+        Bite(sabotage: .reversedOrders, words: "answered before"),
         Bite(sabotage: .deafReference, words: "the reference says"),
         Bite(sabotage: .narrowBounds, words: "over its bounds"),
     ]
@@ -43,6 +44,7 @@ import Testing
             options.hasWills = true
             options.hasNoLocal = true
             options.hasShares = bite.needsShares
+            if bite.sabotage == .reversedOrders { options.loops = 2 }
             let report = Simulation(seed: seed, options: options).run()
             if report.failures.contains(where: { $0.contains(bite.words) }) { found = seed }
         }

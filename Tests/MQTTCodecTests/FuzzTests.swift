@@ -135,4 +135,48 @@ struct FuzzTests {
             }
         }
     }
+
+    @Test(
+        "a PUBLISH to the topic of the one before is judged as one to another topic is, whatever was done to its bytes",
+        arguments: ProtocolVersion.allCases)
+    func knownTopic(_ version: ProtocolVersion) throws {
+        var random = SeededGenerator(seed: 3_311)
+        let primed = try ["a/b", "a/c"].map { (topic: MQTTString) throws(DecodeError) in
+            var decoder = PacketDecoder(role: .server, version: version, limits: CodecLimits(maximumPacketSize: 300))
+            var bytes = ByteBuffer()
+            PacketEncoder.write(.publish(Publish(topic: topic, payload: ByteBuffer())), version: version, into: &bytes)
+            _ = try decoder.next(from: &bytes)
+            return decoder
+        }
+        var tally = Tally()
+        for _ in 0..<20_000 {
+            let qos = QoS(rawValue: UInt8(random.below(3))) ?? .atMostOnce
+            let payload = ByteBuffer(repeating: 0x2F, count: random.oneIn(4) ? random.below(320) : random.below(8))
+            var publish = Publish(topic: "a/b", payload: payload, qos: qos, isRetained: random.oneIn(2))
+            if qos > .atMostOnce { publish.packetID = UInt16(random.below(3)) }
+            var bytes = ByteBuffer()
+            PacketEncoder.write(.publish(publish), version: version, into: &bytes)
+            let changes = random.below(3)
+            for _ in 0..<changes {
+                // Mostly where the headers are.
+                let index = random.below(random.oneIn(4) ? bytes.readableBytes : min(10, bytes.readableBytes))
+                let value = random.oneIn(2) ? random.below(256) : random.below(4)
+                bytes.setInteger(UInt8(value), at: index)
+            }
+            if random.oneIn(4) { bytes = bytes.getSlice(at: 0, length: random.below(bytes.readableBytes)) ?? bytes }
+            if random.oneIn(4) { bytes.writeInteger(UInt8(0xC0)) }
+            var verdicts: [(PacketCase.Verdict, Int)] = []
+            for var decoder in primed {
+                var rest = bytes
+                verdicts.append((PacketCase.verdict(of: &decoder, &rest), rest.readableBytes))
+            }
+            #expect(verdicts[0] == verdicts[1], "\(bytes.readableBytesView.map { $0 })")
+            switch verdicts[0].0 {
+            case .packet: tally.accepted += 1
+            case .incomplete: tally.incomplete += 1
+            case .error: tally.refused += 1
+            }
+        }
+        #expect(tally.accepted > 1_000 && tally.incomplete > 1_000 && tally.refused > 1_000, "\(tally)")
+    }
 }

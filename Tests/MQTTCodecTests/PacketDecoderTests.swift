@@ -52,6 +52,17 @@ struct PacketDecoderTests {
         }
     }
 
+    @Test("what a cut packet lacks is known as soon as its length is")
+    func missingBytes() throws {
+        let decoder = PacketDecoder(role: .server, version: .v5)
+        let publish = packet(0x30, "<t> [] x*300", .v5)
+        for cut in 0...publish.count {
+            let missing = decoder.missingBytes(of: ByteBuffer(bytes: publish[..<cut]))
+            #expect(missing == (cut < 3 || cut == publish.count ? nil : publish.count - cut))
+        }
+        #expect(decoder.missingBytes(of: ByteBuffer(bytes: [0xC0, 1])) == nil)
+    }
+
     @Test("who was wrong once stays wrong")
     func failure() {
         var decoder = PacketDecoder(role: .server, version: .v5)

@@ -198,8 +198,9 @@ final class BenchLoop: NIOScheduledCallbackHandler {
         connection.intendedStart = intended
         connection.dialling()
         connectingNow += 1
+        let broker = place.brokers[index % place.brokers.count]
         let dialer = Dialer(
-            address: settings.client.address,
+            address: broker.address,
             tls: place.tls,
             serverName: nil,
             checksName: settings.client.tls.verification == .full,
@@ -208,7 +209,7 @@ final class BenchLoop: NIOScheduledCallbackHandler {
             connected: { connection.dialled($0, framing: $1) },
             failed: { connection.failed(BenchProblem.words(ClientFailure($0))) }
         )
-        dialer.dial(prepared: bootstraps[index % bootstraps.count], to: place.address)
+        dialer.dial(prepared: bootstraps[index % bootstraps.count], to: broker.found)
     }
 
     func connect(_ clientID: String, isClean: Bool) -> Connect {

@@ -14,6 +14,7 @@ package struct BenchArguments: Sendable {
     package var sessionExpiry: Int?
     package var count: Int?
     package var others: Int?
+    package var groupSize = 10
     package var startNumber = 0
     package var prefix: String?
     package var interval: Int?
@@ -51,7 +52,9 @@ package struct BenchArguments: Sendable {
             prefix: prefix ?? Self.randomPrefix(),
             topic: try BenchTopic(topic ?? Self.defaultTopic(scenario))
         )
+        settings.hosts = try hosts() ?? [settings.client.address.host]
         settings.others = try Self.within(1...1_000_000, others ?? 1, "--publishers and --subscribers")
+        settings.groupSize = try checkedGroupSize(scenario, count: count)
         settings.startNumber = try Self.within(0...1_000_000_000, startNumber, "-n")
         settings.topics = min(count, try Self.within(1...1_000_000, topics, "--topics"))
         settings.threads = try Self.within(1...64, threads, "--threads")
@@ -74,6 +77,7 @@ package struct BenchArguments: Sendable {
 
     private func clientSettings() throws(UsageProblem) -> ClientSettings {
         var arguments = client
+        arguments.host = try hosts()?.first
         arguments.id = prefix ?? "bench"
         arguments.keepAlive = try Self.within(5...65_535, keepAlive, "-k")
         arguments.protocolVersion = try protocolVersion()
@@ -97,6 +101,15 @@ package struct BenchArguments: Sendable {
             throw UsageProblem("--path is for --ws.")
         }
         return settings
+    }
+
+    /// - Parameter usual: where none is named.
+    /// - Returns: nil when none is named.
+    private func hosts() throws(UsageProblem) -> [String]? {
+        guard let host = client.host else { return nil }
+        let hosts = host.split(separator: ",", omittingEmptySubsequences: false).map(String.init)
+        guard hosts.allSatisfy({ !$0.isEmpty }) else { throw UsageProblem("-h is hosts with commas between.") }
+        return hosts
     }
 
     private func protocolVersion() throws(UsageProblem) -> String {
@@ -132,7 +145,7 @@ package struct BenchArguments: Sendable {
         switch scenario {
         case .conn, .fanout: "o"
         case .sub, .pub: ""
-        case .pair, .fanin, .idle, .backlog: "%i"
+        case .pair, .fanin, .chat, .idle, .backlog: "%i"
         }
     }
 
@@ -151,11 +164,11 @@ package struct BenchArguments: Sendable {
         case .conn: return
         case .sub, .pub:
             guard let topic, !topic.isEmpty else { throw UsageProblem("\(settings.scenario) needs a topic: -t.") }
-        case .pair, .fanin, .backlog, .idle:
+        case .pair, .fanin, .chat, .backlog, .idle:
             // Otherwise everybody hears everybody, and that is not what is counted.
             guard settings.topic.isOfOneClient else {
                 throw UsageProblem(
-                    "The topic of \(settings.scenario) needs %i or %c, so that each publisher has its own.")
+                    "The topic of \(settings.scenario) needs %i or %c, so that each publisher or group has its own.")
             }
         case .fanout:
             guard !settings.topic.isOfOneClient else {
@@ -168,6 +181,14 @@ package struct BenchArguments: Sendable {
         let limit = self.limit ?? (scenario == .backlog ? 1000 * count : 0)
         guard limit >= 0 else { throw UsageProblem("-L must not be negative.") }
         return limit == 0 ? nil : limit
+    }
+
+    private func checkedGroupSize(_ scenario: BenchScenario, count: Int) throws(UsageProblem) -> Int {
+        let size = try Self.within(1...10_000, groupSize, "--group")
+        guard scenario != .chat || count % size == 0 else {
+            throw UsageProblem("\(count) clients (-c) are no groups of \(size): every group is as large (--group).")
+        }
+        return size
     }
 
     private func checkedShareName() throws(UsageProblem) -> String? {
@@ -197,7 +218,12 @@ package struct BenchArguments: Sendable {
             throw UsageProblem("-I must not be negative.")
         }
         let fanoutWindow = min(200, max(10, 20_000 / settings.count))
-        let usual = settings.scenario == .fanout ? fanoutWindow : 100
+        let usual =
+            switch settings.scenario {
+            case .fanout: fanoutWindow
+            case .chat: 10
+            default: 100
+            }
         settings.window = try Self.within(1...30_000, window ?? usual, "--window")
         // With a rate the window shall not slow down whoever sends, or a slow broker looks fast.
         let usualInflight = settings.rate == nil ? settings.window : 16_000

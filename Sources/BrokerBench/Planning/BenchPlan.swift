@@ -57,6 +57,9 @@ package struct BenchPlan: Sendable {
             let topic = own(topic("", 0))
             for index in 0..<count { try subscribe(index, to: topic, hears: 0..<settings.others) }
             for index in 0..<settings.others { try publish(index, to: topic) }
+        case .chat:
+            copies = settings.groupSize
+            for index in 0..<count { try chat(index, inGroup: index / copies) }
         case .idle:
             for index in 0..<count {
                 let place = index % settings.topics
@@ -96,6 +99,17 @@ package struct BenchPlan: Sendable {
         role.filter = filter
         role.hears = hears
         roles.append(role)
+    }
+
+    /// A member of a group, which lives on one thread.
+    private mutating func chat(_ index: Int, inGroup group: Int) throws(UsageProblem) {
+        let text = own(topic(id("g", group), group))
+        let members = group * copies..<(group + 1) * copies
+        try subscribe(index, to: text, hears: members)
+        let subscriber = roles.removeLast()
+        try publish(index, to: text, thread: group)
+        roles[roles.count - 1].filter = subscriber.filter
+        roles[roles.count - 1].hears = subscriber.hears
     }
 
     private mutating func publish(_ index: Int, to text: String, thread: Int? = nil) throws(UsageProblem) {

@@ -12,15 +12,18 @@ package enum BenchScenario: String, Sendable, CaseIterable {
     case fanin
     /// Few publishers to one topic, many subscribers.
     case fanout
+    /// Groups whose members all publish and all hear one another, themselves included.
+    case chat
     /// Connections with a subscription that wait, and at the end one message for each topic.
     case idle
     /// Sessions whose clients are away while messages queue for them, and come back.
     case backlog
 
-    /// Clients (`-c`) unless told: publishers of `fanin`, subscribers of `fanout`, pairs, sessions, connections.
+    /// Clients (`-c`) unless told: publishers of `fanin`, subscribers of `fanout`, pairs, members of all groups, sessions,
+    /// connections.
     var defaultCount: Int {
         switch self {
-        case .conn, .sub, .pub: 200
+        case .conn, .sub, .pub, .chat: 200
         case .pair, .fanout: 100
         case .fanin: 50
         case .idle: 1000
@@ -32,7 +35,7 @@ package enum BenchScenario: String, Sendable, CaseIterable {
     var hearsItself: Bool {
         switch self {
         case .conn, .sub, .pub: false
-        case .pair, .fanin, .fanout, .idle, .backlog: true
+        case .pair, .fanin, .fanout, .chat, .idle, .backlog: true
         }
     }
 }

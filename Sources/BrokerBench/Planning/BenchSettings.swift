@@ -6,10 +6,14 @@ package struct BenchSettings: Sendable {
     package var scenario: BenchScenario
     /// Address, TLS, and the CONNECT that all clients share but for their ids.
     package var client: ClientSettings
+    /// Hosts that clients connect to in turn; the first is that of `client`.
+    package var hosts: [String] = []
     /// Clients, or pairs of them.
     package var count: Int
     /// The other side of fanin (subscribers) and fanout (publishers).
     package var others = 1
+    /// Members of a group of chat.
+    package var groupSize = 10
     /// Added to the number of each client.
     package var startNumber = 0
     package var prefix: String
@@ -52,7 +56,7 @@ package struct BenchSettings: Sendable {
     var descriptors: Int {
         let clients =
             switch scenario {
-            case .conn, .sub, .pub: count
+            case .conn, .sub, .pub, .chat: count
             case .pair, .backlog: 2 * count
             case .fanin, .fanout: count + others
             case .idle: count + topics

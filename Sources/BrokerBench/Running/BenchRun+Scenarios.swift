@@ -4,7 +4,7 @@ import NIOCore
 extension BenchRun {
     // MARK: - Publishers and subscribers
 
-    /// sub, pub, pair, fanin, fanout.
+    /// sub, pub, pair, fanin, fanout, chat.
     func exchange(_ loops: BenchLoops) async throws -> BenchReport {
         var report = BenchReport(settings)
         try await cast(loops, &report)

@@ -62,7 +62,7 @@ package final class BenchRun: Sendable {
         let report =
             switch settings.scenario {
             case .conn: settings.isChurning ? try await churn(loops) : try await hold(loops)
-            case .sub, .pub, .pair, .fanin, .fanout: try await exchange(loops)
+            case .sub, .pub, .pair, .fanin, .fanout, .chat: try await exchange(loops)
             case .idle: try await idle(loops)
             case .backlog: try await backlog(loops)
             }

@@ -39,6 +39,9 @@ package struct NetworkAddress: Sendable, Hashable {
         self.init(v6: value)
     }
 
+    /// Takes an IPv4 address as the number that it is.
+    package init(v4 value: UInt32) { self.init(family: .v4, value: UInt128(value)) }
+
     /// Takes the four or sixteen bytes of an address, the most significant first; nil for any other number of them.
     package init?(bytes: some Collection<UInt8>) {
         let value = bytes.reduce(UInt128(0)) { $0 << 8 | UInt128($1) }
@@ -130,7 +133,7 @@ extension NetworkAddress: CustomStringConvertible {
     /// As everybody writes it: "10.1.2.3", "2001:db8::7" (RFC 5952).
     package var description: String {
         guard family == .v6 else {
-            return (0..<4).map { String(UInt8(truncatingIfNeeded: value >> (24 - 8 * $0))) }.joined(separator: ".")
+            return Self.dotted(UInt32(truncatingIfNeeded: value))
         }
         let groups = (0..<8).map { UInt16(truncatingIfNeeded: value >> (112 - 16 * $0)) }
         let gap = Self.longestZeros(groups)
@@ -138,6 +141,25 @@ extension NetworkAddress: CustomStringConvertible {
             groups[range].map { String($0, radix: 16) }.joined(separator: ":")
         }
         return gap.count < 2 ? text(0..<8) : text(0..<gap.lowerBound) + "::" + text(gap.upperBound..<8)
+    }
+
+    /// Written digit by digit, since every connection that comes is called by its address.
+    private static func dotted(_ value: UInt32) -> String {
+        unsafe String(unsafeUninitializedCapacity: 15) { target in
+            var count = 0
+            func write(_ byte: UInt8) {
+                unsafe target[count] = byte
+                count += 1
+            }
+            for shift in [24, 16, 8, 0] as [UInt32] {
+                let part = UInt8(truncatingIfNeeded: value >> shift)
+                if part >= 100 { write(UInt8(ascii: "0") + part / 100) }
+                if part >= 10 { write(UInt8(ascii: "0") + part / 10 % 10) }
+                write(UInt8(ascii: "0") + part % 10)
+                if shift > 0 { write(UInt8(ascii: ".")) }
+            }
+            return count
+        }
     }
 
     /// The first of the longest runs; empty when nothing is zero.

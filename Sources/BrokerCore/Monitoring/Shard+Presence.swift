@@ -45,6 +45,8 @@ extension Shard {
         _ now: Now,
         _ members: () -> [(name: String, value: String)]
     ) {
+        // Mostly nobody wants to know, and making the topic costs more than all else that a connection is to the shard.
+        guard settings.systemNames.contains(.emqttd), router.mayHaveListener(below: "$SYS") else { return }
         announce("clients/\(session.clientID.string.asTopicLevel)/\(event)", now, members)
     }
 

@@ -143,6 +143,9 @@ struct Router {
         return isFound
     }
 
+    /// False when no filter begins with this level, which is one that wildcards spare.
+    func mayHaveListener(below level: MQTTString) -> Bool { tree.hasBranch(level) }
+
     /// What routes were made of has changed, other than subscriptions.
     mutating func forgetRoutes() { cachedGeneration = 0 }
 

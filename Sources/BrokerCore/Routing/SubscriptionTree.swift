@@ -76,6 +76,9 @@ struct SubscriptionTree {
         }
     }
 
+    /// Whether a filter begins with this level, or did once.
+    func hasBranch(_ level: MQTTString) -> Bool { edges[TopicEdge(parent: 0, level: level)] != nil }
+
     private static func replace(in list: inout [Subscriber], _ subscriber: Subscriber) {
         if let index = list.firstIndex(where: { $0.slot == subscriber.slot }) {
             list[index] = subscriber

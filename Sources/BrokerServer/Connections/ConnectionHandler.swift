@@ -23,6 +23,8 @@ final class ConnectionHandler: ChannelInboundHandler {
     private var wire = ByteBuffer()
     private var awaitsContinue = false
     private var context: ChannelHandlerContext?
+    /// What the channel last said. Asking it again for each write costs more than the answer is worth.
+    private var isWritable = true
     /// What the shard wants, and what the channel was told.
     private var mayRead = true
     private var isReading = true
@@ -44,6 +46,8 @@ final class ConnectionHandler: ChannelInboundHandler {
     private static let lingerTime = TimeAmount.seconds(1)
     /// How long what a peer sent before it stopped sending may wait to be taken and answered.
     private static let lastAnswersTime = TimeAmount.seconds(30)
+    /// One packet is copied behind its WebSocket header up to here; two buffers in one write cost more.
+    private static let copiedBytesMax = 16_384
     /// WebSocket's words for an orderly end (RFC 6455 §7.4.1): this connection's, and the node's.
     private static let normalClosure: UInt16 = 1000
     private static let goingAway: UInt16 = 1001
@@ -68,6 +72,7 @@ final class ConnectionHandler: ChannelInboundHandler {
 
     func handlerAdded(context: ChannelHandlerContext) {
         self.context = context
+        isWritable = context.channel.isWritable
         guard let opening else { return }
         self.opening = nil
         let reader = ConnectionReader(self, loop: runner.index)
@@ -154,7 +159,7 @@ final class ConnectionHandler: ChannelInboundHandler {
             runner.tell(.bytes(reader, plain, owesMore: awaitsContinue))
         }
         if replies.readableBytes > 0 {
-            willWrite(replies, context)
+            willWrite(replies)
             context.writeAndFlush(Self.wrapOutboundOut(replies), promise: nil)
         }
         if closeCode != nil {
@@ -188,9 +193,10 @@ final class ConnectionHandler: ChannelInboundHandler {
     }
 
     func channelWritabilityChanged(context: ChannelHandlerContext) {
-        if context.channel.isWritable { untakenAnswerBytes = 0 }
+        isWritable = context.channel.isWritable
+        if isWritable { untakenAnswerBytes = 0 }
         if let reader {
-            runner.tell(.writable(reader, context.channel.isWritable))
+            runner.tell(.writable(reader, isWritable))
             setReading()
         }
         context.fireChannelWritabilityChanged()
@@ -219,11 +225,11 @@ final class ConnectionHandler: ChannelInboundHandler {
         // Nothing follows a close frame.
         if framing?.isClosed != true { write(bytes, context) }
         // The shard took it for a slow reader.
-        if before > writeBufferBytesMax, let reader { runner.tell(.writable(reader, context.channel.isWritable)) }
+        if before > writeBufferBytesMax, let reader { runner.tell(.writable(reader, isWritable)) }
     }
 
     private func write(_ bytes: ByteBuffer, _ context: ChannelHandlerContext) {
-        willWrite(bytes, context)
+        willWrite(bytes)
         guard let framing else { return context.writeAndFlush(Self.wrapOutboundOut(bytes), promise: nil) }
         if framing.masks {
             return context.writeAndFlush(Self.wrapOutboundOut(WebSocketFraming.maskedFrame(bytes)), promise: nil)
@@ -234,7 +240,9 @@ final class ConnectionHandler: ChannelInboundHandler {
             context.write(Self.wrapOutboundOut(header), promise: nil)
             return context.writeAndFlush(Self.wrapOutboundOut(packed), promise: nil)
         }
-        guard WebSocketFraming.firstPacketBytes(bytes) == bytes.readableBytes else {
+        guard bytes.readableBytes > Self.copiedBytesMax,
+            WebSocketFraming.firstPacketBytes(bytes) == bytes.readableBytes
+        else {
             return context.writeAndFlush(Self.wrapOutboundOut(WebSocketFraming.frames(ofPackets: bytes)), promise: nil)
         }
         WebSocketFraming.writeHeader(payloadBytes: bytes.readableBytes, into: &header)
@@ -244,8 +252,8 @@ final class ConnectionHandler: ChannelInboundHandler {
 
     /// What is written while the channel is not writable are answers: deliveries wait until it is. A small write costs
     /// more than its bytes.
-    private func willWrite(_ bytes: ByteBuffer, _ context: ChannelHandlerContext) {
-        guard !context.channel.isWritable else { return }
+    private func willWrite(_ bytes: ByteBuffer) {
+        guard !isWritable else { return }
         untakenAnswerBytes += bytes.readableBytes + 128
         if untakenAnswerBytes > writeBufferBytesMax { setReading() }
     }

@@ -83,6 +83,15 @@ final class ConnectionReader {
         guard let connection, connection.state != .closing, inputEnd == nil else { return }
         if throttle != nil { throttle?.received(bytes: bytes.readableBytes, now: now.instant) }
         self.owesMore = owesMore
+        var bytes = bytes
+        if let missing = pending.readableBytes > 0 ? decoder.missingBytes(of: pending) : nil,
+            missing < bytes.readableBytes, let start = bytes.readSlice(length: missing)
+        {
+            // Only the packet that was cut is put together; copying all that came behind it would cost far more.
+            pending.writeImmutableBuffer(start)
+            decode(runner, now)
+            if connection.state == .closing { return }
+        }
         if pending.readableBytes == 0 {
             pending = bytes
         } else {

@@ -29,20 +29,25 @@ package enum ListenerSocket {
                     }
                 }
             }
-            // A second read that finds nothing is a system call for nothing.
-            .childChannelOption(.maxMessagesPerRead, value: 1)
-            .childChannelOption(
-                .recvAllocator,
-                value: AdaptiveRecvByteBufferAllocator(minimum: 64, initial: 512, maximum: 65_536)
-            )
             .childChannelInitializer { channel in
-                channel.eventLoop.makeCompletedFuture { try entrance.enter(channel, open) }
+                channel.eventLoop.makeCompletedFuture {
+                    // Set here and not as options of the bootstrap, where each takes a future of its own. A second read
+                    // that finds nothing is a system call for nothing.
+                    let options = channel.syncOptions
+                    try options?.setOption(.maxMessagesPerRead, value: 1)
+                    try options?.setOption(
+                        .recvAllocator,
+                        value: AdaptiveRecvByteBufferAllocator(minimum: 64, initial: 512, maximum: 65_536)
+                    )
+                    try entrance.enter(channel, open)
+                }
             }
         guard let path = address.unixPath else {
             return
                 bootstrap
                 .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
-                .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
+                // Those that are accepted inherit it: two system calls less for each.
+                .serverChannelOption(.tcpOption(.tcp_nodelay), value: 1)
                 .bind(host: address.host, port: address.port)
         }
         do throws(UnixSocketFile.Failure) {

@@ -160,15 +160,65 @@ package struct WebSocketFraming: Sendable {
     ///
     /// - Complexity: O(bytes), one copy.
     package static func frames(ofPackets packets: ByteBuffer) -> ByteBuffer {
-        var packets = packets
-        var frames = ByteBuffer()
-        frames.reserveCapacity(packets.readableBytes + packets.readableBytes / 8 + 64)
-        while packets.readableBytes > 0 {
-            let count = firstPacketBytes(packets)
-            writeHeader(payloadBytes: count, into: &frames)
-            frames.writeImmutableBuffer(packets.readSlice(length: count) ?? ByteBuffer())
+        packets.withUnsafeReadableBytes { source in
+            var size = 0
+            forEachPacket(in: source) { size += headerBytes(payloadBytes: $0.count) + $0.count }
+            var frames = ByteBuffer()
+            frames.writeWithUnsafeMutableBytes(minimumWritableBytes: size) { target in
+                var written = 0
+                forEachPacket(in: source) { packet in
+                    written += writeHeader(payloadBytes: packet.count, into: target, at: written)
+                    UnsafeMutableRawBufferPointer(rebasing: target[written...]).copyMemory(from: packet)
+                    written += packet.count
+                }
+                return written
+            }
+            return frames
         }
-        return frames
+    }
+
+    /// The packets of `bytes` one by one; what is behind the last whole one comes as if it were one.
+    private static func forEachPacket(
+        in bytes: UnsafeRawBufferPointer,
+        _ body: (UnsafeRawBufferPointer) -> Void
+    ) {
+        var start = 0
+        while start < bytes.count {
+            let rest = UnsafeRawBufferPointer(rebasing: bytes[start...])
+            let count = firstPacketBytes(rest)
+            body(UnsafeRawBufferPointer(rebasing: rest[..<count]))
+            start += count
+        }
+    }
+
+    private static func headerBytes(payloadBytes: Int) -> Int {
+        switch payloadBytes {
+        case ..<126: 2
+        case ..<0x1_0000: 4
+        default: 10
+        }
+    }
+
+    /// The header of an unmasked binary frame, into memory that has room for it.
+    ///
+    /// - Returns: how many bytes it has.
+    private static func writeHeader(
+        payloadBytes: Int,
+        into target: UnsafeMutableRawBufferPointer,
+        at start: Int
+    ) -> Int {
+        // [5:MQTT-6.0.0-1] [311:MQTT-6.0.0-1] binary frames only.
+        target[start] = 0x80 | Opcode.binary.rawValue
+        let count = headerBytes(payloadBytes: payloadBytes)
+        if count == 2 {
+            target[start + 1] = UInt8(clamping: payloadBytes)
+        } else {
+            target[start + 1] = count == 4 ? 126 : 127
+            for index in 2..<count {
+                target[start + index] = UInt8(truncatingIfNeeded: payloadBytes >> (8 * (count - 1 - index)))
+            }
+        }
+        return count
     }
 
     /// The same for a client whose keys need not be secret, since nobody else decides what it sends: a load generator.
@@ -191,13 +241,17 @@ package struct WebSocketFraming: Sendable {
 
     /// How many bytes the first packet has; all there are when it is not there as a whole.
     package static func firstPacketBytes(_ packets: ByteBuffer) -> Int {
+        packets.withUnsafeReadableBytes { firstPacketBytes($0) }
+    }
+
+    private static func firstPacketBytes(_ packets: UnsafeRawBufferPointer) -> Int {
         var length = 0
-        for index in 0..<4 {
-            guard let byte = packets.getInteger(at: packets.readerIndex + 1 + index, as: UInt8.self) else { break }
+        for index in 0..<4 where 1 + index < packets.count {
+            let byte = packets[1 + index]
             length |= Int(byte & 0x7F) << (7 * index)
-            if byte & 0x80 == 0 { return min(2 + index + length, packets.readableBytes) }
+            if byte & 0x80 == 0 { return min(2 + index + length, packets.count) }
         }
-        return packets.readableBytes
+        return packets.count
     }
 
     private static func writeHeader(

@@ -36,7 +36,9 @@ final class LoopRunner {
     /// How others reach this loop.
     var entry: SharedShard.LoopEntry {
         let bound = NIOLoopBound(self, eventLoop: loop)
-        return SharedShard.LoopEntry(orders: orders) { [loop] in loop.execute { bound.value.run() } }
+        // Made once, and not whenever somebody wakes the loop.
+        let run: @Sendable () -> Void = { bound.value.run() }
+        return SharedShard.LoopEntry(orders: orders) { [loop] in loop.execute(run) }
     }
 
     // MARK: - Turns
@@ -58,16 +60,13 @@ final class LoopRunner {
     }
 
     private func run() {
-        if !gathered.isEmpty, !spent.isEmpty {
-            gathered.append(.spent(spent))
-            spent.removeAll()
-        }
         shared.post(&gathered, bytes: gatheredBytes)
         gatheredBytes = 0
         if shared.run(on: index) { schedule() }
         orders.take(into: &taken)
         for order in taken { perform(order) }
         taken.removeAll(keepingCapacity: true)
+        shared.recycle(&spent)
     }
 
     private func perform(_ order: LoopOrder) {

@@ -18,8 +18,6 @@ enum Mail: @unchecked Sendable {
     case unthrottled(ConnectionReader)
     case closed(ConnectionReader, reason: String?)
 
-    /// Buffers whose bytes are out.
-    case spent([ByteBuffer])
     case timer
     case dialFailed(LinkConnector.Attempt, String)
 

@@ -28,6 +28,8 @@ final class ShardRunner {
 
     /// What this turn is about; its buffer changes places with that of the mail.
     var mail: [Mail] = []
+    /// Buffers whose bytes are out; the same.
+    var spent: [ByteBuffer] = []
     /// Where orders go, and those of this turn, by the number of the loop.
     var loops: [Postbox<LoopOrder>] = [] {
         didSet { orders = Array(repeating: [], count: loops.count) }
@@ -84,6 +86,8 @@ final class ShardRunner {
     func turn(on loop: Int) -> LoopSet {
         own = loop
         let now = now
+        // One after the other out of the array: a buffer that something else refers to could not be used again.
+        while let buffer = spent.popLast() { shard.recycle(buffer) }
         for mail in mail { take(mail, now) }
         mail.removeAll(keepingCapacity: true)
         repeat { perform(now) } while shard.hasWork
@@ -115,7 +119,6 @@ final class ShardRunner {
         case .closed(let reader, let reason):
             readers[ObjectIdentifier(reader)] = nil
             reader.closed(reason: reason, shard, now)
-        case .spent(let buffers): for buffer in buffers { shard.recycle(buffer) }
         case .timer: timerFired(now)
         case .dialFailed(let attempt, let reason):
             shard.dialFailed(attempt.link, epoch: attempt.epoch, reason: reason, now: now)
@@ -243,10 +246,16 @@ final class ShardRunner {
     }
 
     private func setTimer(_ now: Now) {
-        guard let next = [shard.nextTimer, reportAt].compactMap(\.self).min() else { return }
+        // No array of the two: this is asked in every turn.
+        guard let next = Self.earlier(shard.nextTimer, reportAt) else { return }
         if let wakeAt, wakeAt <= next { return }
         wakeAt = next
         order(.wake(max(.zero, next.since(now.instant))), on: 0)
+    }
+
+    private static func earlier(_ first: Instant?, _ second: Instant?) -> Instant? {
+        guard let first, let second else { return first ?? second }
+        return min(first, second)
     }
 
     // MARK: - What the node says of itself

@@ -19,6 +19,8 @@ import Synchronization
 /// be handed over, and no route that another core may not have heard of.
 final class SharedShard: Sendable {
     private let mail = Postbox<Mail>()
+    /// Buffers whose bytes are out, for the shard to fill again.
+    private let spent = Postbox<ByteBuffer>()
     private let runner: Mutex<ShardRunner>
     /// Bytes in the mail, about.
     private let mailBytes = Atomic(0)
@@ -86,6 +88,12 @@ final class SharedShard: Sendable {
         _ = mail.post(all: &gathered)
     }
 
+    /// Gives buffers back whose bytes are out. Nobody is woken for them: the next turn finds them.
+    func recycle(_ buffers: inout [ByteBuffer]) {
+        guard !buffers.isEmpty else { return }
+        _ = spent.post(all: &buffers)
+    }
+
     /// Runs the shard, unless somebody does.
     ///
     /// - Parameter loop: the one that calls.
@@ -107,6 +115,7 @@ final class SharedShard: Sendable {
 
     private func turn(_ runner: inout ShardRunner, _ loop: Int) -> LoopSet {
         mail.take(into: &runner.mail)
+        spent.take(into: &runner.spent)
         mailBytes.subtract(runner.mail.reduce(0) { $0 + $1.bytes }, ordering: .relaxed)
         return runner.turn(on: loop)
     }

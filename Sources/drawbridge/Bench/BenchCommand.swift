@@ -17,7 +17,7 @@ struct BenchCommand: AsyncParsableCommand {
             """,
         subcommands: [
             ConnectBench.self, SubscribeBench.self, PublishBench.self, PairBench.self, FanInBench.self,
-            FanOutBench.self, IdleBench.self, BacklogBench.self,
+            FanOutBench.self, ChatBench.self, IdleBench.self, BacklogBench.self,
         ],
         helpNames: .long
     )

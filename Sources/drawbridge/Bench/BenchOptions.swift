@@ -176,7 +176,7 @@ struct BenchMessageOptions: ParsableArguments {
     @Option(
         help: """
             Without -I and --rate a publisher sends as fast as its messages arrive: this many of them may be under way. \
-            (default: 100; with many subscribers less)
+            (default: 100; chat 10; with many subscribers less)
             """
     )
     var window: Int?

@@ -120,6 +120,22 @@ struct FanOutBench: ScenarioBench {
     func refine(_ arguments: inout BenchArguments) { arguments.others = publishers }
 }
 
+struct ChatBench: ScenarioBench {
+    static let scenario = BenchScenario.chat
+    static let abstract = "Groups whose members all publish, and all hear one another and themselves."
+
+    @OptionGroup var load: BenchPublisherOptions
+    @OptionGroup var output: BenchOutputOptions
+
+    @Option(name: [.customShort("c"), .long], help: "Clients, in all groups together.")
+    var count = 200
+
+    @Option(help: "Members of a group.")
+    var group = 10
+
+    func refine(_ arguments: inout BenchArguments) { arguments.groupSize = group }
+}
+
 struct IdleBench: ScenarioBench {
     static let scenario = BenchScenario.idle
     static let abstract = "Subscribers that wait, and hear one message each at the end."

@@ -5,7 +5,10 @@ import BrokerServer
 /// `bench`. Where mosquitto's programs and emqtt_bench call a flag by different names, both names are known.
 struct EndpointOptions: ParsableArguments {
     @Option(
-        name: [.customShort("h"), .long], parsing: .unconditional, help: "Host of the broker. (default: localhost)")
+        name: [.customShort("h"), .long],
+        parsing: .unconditional,
+        help: "Host of the broker; of bench several, with commas between, take clients in turn. (default: localhost)"
+    )
     var host: String?
 
     @Option(
