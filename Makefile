@@ -2,7 +2,8 @@
 # `make` alone lists them: a line is a target with a `##` comment.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format conformance release guard bench profile interop sanitize chaos fuzz ledger simulate clean
+.PHONY: help run test lint format conformance release guard bench profile interop fight sanitize chaos fuzz ledger
+.PHONY: simulate clean
 
 SWIFT ?= swift
 
@@ -52,13 +53,23 @@ interop: ## Only the tests with real programs, on a debug build (ARGS="-k story"
 	@$(SWIFT) build --product drawbridge
 	@scripts/interop.sh $(ARGS)
 
-# Each sanitizer needs its own build of everything, so this is no part of `make test`.
-sanitize: ## Run the tests of spool, server and core under the thread and the address sanitizer
+# How large a fight is: as many clients with so few client ids, for so many seconds, at a broker of so many event loops
+# (several, with spaces between them: one fight after the other).
+CLIENTS ?= 10000
+IDS ?= 100
+SECONDS ?= 60
+LOOPS ?= 4
+fight_settings = DRAWBRIDGE_FIGHT_CLIENTS=$(CLIENTS) DRAWBRIDGE_FIGHT_IDS=$(IDS) \
+	DRAWBRIDGE_FIGHT_SECONDS=$(SECONDS) DRAWBRIDGE_FIGHT_LOOPS="$(LOOPS)"
+fight: ## CLIENTS=10000 with IDS=100 client ids throw one another out for SECONDS=60: are their sessions whole?
 	@scripts/setup.sh run
-	@for kind in thread address; do \
-	    $(SWIFT) test --sanitize=$$kind --scratch-path .build-$$kind --no-parallel \
-	        --filter 'SpoolTests|BrokerServerTests|BrokerCoreTests' || exit 1; \
-	done
+	@$(SWIFT) build --build-tests
+	@$(fight_settings) $(SWIFT) test --skip-build --filter TakeoverFightTests
+
+# Each sanitizer needs its own build of everything, so this is no part of `make test`.
+sanitize: ## Run the tests of spool, server and core, and a fight, under the thread and the address sanitizer
+	@scripts/setup.sh run
+	@$(fight_settings) scripts/sanitize.sh $(ARGS)
 
 chaos: ## Crash tests: kill -9 and power cuts, 200 rounds at QoS 1 and 200 at QoS 2 (ARGS="--seed 7 --rounds 50")
 	@scripts/setup.sh test

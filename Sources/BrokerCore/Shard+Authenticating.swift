@@ -29,12 +29,13 @@ extension Shard {
         outbox.questions.append(
             AuthenticationRequest(
                 token: lastQuestion,
-                username: connect.username,
-                password: connect.password.map { Array($0.readableBytesView) },
-                certificateName: connection.certificateName,
-                address: connection.principal.address,
-                clientID: connect.clientID,
-                exchange: nil
+                login: Login(
+                    username: connect.username,
+                    password: connect.password.map { Array($0.readableBytesView) },
+                    certificateName: connection.certificateName,
+                    address: connection.principal.address,
+                    clientID: connect.clientID
+                )
             )
         )
     }

@@ -38,15 +38,15 @@ extension Shard {
         outbox.questions.append(
             AuthenticationRequest(
                 token: lastQuestion,
-                username: nil,
-                password: nil,
-                certificateName: connection.certificateName,
-                address: connection.principal.address,
-                clientID: connection.pending?.connect.clientID ?? connection.principal.clientID,
-                exchange: AuthenticationExchange(
-                    method: exchange.method,
-                    data: data.map { Array($0.readableBytesView) } ?? [],
-                    memory: exchange.memory
+                login: Login(
+                    certificateName: connection.certificateName,
+                    address: connection.principal.address,
+                    clientID: connection.pending?.connect.clientID ?? connection.principal.clientID,
+                    exchange: AuthenticationExchange(
+                        method: exchange.method,
+                        data: data.map { Array($0.readableBytesView) } ?? [],
+                        memory: exchange.memory
+                    )
                 )
             )
         )

@@ -72,26 +72,21 @@ struct SpoolLoader {
     private mutating func readReceivers() throws(SpoolError) {
         var places: [ReceiverID: Int] = [:]
         var queues: [ReceiverID: ReceiverQueue] = [:]
-        let rows = try connection.prepare(
-            """
-            SELECT number, kind, name, expiry, disconnected_at, low_water, exceptions FROM receiver ORDER BY number
-            """
-        )
+        let rows = try connection.prepare(ReceiverRow.select)
         while try rows.step() {
-            let receiver = ReceiverID(rows.number(0))
-            let name = MQTTString(rows.string(2))
-            let lowWater = rows.number(5)
-            guard let exceptions = PositionList.read(rows.buffer(6), above: lowWater) else {
+            let row = ReceiverRow(rows)
+            let receiver = row.receiver
+            guard let exceptions = row.exceptions else {
                 throw .corrupt(detail: "receiver \(receiver.number) has an unreadable list of positions")
             }
-            guard let kind = ReceiverKind(rawValue: rows.integer(1)) else {
+            guard let kind = row.kind else {
                 throw .corrupt(detail: "receiver \(receiver.number) is of no known kind")
             }
             let record = ReceiverRecord(
                 receiver: receiver,
-                kind: kind.named(name),
-                expiryInterval: UInt32(truncatingIfNeeded: rows.integer(3)),
-                disconnectedAt: rows.timestamp(4)
+                kind: kind.named(MQTTString(row.name)),
+                expiryInterval: row.expiryInterval,
+                disconnectedAt: row.disconnectedAt
             )
             places[receiver] = contents.receivers.count
             contents.receivers.append(SpoolContents.Receiver(record: record))
@@ -99,7 +94,7 @@ struct SpoolLoader {
                 receiver: receiver,
                 kind: record.kind,
                 bounds: options.bounds(of: record.kind),
-                lowWater: lowWater,
+                lowWater: row.lowWater,
                 exceptions: exceptions
             )
         }

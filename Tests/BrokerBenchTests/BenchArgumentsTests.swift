@@ -41,29 +41,29 @@ struct BenchArgumentsTests {
         let webSocket = try settings(.pair) { $0.usesWebSocket = true }
         #expect(webSocket.client.address.description == "ws://localhost:8083/mqtt")
         let encrypted = try settings(.pair) {
-            $0.usesTLS = true
-            $0.host = "hub"
-            $0.port = 9
+            $0.client.tlsUseOsCerts = true
+            $0.client.host = "hub"
+            $0.client.port = 9
         }
         #expect(encrypted.client.address.description == "mqtts://hub:9")
         let both = try settings(.pair) {
-            $0.usesTLS = true
+            $0.client.tlsUseOsCerts = true
             $0.usesWebSocket = true
             $0.path = "/ws"
         }
         #expect(both.client.address.description == "wss://localhost:8084/ws")
-        let url = try settings(.pair) { $0.url = "ws://ann:secret@[::1]:80/there" }
+        let url = try settings(.pair) { $0.client.urlOption = "ws://ann:secret@[::1]:80/there" }
         #expect(url.client.address.description == "ws://[::1]:80/there")
         #expect(url.client.connect.username == "ann")
     }
 
     @Test("clients may take several hosts in turn")
     func hosts() throws {
-        let settings = try settings(.pair) { $0.host = "east,west" }
+        let settings = try settings(.pair) { $0.client.host = "east,west" }
         #expect(settings.hosts == ["east", "west"])
         #expect(settings.client.address.description == "mqtt://east:1883")
         #expect(try self.settings(.pair).hosts == ["localhost"])
-        #expect(problem(.pair) { $0.host = "east,,west" } == "-h is hosts with commas between.")
+        #expect(problem(.pair) { $0.client.host = "east,,west" } == "-h is hosts with commas between.")
     }
 
     @Test("milliseconds of a publisher and messages a second of all are one rate")
@@ -108,7 +108,7 @@ struct BenchArgumentsTests {
         #expect(problem(.pair) { $0.version = 6 }?.hasPrefix("-V is 3") == true)
         #expect(problem(.pair) { $0.size = 23 } == "-s must be between 24 and 268365456, not 23.")
         #expect(problem(.pair) { $0.count = 0 }?.hasPrefix("-c must be between 1") == true)
-        #expect(problem(.pair) { $0.port = 70_000 } == "Invalid port given: 70000")
+        #expect(problem(.pair) { $0.client.port = 70_000 } == "Invalid port given: 70000")
         #expect(problem(.pub) { _ in } == "pub needs a topic: -t.")
         #expect(problem(.sub) { $0.topic = "" } == "sub needs a topic: -t.")
         #expect(problem(.pair) { $0.topic = "one" }?.contains("needs %i or %c") == true)
@@ -122,7 +122,7 @@ struct BenchArgumentsTests {
         #expect(problem(.pair) { $0.duration = -1 }?.hasPrefix("--duration") == true)
         #expect(problem(.conn) { $0.interval = -1 }?.hasPrefix("-i") == true)
         #expect(problem(.pair) { $0.path = "/a" } == "--path is for --ws.")
-        #expect(problem(.pair) { $0.certfile = "a" } != nil)
+        #expect(problem(.pair) { $0.client.cert = "a" } != nil)
         #expect(problem(.fanin) { $0.shareName = "a/b" } == "\"a/b\" is no name of a shared subscription.")
         let two: (inout BenchArguments) -> Void = {
             $0.rate = 1

@@ -14,8 +14,8 @@ struct BenchRunTests {
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         let broker = try await FaultyBroker(fault, on: group.next())
         var arguments = BenchArguments()
-        arguments.host = "127.0.0.1"
-        arguments.port = broker.port
+        arguments.client.host = "127.0.0.1"
+        arguments.client.port = broker.port
         arguments.count = 3
         arguments.limit = 300
         arguments.patience = 0.3
@@ -49,7 +49,7 @@ struct BenchRunTests {
 
     @Test("clients of several hosts hear one another when their brokers are one")
     func hosts() async throws {
-        let report = try await report(.fanout, against: .none) { $0.host = "127.0.0.1,localhost" }
+        let report = try await report(.fanout, against: .none) { $0.client.host = "127.0.0.1,localhost" }
         #expect(report.faults == [] && report.received == 900)
     }
 
@@ -159,7 +159,7 @@ struct BenchRunTests {
     func problems() async throws {
         let refused = try await report(.pair, against: .refusesConnections, { _ in }, failing: true)
         #expect(refused == "0 of 6 clients connected: refused: Connection error: Not authorized")
-        let nobody = try await report(.pair, against: .none, { $0.port = 1 }, failing: true)
+        let nobody = try await report(.pair, against: .none, { $0.client.port = 1 }, failing: true)
         #expect(nobody == "mqtt://127.0.0.1:1: Connection refused")
         let process = try await report(.pair, against: .none, { $0.processes = [-1] }, failing: true)
         #expect(process == "--pid: there is no such process.")

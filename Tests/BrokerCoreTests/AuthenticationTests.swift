@@ -19,11 +19,11 @@ struct AuthenticationTests {
         client.sends(.connect(clientID: "a", username: "ann", password: "secret"))
         client.receivesNothing()
         let question = try #require(broker.questions.first)
-        #expect(question.username == "ann")
-        #expect(question.password == Array("secret".utf8))
-        #expect(question.certificateName == "device-7")
-        #expect(question.address == "192.0.2.7")
-        #expect(question.clientID == "a")
+        #expect(question.login.username == "ann")
+        #expect(question.login.password == Array("secret".utf8))
+        #expect(question.login.certificateName == "device-7")
+        #expect(question.login.address == "192.0.2.7")
+        #expect(question.login.clientID == "a")
     }
 
     @Test("an accepted client gets CONNACK and its name, and then what it sent meanwhile", arguments: bothVersions)

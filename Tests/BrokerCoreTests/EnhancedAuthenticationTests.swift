@@ -59,19 +59,20 @@ struct EnhancedAuthenticationTests {
         let client = broker.opens()
         client.sends(connect())
         #expect(
-            question(broker)?.exchange
+            question(broker)?.login.exchange
                 == AuthenticationExchange(method: "DANCE-1", data: says("hello"), memory: nil))
         answers(broker, .challenge(data: says("step"), memory: says("note 1")))
         client.receives(auth(.continueAuthentication, "DANCE-1", "step"))
         client.sends(auth(.continueAuthentication, "DANCE-1", "turn"))
         #expect(
-            question(broker)?.exchange
+            question(broker)?.login.exchange
                 == AuthenticationExchange(method: "DANCE-1", data: says("turn"), memory: says("note 1")))
         answers(broker, .challenge(data: [], memory: says("note 2")))
         client.receives(auth(.continueAuthentication))
         client.sends(auth(.continueAuthentication))
         #expect(
-            question(broker)?.exchange == AuthenticationExchange(method: "DANCE-1", data: [], memory: says("note 2")))
+            question(broker)?.login.exchange
+                == AuthenticationExchange(method: "DANCE-1", data: [], memory: says("note 2")))
         answers(broker, .proven(username: "ann", data: says("welcome")))
         let ack = client.receivesConnAck()
         #expect(ack?.properties.authenticationMethod == "DANCE-1")
@@ -165,7 +166,7 @@ struct EnhancedAuthenticationTests {
         let broker = broker()
         let client = broker.opens()
         client.sends(connect(nil, nil))
-        #expect(question(broker)?.exchange == nil)
+        #expect(question(broker)?.login.exchange == nil)
         answers(broker, .accepted(username: "ann"))
         #expect(client.receivesConnAck()?.properties.authenticationMethod == nil)
         client.sends(auth(.reAuthenticate))
@@ -194,7 +195,7 @@ struct EnhancedAuthenticationTests {
         let client = dancer(broker)
         client.sends(auth(.reAuthenticate, "DANCE-1", "me again"))
         #expect(
-            question(broker)?.exchange
+            question(broker)?.login.exchange
                 == AuthenticationExchange(method: "DANCE-1", data: says("me again"), memory: nil))
         client.sends(.pingReq)
         client.receives(.pingResp)

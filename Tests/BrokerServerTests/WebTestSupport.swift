@@ -187,6 +187,9 @@ final class WireClient: Sendable {
         var description: String
     }
 
+    /// On a busy machine, and under a sanitizer, everything takes ten times as long.
+    private static let patience = TimeAmount.seconds(60)
+
     private let channel: any Channel
     private let inbox: NIOLoopBound<Inbox>
 
@@ -195,17 +198,18 @@ final class WireClient: Sendable {
         self.inbox = inbox
     }
 
-    static func connect(
-        port: Int,
-        group: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton
-    ) async throws -> WireClient {
-        try await ClientBootstrap(group: group)
+    static func connect(port: Int) async throws -> WireClient {
+        try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
             .channelOption(.tcpOption(.tcp_nodelay), value: 1)
             .channelOption(.allowRemoteHalfClosure, value: true)
+            // Before the connection stands: a server that speaks first may have spoken by the time that somebody here
+            // hears of it, and what nobody reads is thrown away.
+            .channelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture { try channel.pipeline.syncOperations.addHandler(Inbox()) }
+            }
             .connect(host: "127.0.0.1", port: port)
             .flatMapThrowing { channel in
-                let inbox = Inbox()
-                try channel.pipeline.syncOperations.addHandler(inbox)
+                let inbox = try channel.pipeline.syncOperations.handler(type: Inbox.self)
                 return WireClient(channel: channel, inbox: NIOLoopBound(inbox, eventLoop: channel.eventLoop))
             }
             .get()
@@ -225,7 +229,11 @@ final class WireClient: Sendable {
     func closeSendingSide() async throws { try await channel.close(mode: .output) }
 
     func close() async throws {
-        if channel.isActive { try await channel.close() }
+        do {
+            try await channel.close()
+        } catch ChannelError.alreadyClosed {
+            // The server was faster.
+        }
     }
 
     /// Waits for the head of a response and for as many bytes of body as it announces.
@@ -279,7 +287,7 @@ final class WireClient: Sendable {
             let promise = self.channel.eventLoop.makePromise(of: [UInt8].self)
             let inbox = self.inbox.value
             inbox.waiter = Inbox.Waiter(count: count, promise: promise)
-            let timeout = self.channel.eventLoop.scheduleTask(in: .seconds(10)) {
+            let timeout = self.channel.eventLoop.scheduleTask(in: Self.patience) {
                 let text = String(decoding: self.inbox.value.bytes, as: UTF8.self)
                 promise.fail(Disappointment(description: "waited for \(what), have: \(text)"))
             }

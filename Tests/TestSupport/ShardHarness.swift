@@ -22,7 +22,7 @@ package final class ShardHarness {
     /// Logins that nobody has decided yet.
     package var questions: [AuthenticationRequest] = []
     /// Decides logins in their turn; nil leaves them in `questions`.
-    package var authenticates: ((AuthenticationRequest) -> AuthenticationVerdict)?
+    package var authenticates: ((Login) -> AuthenticationVerdict)?
 
     /// Steps of the runner so far: an append, a flush, a commit on disk, a commit that was told.
     package private(set) var steps = 0
@@ -239,7 +239,7 @@ package final class ShardHarness {
         shard.outbox.questions.removeAll(keepingCapacity: true)
         for question in asked {
             if let authenticates {
-                shard.authenticated(question.token, authenticates(question), now: now)
+                shard.authenticated(question.token, authenticates(question.login), now: now)
             } else {
                 questions.append(question)
             }

@@ -4,19 +4,11 @@ import MQTTCodec
 
 /// The flags of `drawbridge bench` as they were given; what they mean, and what is wrong with them, is decided here.
 package struct BenchArguments: Sendable {
-    package var url: String?
-    package var host: String?
-    package var port: Int?
+    /// Whom to call and as whom, as `pub` and `sub` say it too. What bench says in its own way is put into it here.
+    package var client = ClientArguments()
     package var usesWebSocket = false
     package var path: String?
-    package var usesTLS = false
-    package var cafile: String?
-    package var certfile: String?
-    package var keyfile: String?
-    package var insecure = false
     package var version = 5
-    package var username: String?
-    package var password: String?
     package var keepAlive = 300
     package var clean = true
     package var sessionExpiry: Int?
@@ -55,12 +47,12 @@ package struct BenchArguments: Sendable {
         let count = try Self.within(1...10_000_000, self.count ?? scenario.defaultCount, "-c")
         var settings = BenchSettings(
             scenario: scenario,
-            client: try client(scenario),
+            client: try clientSettings(),
             count: count,
             prefix: prefix ?? Self.randomPrefix(),
             topic: try BenchTopic(topic ?? Self.defaultTopic(scenario))
         )
-        settings.hosts = try hosts(settings.client.address.host)
+        settings.hosts = try hosts() ?? [settings.client.address.host]
         settings.others = try Self.within(1...1_000_000, others ?? 1, "--publishers and --subscribers")
         settings.groupSize = try checkedGroupSize(scenario, count: count)
         settings.startNumber = try Self.within(0...1_000_000_000, startNumber, "-n")
@@ -83,33 +75,26 @@ package struct BenchArguments: Sendable {
 
     // MARK: - Who connects
 
-    private func client(_ scenario: BenchScenario) throws(UsageProblem) -> ClientSettings {
-        var arguments = ClientArguments()
-        arguments.urlOption = url
-        arguments.host = url == nil ? try hosts("localhost").first : host
-        arguments.port = port
-        arguments.username = username
-        arguments.password = password
+    private func clientSettings() throws(UsageProblem) -> ClientSettings {
+        var arguments = client
+        arguments.host = try hosts()?.first
         arguments.id = prefix ?? "bench"
         arguments.keepAlive = try Self.within(5...65_535, keepAlive, "-k")
         arguments.protocolVersion = try protocolVersion()
         arguments.keepsSession = !clean
-        arguments.cafile = cafile
-        arguments.tlsUseOsCerts = usesTLS
-        arguments.cert = certfile
-        arguments.key = keyfile
-        arguments.insecure = insecure
         if !clean, version == 5 { arguments.sessionExpiryInterval = sessionExpiry ?? 0 }
         if clean, sessionExpiry != nil { arguments.sessionExpiryInterval = sessionExpiry }
         // With a URL of a WebSocket, what follows the host is its path: `-t` names topics here.
         var settings = try arguments.settings(hasTopics: true).0
         if usesWebSocket {
-            guard url == nil else { throw UsageProblem("--ws and --url cannot be used together; say ws:// or wss://.") }
+            guard arguments.urlOption == nil else {
+                throw UsageProblem("--ws and --url cannot be used together; say ws:// or wss://.")
+            }
             let isEncrypted = settings.address.transport.isEncrypted
             settings.address = LinkAddress(
                 isEncrypted ? .wss : .ws,
                 host: settings.address.host,
-                port: port ?? (isEncrypted ? 8084 : 8083),
+                port: arguments.port ?? (isEncrypted ? 8084 : 8083),
                 path: path
             )
         } else if path != nil {
@@ -119,8 +104,9 @@ package struct BenchArguments: Sendable {
     }
 
     /// - Parameter usual: where none is named.
-    private func hosts(_ usual: String) throws(UsageProblem) -> [String] {
-        guard let host else { return [usual] }
+    /// - Returns: nil when none is named.
+    private func hosts() throws(UsageProblem) -> [String]? {
+        guard let host = client.host else { return nil }
         let hosts = host.split(separator: ",", omittingEmptySubsequences: false).map(String.init)
         guard hosts.allSatisfy({ !$0.isEmpty }) else { throw UsageProblem("-h is hosts with commas between.") }
         return hosts

@@ -10,21 +10,43 @@ package enum Admission: Sendable {
     case asking
 }
 
+/// One attempt to come in, by CONNECT or by HTTP: what somebody shows, and where he comes from.
+package struct Login: Sendable {
+    package var username: MQTTString?
+    /// Nil when there was none, which is not the same as an empty one.
+    package var password: [UInt8]?
+    /// The name in a client certificate that the TLS handshake has verified.
+    package var certificateName: String?
+    /// Nil when the transport has none.
+    package var address: NetworkAddress?
+    /// What the client calls itself; empty when it asks for an id, and by HTTP.
+    package var clientID: MQTTString
+    /// A step of an exchange of AUTH packets, in the place of user name and password; nil for a CONNECT that names no
+    /// Authentication Method.
+    package var exchange: AuthenticationExchange?
+
+    package init(
+        username: MQTTString? = nil,
+        password: [UInt8]? = nil,
+        certificateName: String? = nil,
+        address: NetworkAddress? = nil,
+        clientID: MQTTString = "",
+        exchange: AuthenticationExchange? = nil
+    ) {
+        self.username = username
+        self.password = password
+        self.certificateName = certificateName
+        self.address = address
+        self.clientID = clientID
+        self.exchange = exchange
+    }
+}
+
 /// Asks the runner who a client is; answered by `Shard.authenticated`, in this turn or in any later one.
 package struct AuthenticationRequest: Sendable {
     /// Names the question in its answer.
     package let token: UInt64
-    package let username: MQTTString?
-    /// Nil when there was none, which is not the same as an empty one.
-    package let password: [UInt8]?
-    /// The name in a client certificate that the TLS handshake has verified.
-    package let certificateName: String?
-    /// Nil when the transport has none.
-    package let address: NetworkAddress?
-    /// What the client calls itself; empty when it asks for an id.
-    package let clientID: MQTTString
-    /// A step of an exchange of AUTH packets; nil for a CONNECT that names no Authentication Method.
-    package let exchange: AuthenticationExchange?
+    package let login: Login
 }
 
 /// A step of enhanced authentication (§4.12): what the client says now, and what whoever answers said to himself with

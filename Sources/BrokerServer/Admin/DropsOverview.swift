@@ -1,13 +1,10 @@
 import BrokerCore
-package import Foundation
 import MQTTCodec
 import Spool
 
 /// What `GET /admin/v1/drops` answers and `drawbridge ctl drops` shows: which messages receivers did not get, and why,
 /// since the node was started; those of the spool and those that were never in it together.
-///
-/// Its names are those of the JSON document, in snake case there.
-package struct DropsOverview: Codable, Sendable, Equatable {
+package struct DropsOverview: AdminDocument {
     package struct Receiver: Codable, Sendable, Equatable {
         /// The client id of a session, the name of a link, the filter of a share group.
         package var name: String
@@ -27,19 +24,6 @@ package struct DropsOverview: Codable, Sendable, Equatable {
     package var count: Int
     /// Those that lost most first; as many as were asked for.
     package var receivers: [Receiver]
-
-    package func encoded() throws -> Data {
-        let encoder = JSONEncoder()
-        encoder.keyEncodingStrategy = .convertToSnakeCase
-        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-        return try encoder.encode(self)
-    }
-
-    package static func decoded(_ data: Data) throws -> DropsOverview {
-        let decoder = JSONDecoder()
-        decoder.keyDecodingStrategy = .convertFromSnakeCase
-        return try decoder.decode(DropsOverview.self, from: data)
-    }
 }
 
 extension DropsOverview {
@@ -55,15 +39,15 @@ extension DropsOverview {
         for drops in account.drops {
             if let receiver = drops.receiver { unstored[receiver] = drops.counts }
         }
-        var isPresent: Set<ReceiverID> = []
-        for presence in account.presences where presence.isConnected { isPresent.insert(presence.receiver) }
+        let present = account.present
         var known: Set<ReceiverID> = []
         for stored in survey.receivers {
             known.insert(stored.receiver)
             var counts = stored.tally.dropped
             if let more = unstored[stored.receiver] { counts.add(more) }
             lost.append(
-                Receiver(stored.name, stored.kind.word, isConnected: isPresent.contains(stored.receiver), counts)
+                Receiver(
+                    stored.name, stored.kind.word, isConnected: present[stored.receiver]?.isConnected ?? false, counts)
             )
         }
         // Those that the spool does not know, or not yet.

@@ -16,6 +16,12 @@ struct ShardAccount: Sendable {
     var counters: Counters
     /// Of messages that are not in the spool.
     var drops: [ReceiverDrops]
+
+    var present: [ReceiverID: ReceiverPresence] {
+        var present: [ReceiverID: ReceiverPresence] = [:]
+        for presence in presences { present[presence.receiver] = presence }
+        return present
+    }
 }
 
 extension SpoolOverview {
@@ -64,8 +70,7 @@ extension SpoolOverview {
             heldBack: account.counters.heldBack,
             unstored: Unstored(qos0: account.counters.qos0Dropped, oldest: account.counters.queueDropped)
         )
-        var present: [ReceiverID: ReceiverPresence] = [:]
-        for presence in account.presences { present[presence.receiver] = presence }
+        let present = account.present
         receivers = survey.receivers.prefix(limit ?? survey.receivers.count).map { receiver in
             Receiver(
                 name: receiver.name,

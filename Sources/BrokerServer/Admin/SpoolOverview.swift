@@ -1,9 +1,5 @@
-package import Foundation
-
-/// What `GET /admin/v1/spool` answers and `drawbridge ctl spool` shows: the same type at both ends.
-///
-/// Its names are those of the JSON document, in snake case there. Ages are whole seconds.
-package struct SpoolOverview: Codable, Sendable, Equatable {
+/// What `GET /admin/v1/spool` answers and `drawbridge ctl spool` shows. Ages are whole seconds.
+package struct SpoolOverview: AdminDocument {
     package struct Receiver: Codable, Sendable, Equatable {
         /// The client id of a session, the name of a link, the filter of a share group.
         package var name: String
@@ -136,17 +132,4 @@ package struct SpoolOverview: Codable, Sendable, Equatable {
     package var sinceStart: SinceStart
     /// The deepest first; as many as were asked for.
     package var receivers: [Receiver]
-
-    package func encoded() throws -> Data {
-        let encoder = JSONEncoder()
-        encoder.keyEncodingStrategy = .convertToSnakeCase
-        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-        return try encoder.encode(self)
-    }
-
-    package static func decoded(_ data: Data) throws -> SpoolOverview {
-        let decoder = JSONDecoder()
-        decoder.keyDecodingStrategy = .convertFromSnakeCase
-        return try decoder.decode(SpoolOverview.self, from: data)
-    }
 }

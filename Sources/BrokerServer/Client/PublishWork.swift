@@ -51,9 +51,7 @@ package final class PublishWork: ClientRun.Work {
     private static let retryDelay = TimeAmount.seconds(1)
 
     private let settings: Settings
-    private let loop: any EventLoop
-    private let complain: (String) -> Void
-    private let promise: EventLoopPromise<Int32>
+    private let desk: ClientRun.Desk
     private var client: MQTTClient?
     /// Read and not sent; InputLines bounds it.
     private var waiting: CircularBuffer<(number: Int, payload: ByteBuffer)> = []
@@ -63,44 +61,33 @@ package final class PublishWork: ClientRun.Work {
     private var hasStarted = false
     private var isComplete = false
     private var isPumping = false
-    private var isOver = false
     /// The exit code unless something else goes wrong.
     private var status: Int32 = 0
 
-    package init(
-        _ settings: Settings,
-        on loop: any EventLoop,
-        promise: EventLoopPromise<Int32>,
-        say: ((String) -> Void)?,
-        complain: @escaping (String) -> Void
-    ) throws(TLSProblem) {
+    package init(_ settings: Settings, at desk: ClientRun.Desk) throws(TLSProblem) {
         self.settings = settings
-        self.loop = loop
-        self.promise = promise
-        self.complain = complain
-        client = try MQTTClient(settings.client, on: loop, say: say, hear: { self.heard($0) })
+        self.desk = desk
+        client = try MQTTClient(settings.client, on: desk.loop, say: desk.say, hear: { self.heard($0) })
     }
 
     package func start() { client?.connect() }
     package func interrupt() { client?.leave() }
 
     private func heard(_ event: MQTTClient.Event) {
-        guard !isOver else { return }
+        guard !desk.isOver else { return }
         switch event {
         case .accepted:
             begin()
             pump()
-        case .refused(let reason):
-            complain(ClientRefusal.text(reason, version: settings.client.connect.version))
-            finish(ClientRefusal.exitCode(reason, version: settings.client.connect.version))
+        case .refused(let reason): desk.refused(reason, version: settings.client.connect.version)
         case .settled(let number, let reason): settled(number, reason)
         case .unsent(let number):
-            complain("Error: Publish \(number) failed: the connection was lost.")
+            desk.complain("Error: Publish \(number) failed: the connection was lost.")
             status = ClientFailure.lost(nil).exitCode
             oneLess()
         case .mayPublish: pump()
         case .failed(let failure): failed(failure)
-        case .left: finish(status)
+        case .left: desk.finish(status)
         case .subscribed: break
         }
     }
@@ -114,8 +101,8 @@ package final class PublishWork: ClientRun.Work {
             waiting.append((1, payload))
             isComplete = true
         case .lines(let lines):
-            let work = NIOLoopBound(self, eventLoop: loop)
-            lines.start(on: loop) { work.value.read($0) }
+            let work = NIOLoopBound(self, eventLoop: desk.loop)
+            lines.start(on: desk.loop) { work.value.read($0) }
         }
     }
 
@@ -126,7 +113,7 @@ package final class PublishWork: ClientRun.Work {
             waiting.append((lastNumber, payload))
         case .end: isComplete = true
         case .problem(let words):
-            complain("Error: \(words)")
+            desk.complain("Error: \(words)")
             status = 1
             isComplete = true
         }
@@ -135,7 +122,7 @@ package final class PublishWork: ClientRun.Work {
 
     private func pump() {
         // What QoS 0 sends is settled while it is sent.
-        guard !isPumping, !isOver, let client else { return }
+        guard !isPumping, !desk.isOver, let client else { return }
         isPumping = true
         while let (number, payload) = waiting.popFirst() {
             var publish = settings.pattern
@@ -157,7 +144,7 @@ package final class PublishWork: ClientRun.Work {
 
     private func settled(_ number: Int, _ reason: ReasonCode) {
         if reason.isFailure {
-            complain("Error: Publish \(number) failed: \(reason.name).")
+            desk.complain("Error: Publish \(number) failed: \(reason.name).")
             status = Int32(reason.rawValue)
         }
         oneLess()
@@ -174,14 +161,7 @@ package final class PublishWork: ClientRun.Work {
         if hasStarted, case .lines = settings.source {
             client?.connect(after: Self.retryDelay)
         } else {
-            complain("\(failure)")
-            finish(failure.exitCode)
+            desk.failed(failure)
         }
-    }
-
-    private func finish(_ code: Int32) {
-        guard !isOver else { return }
-        isOver = true
-        promise.succeed(code)
     }
 }

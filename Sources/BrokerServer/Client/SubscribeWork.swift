@@ -1,5 +1,5 @@
 package import MQTTCodec
-package import NIOCore
+import NIOCore
 
 /// `drawbridge sub`: prints what comes until it has enough; a lost connection is made again.
 package final class SubscribeWork: ClientRun.Work {
@@ -59,40 +59,32 @@ package final class SubscribeWork: ClientRun.Work {
     private static let retryDelay = TimeAmount.seconds(1)
 
     private let settings: Settings
-    private let loop: any EventLoop
-    private let promise: EventLoopPromise<Int32>
+    private let desk: ClientRun.Desk
     private let write: ([UInt8]) -> Bool
-    private let complain: (String) -> Void
     private var client: MQTTClient?
     private var count = 0
     private var wasAccepted = false
-    private var isOver = false
     private var status: Int32 = 0
 
     /// - Parameter write: prints; false when nobody reads any more.
     package init(
         _ settings: Settings,
-        on loop: any EventLoop,
-        promise: EventLoopPromise<Int32>,
-        say: ((String) -> Void)?,
-        complain: @escaping (String) -> Void,
+        at desk: ClientRun.Desk,
         write: @escaping ([UInt8]) -> Bool
     ) throws(TLSProblem) {
         self.settings = settings
-        self.loop = loop
-        self.promise = promise
-        self.complain = complain
+        self.desk = desk
         self.write = write
         client = try MQTTClient(
-            settings.client, on: loop, say: say, hear: { self.heard($0) }, take: { self.printed($0) })
+            settings.client, on: desk.loop, say: desk.say, hear: { self.heard($0) }, take: { self.printed($0) })
     }
 
     package func start() {
         client?.connect()
         guard let duration = settings.duration else { return }
-        loop.assumeIsolated().scheduleTask(in: TimeAmount(duration)) {
-            guard !self.isOver else { return }
-            self.complain("Timed out")
+        desk.loop.assumeIsolated().scheduleTask(in: TimeAmount(duration)) {
+            guard !self.desk.isOver else { return }
+            self.desk.complain("Timed out")
             self.status = Self.timedOutCode
             self.client?.leave()
         }
@@ -101,35 +93,32 @@ package final class SubscribeWork: ClientRun.Work {
     package func interrupt() { client?.leave() }
 
     private func heard(_ event: MQTTClient.Event) {
-        guard !isOver else { return }
+        guard !desk.isOver else { return }
         switch event {
         case .accepted:
             wasAccepted = true
             client?.subscribe(settings.subscriptions)
             if !settings.unsubscriptions.isEmpty { client?.unsubscribe(settings.unsubscriptions) }
-        case .refused(let reason):
-            complain(ClientRefusal.text(reason, version: settings.client.connect.version))
-            finish(ClientRefusal.exitCode(reason, version: settings.client.connect.version))
+        case .refused(let reason): desk.refused(reason, version: settings.client.connect.version)
         case .subscribed(let reasons): subscribed(reasons)
         case .failed(let failure):
             if wasAccepted {
                 client?.connect(after: Self.retryDelay)
             } else {
-                complain("\(failure)")
-                finish(failure.exitCode)
+                desk.failed(failure)
             }
-        case .left: finish(status)
+        case .left: desk.finish(status)
         case .settled, .unsent, .mayPublish: break
         }
     }
 
     private func printed(_ publish: Publish) -> Bool {
-        guard !isOver else { return false }
+        guard !desk.isOver else { return false }
         if settings.dropsRetained, publish.isRetained { return true }
         if settings.excluded.contains(where: { $0.matches(publish.topic) }) { return true }
         guard write(settings.format.bytes(of: publish)) else {
             // Nobody reads: an orderly end for a pipe. The message stays with the broker.
-            finish(status)
+            desk.finish(status)
             return false
         }
         count += 1
@@ -139,20 +128,14 @@ package final class SubscribeWork: ClientRun.Work {
 
     private func subscribed(_ reasons: [ReasonCode]) {
         if let first = reasons.first, reasons.allSatisfy(\.isFailure) {
-            complain("All subscription requests were denied.")
+            desk.complain("All subscription requests were denied.")
             status = Int32(first.rawValue)
             client?.leave()
             return
         }
         for (entry, reason) in zip(settings.subscriptions, reasons) where reason.isFailure {
-            complain("Warning: Subscription to '\(entry.filter)' was denied: \(reason.name).")
+            desk.complain("Warning: Subscription to '\(entry.filter)' was denied: \(reason.name).")
         }
         if settings.endsWhenSubscribed { client?.leave() }
-    }
-
-    private func finish(_ code: Int32) {
-        guard !isOver else { return }
-        isOver = true
-        promise.succeed(code)
     }
 }

@@ -224,7 +224,7 @@ final class ShardRunner {
             return shard.authenticated(question.token, .refused(.notAuthorized), now: now)
         }
         let (token, post) = (question.token, post)
-        let verdict = authenticator.decide(Login(question)) { post(.authenticated(token, $0)) }
+        let verdict = authenticator.decide(question.login) { post(.authenticated(token, $0)) }
         if let verdict { shard.authenticated(token, verdict, now: now) }
     }
 

@@ -20,18 +20,16 @@ struct ReceiverRoll {
     private(set) var damage: [String] = []
 
     init(_ connection: SQLConnection) throws(SpoolError) {
-        let rows = try connection.prepare(
-            "SELECT number, kind, name, low_water, exceptions FROM receiver ORDER BY number"
-        )
+        let rows = try connection.prepare(ReceiverRow.select)
         defer { rows.reset() }
         while try rows.step() {
-            let receiver = ReceiverID(rows.number(0))
-            let lowWater = rows.number(3)
-            let exceptions = PositionList.read(rows.buffer(4), above: lowWater)
+            let row = ReceiverRow(rows)
+            let receiver = row.receiver
+            let exceptions = row.exceptions
             if exceptions == nil {
                 damage.append("receiver \(receiver.number): its list of positions cannot be read")
             }
-            guard let kind = ReceiverKind(rawValue: rows.integer(1)) else {
+            guard let kind = row.kind else {
                 damage.append("receiver \(receiver.number): it is of no known kind")
                 continue
             }
@@ -40,8 +38,8 @@ struct ReceiverRoll {
                 Entry(
                     receiver: receiver,
                     kind: kind,
-                    name: rows.string(2),
-                    lowWater: lowWater,
+                    name: row.name,
+                    lowWater: row.lowWater,
                     exceptions: Set(exceptions ?? [])
                 )
             )

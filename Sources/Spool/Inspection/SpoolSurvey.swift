@@ -50,18 +50,18 @@ package struct SpoolSurvey: Sendable {
     }
 
     private mutating func readReceivers(_ connection: SQLConnection, _ books: SpoolBooks) throws(SpoolError) {
-        let rows = try connection.prepare("SELECT number, kind, name FROM receiver ORDER BY number")
+        let rows = try connection.prepare(ReceiverRow.select)
         defer { rows.reset() }
         while try rows.step() {
-            let receiver = ReceiverID(rows.number(0))
+            let row = ReceiverRow(rows)
             // Of no other kind is any that was loaded at the start.
-            guard let kind = ReceiverKind(rawValue: rows.integer(1)) else { continue }
+            guard let kind = row.kind else { continue }
             receivers.append(
                 Receiver(
-                    receiver: receiver,
+                    receiver: row.receiver,
                     kind: kind,
-                    name: rows.string(2),
-                    tally: books.receivers[receiver] ?? ReceiverTally()
+                    name: row.name,
+                    tally: books.receivers[row.receiver] ?? ReceiverTally()
                 )
             )
         }

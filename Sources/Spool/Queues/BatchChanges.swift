@@ -1,23 +1,18 @@
 import BrokerCore
 import MQTTCodec
 
-/// What the records of one batch touched, while they are applied.
+/// What the records of one batch touched, while they are applied: what of it is certain at once stands in the batch
+/// already, the rest is known when all of them were seen.
 struct BatchChanges {
+    var batch = Batch()
     /// The first position of the batch. Positions of one batch follow each other without a gap.
     let base: UInt64
-    /// The messages of the batch, and what became of them: that at `base + n` has index n.
-    private var rows: [Batch.Row] = []
+    /// What became of the messages of the batch: of that at `base + n` at index n, where its row stands too.
     private var fresh: [Fresh] = []
-    var finished: [UInt64] = []
-    var gone: [ReceiverID] = []
     /// Receivers whose progress may have to be written.
     var touchedCursors: Set<ReceiverID> = []
     /// Queues that became longer or shorter, each once.
     private(set) var touched: [ReceiverQueue] = []
-    /// The books of queues that are gone.
-    var closedBooks: [Batch.Tallied] = []
-    /// Messages for receivers that were gone already.
-    var missed = 0
     var receivers = LatestValues<ReceiverID, ReceiverRecord?>()
     var subscriptions = LatestValues<SubscriptionKey, SubscriptionRecord?>()
     var retained = LatestValues<MQTTString, Message?>()
@@ -25,9 +20,7 @@ struct BatchChanges {
     var inbound = LatestValues<PacketKey, Bool>()
     var outbound = LatestValues<PacketKey, Bool>()
     var wills = LatestValues<MQTTString, WillRecord?>()
-    var demandsSync = false
-    private(set) var drops: [Batch.Dropped] = []
-    /// Where each stands in `drops`: one message may overflow the queues of all sessions that are away, and looking
+    /// Where each stands in `batch.dropped`: one message may overflow the queues of all sessions that are away, and looking
     /// through the list for each of them would take the square of their number.
     private var dropIndices: [DropKey: Int] = [:]
 
@@ -47,34 +40,30 @@ struct BatchChanges {
         var done: [ReceiverID] = []
     }
 
-    var messages: Int { fresh.count }
-
     /// A receiver was done with a message of the batch.
     mutating func done(_ receiver: ReceiverID, with position: UInt64) {
         fresh[Int(position - base)].done.append(receiver)
     }
 
     mutating func append(_ row: Batch.Row, _ place: RunPlace?) {
-        rows.append(row)
+        batch.rows.append(row)
+        batch.messages += 1
         fresh.append(Fresh(place: place))
     }
 
-    /// The rows of the messages that somebody waits for, with the deliveries that still wait.
-    mutating func takeRows() -> [Batch.Row] {
-        var rows: [Batch.Row] = []
-        swap(&rows, &self.rows)
+    /// Keeps the rows of the messages that somebody waits for, with the deliveries that still wait.
+    mutating func keepOpenRows() {
         var kept = 0
         for (index, fresh) in fresh.enumerated() {
             guard let place = fresh.place, place.entry.waiting > 0 else { continue }
-            if kept != index { rows.swapAt(kept, index) }
+            if kept != index { batch.rows.swapAt(kept, index) }
             if !fresh.done.isEmpty {
                 let done = Set(fresh.done)
-                rows[kept].deliveries.removeAll { done.contains($0.receiver) }
+                batch.rows[kept].deliveries.removeAll { done.contains($0.receiver) }
             }
             kept += 1
         }
-        rows.removeLast(rows.count - kept)
-        return rows
+        batch.rows.removeLast(batch.rows.count - kept)
     }
 
     mutating func touch(_ queue: ReceiverQueue) {
@@ -93,10 +82,10 @@ struct BatchChanges {
     mutating func dropped(_ receiver: ReceiverID, shard: Int?, messages: Int, _ reason: DropReason) {
         let key = DropKey(shard: shard, receiver: receiver, reason: reason)
         if let index = dropIndices[key] {
-            drops[index].messages += messages
+            batch.dropped[index].messages += messages
         } else {
-            dropIndices[key] = drops.count
-            drops.append(Batch.Dropped(shard: shard, receiver: receiver, messages: messages, reason: reason))
+            dropIndices[key] = batch.dropped.count
+            batch.dropped.append(Batch.Dropped(shard: shard, receiver: receiver, messages: messages, reason: reason))
         }
     }
 

@@ -16,12 +16,8 @@ struct SalvageTable: Sendable {
         return "INSERT OR IGNORE INTO \(name) (\(list)) VALUES (\(marks))"
     }
 
-    static let receiver = SalvageTable(
-        name: "receiver",
-        columns: ["number", "kind", "name", "expiry", "disconnected_at", "low_water", "exceptions"]
-    ) { row, _ in
-        ReceiverKind(rawValue: row.integer(1)) != nil && row.number(0) < UInt64(Int64.max)
-            && PositionList.read(row.buffer(6), above: row.number(5)) != nil
+    static let receiver = SalvageTable(name: "receiver", columns: ReceiverRow.columns) { row, _ in
+        ReceiverRow(row).isSound
     }
 
     static let subscription = SalvageTable(

@@ -58,7 +58,7 @@ final class BatchStore {
         deleteMessage = try connection.prepare("DELETE FROM message WHERE position = ?")
         upsertReceiver = try connection.prepare(
             """
-            INSERT INTO receiver (number, kind, name, expiry, disconnected_at, low_water, exceptions)
+            INSERT INTO receiver (\(ReceiverRow.list))
             VALUES (?, ?, ?, ?, ?, ?, x'')
             ON CONFLICT (number) DO UPDATE SET kind = excluded.kind, name = excluded.name, expiry = excluded.expiry,
             disconnected_at = excluded.disconnected_at

@@ -1,5 +1,6 @@
 import ArgumentParser
 import BrokerBench
+import BrokerServer
 
 /// Options that become part of what a run is told.
 protocol BenchOptionGroup: ParsableArguments {
@@ -30,22 +31,11 @@ struct BenchPublisherOptions: BenchOptionGroup {
 
 /// Whom to call, as whom, and how many of them: what all scenarios have in common.
 struct BenchClientOptions: BenchOptionGroup {
-    @Option(
-        name: [.customShort("h"), .long],
-        parsing: .unconditional,
-        help: "Host of the broker; several, with commas between, take clients in turn. (default: localhost)"
-    )
-    var host: String?
+    @OptionGroup var endpoint: EndpointOptions
 
     @Option(
-        name: [.customShort("p"), .long],
         parsing: .unconditional,
-        help: "Port. (default: 1883, with -S 8883; with --ws 8083 and 8084)"
-    )
-    var port: Int?
-
-    @Option(
-        parsing: .unconditional, help: "The same in one: mqtt://, mqtts://, ws:// or wss://[user:password@]host[:port]."
+        help: "Host, port and login in one: mqtt://, mqtts://, ws:// or wss://[user:password@]host[:port]."
     )
     var url: String?
 
@@ -58,26 +48,8 @@ struct BenchClientOptions: BenchOptionGroup {
     @Flag(name: [.customShort("S"), .long], help: "TLS.")
     var ssl = false
 
-    @Option(parsing: .unconditional, help: "Authorities (PEM) that the broker's certificate may be of.")
-    var cafile: String?
-
-    @Option(parsing: .unconditional, help: "Our certificate (PEM).")
-    var certfile: String?
-
-    @Option(parsing: .unconditional, help: "Its private key (PEM).")
-    var keyfile: String?
-
-    @Flag(help: "Do not compare the host with the names in the broker's certificate.")
-    var insecure = false
-
     @Option(name: [.customShort("V"), .long], help: "MQTT version: 3 (3.1), 4 (3.1.1) or 5.")
     var version = 5
-
-    @Option(name: [.customShort("u"), .long], parsing: .unconditional, help: "User name.")
-    var username: String?
-
-    @Option(name: [.customShort("P"), .long], parsing: .unconditional, help: "Password.")
-    var password: String?
 
     @Option(name: [.customShort("k"), .customLong("keepalive")], help: "Keep-alive in seconds.")
     var keepAlive = 300
@@ -134,19 +106,12 @@ struct BenchClientOptions: BenchOptionGroup {
     var allowsLoss = false
 
     func apply(to arguments: inout BenchArguments) {
-        arguments.host = host
-        arguments.port = port
-        arguments.url = url
+        endpoint.apply(to: &arguments.client)
+        arguments.client.urlOption = url
         arguments.usesWebSocket = ws
         arguments.path = path
-        arguments.usesTLS = ssl
-        arguments.cafile = cafile
-        arguments.certfile = certfile
-        arguments.keyfile = keyfile
-        arguments.insecure = insecure
+        arguments.client.tlsUseOsCerts = ssl
         arguments.version = version
-        arguments.username = username
-        arguments.password = password
         arguments.keepAlive = keepAlive
         arguments.clean = clean
         arguments.sessionExpiry = sessionExpiry

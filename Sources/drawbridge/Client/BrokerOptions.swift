@@ -17,16 +17,7 @@ struct BrokerOptions: ParsableArguments {
     )
     var urlOption: String?
 
-    @Option(
-        name: [.customShort("h"), .long], parsing: .unconditional, help: "Host of the broker. (default: localhost)")
-    var host: String?
-
-    @Option(
-        name: [.customShort("p"), .long],
-        parsing: .unconditional,
-        help: "Port. (default: 1883, with TLS 8883; 80 and 443 for ws and wss)"
-    )
-    var port: Int?
+    @OptionGroup var endpoint: EndpointOptions
 
     @Option(
         name: [.customShort("i"), .long], parsing: .unconditional, help: "Client id. (default: the broker's choice)")
@@ -35,12 +26,6 @@ struct BrokerOptions: ParsableArguments {
     @Option(
         name: [.customShort("I"), .long], parsing: .unconditional, help: "Make a client id of this and the process id.")
     var idPrefix: String?
-
-    @Option(name: [.customShort("u"), .long], parsing: .unconditional, help: "User name.")
-    var username: String?
-
-    @Option(name: [.customShort("P"), .customLong("pw")], parsing: .unconditional, help: "Password.")
-    var password: String?
 
     @Option(name: [.customShort("k"), .customLong("keepalive")], help: "Keep-alive in seconds, 5 to 65535.")
     var keepAlive = 60
@@ -68,20 +53,8 @@ struct BrokerOptions: ParsableArguments {
     @Flag(help: "Print no errors.")
     var quiet = false
 
-    @Option(parsing: .unconditional, help: "Certificates of the authorities (PEM) that the broker's may be of.")
-    var cafile: String?
-
     @Flag(help: "TLS with the authorities that this machine trusts.")
     var tlsUseOsCerts = false
-
-    @Option(parsing: .unconditional, help: "Our certificate (PEM).")
-    var cert: String?
-
-    @Option(parsing: .unconditional, help: "Its private key (PEM).")
-    var key: String?
-
-    @Flag(help: "Do not compare the host with the names in the broker's certificate.")
-    var insecure = false
 
     @Option(parsing: .unconditional, help: "Topic of the will.")
     var willTopic: String?
@@ -103,25 +76,18 @@ extension BrokerOptions {
     /// What was said, for who knows what it means.
     var arguments: ClientArguments {
         var arguments = ClientArguments()
+        endpoint.apply(to: &arguments)
         arguments.urlOption = urlOption
         arguments.url = url
-        arguments.host = host
-        arguments.port = port
         arguments.id = id
         arguments.idPrefix = idPrefix
-        arguments.username = username
-        arguments.password = password
         arguments.keepAlive = keepAlive
         arguments.qos = qos
         arguments.keepsSession = keepsSession
         arguments.sessionExpiryInterval = sessionExpiryInterval
         arguments.protocolVersion = protocolVersion
         arguments.debug = debug
-        arguments.cafile = cafile
         arguments.tlsUseOsCerts = tlsUseOsCerts
-        arguments.cert = cert
-        arguments.key = key
-        arguments.insecure = insecure
         arguments.willTopic = willTopic
         arguments.willPayload = willPayload
         arguments.willQos = willQos

@@ -48,8 +48,8 @@ struct PublishCommand: AsyncParsableCommand {
             let complain = ClientCommand.complaints(isQuiet: broker.quiet)
             let talk = ClientCommand.talk(settings.client)
             // A signal ends it at once; a message that is not acknowledged was never promised.
-            let running = try await ClientRun.start { loop, promise in
-                try PublishWork(settings, on: loop, promise: promise, say: talk, complain: complain)
+            let running = try await ClientRun.start(say: talk, complain: complain) { desk in
+                try PublishWork(settings, at: desk)
             }
             return try await running.exitCode()
         }

@@ -71,9 +71,8 @@ struct SubscribeCommand: AsyncParsableCommand {
             let complain = ClientCommand.complaints(isQuiet: broker.quiet)
             let talk = ClientCommand.talk(settings.client)
             let stop = Signals.of([SIGINT, SIGTERM])
-            let running = try await ClientRun.start { loop, promise in
-                try SubscribeWork(
-                    settings, on: loop, promise: promise, say: talk, complain: complain, write: StandardOutput.write)
+            let running = try await ClientRun.start(say: talk, complain: complain) { desk in
+                try SubscribeWork(settings, at: desk, write: StandardOutput.write)
             }
             Task {
                 var isSecond = false

@@ -18,33 +18,9 @@ struct ControlSpoolCommand: ParsableCommand {
         abstract: "Show what waits in the spool of a running node, the deepest queue first."
     )
 
-    @OptionGroup var directory: DataDirectory
+    @OptionGroup var list: ReceiverList
 
-    @Flag(help: "Print the answer of the node as one JSON document.")
-    var json = false
-
-    @Option(help: "How many sessions and links to list (default: 20; with --json: all).")
-    var limit: Int?
-
-    func validate() throws {
-        if let limit, limit < 0 { throw ValidationError("--limit is 0 or more.") }
-    }
-
-    func run() throws {
-        let limit = limit ?? (json ? nil : 20)
-        let path = "/admin/v1/spool" + (limit.map { "?limit=\($0)" } ?? "")
-        let answer = try Control.ask("GET", path, in: try directory.path())
-        if json {
-            FileHandle.standardOutput.write(answer)
-        } else {
-            do {
-                print(SpoolTable.text(try SpoolOverview.decoded(answer)))
-            } catch {
-                throw Console.failure(
-                    "drawbridge: this program does not understand the node; use the version that it runs")
-            }
-        }
-    }
+    func run() throws { try list.show("/admin/v1/spool", SpoolTable.text) }
 }
 
 /// `drawbridge ctl drops`: what receivers did not get, and why.
@@ -54,6 +30,13 @@ struct ControlDropsCommand: ParsableCommand {
         abstract: "Show which sessions, links and share groups did not get messages, and why, the worst first."
     )
 
+    @OptionGroup var list: ReceiverList
+
+    func run() throws { try list.show("/admin/v1/drops", DropsTable.text) }
+}
+
+/// What a node says of its receivers: as a table for people, or as the document that it answered.
+struct ReceiverList: ParsableArguments {
     @OptionGroup var directory: DataDirectory
 
     @Flag(help: "Print the answer of the node as one JSON document.")
@@ -66,19 +49,15 @@ struct ControlDropsCommand: ParsableCommand {
         if let limit, limit < 0 { throw ValidationError("--limit is 0 or more.") }
     }
 
-    func run() throws {
+    func show<Document: AdminDocument>(_ path: String, _ table: (Document) -> String) throws {
         let limit = limit ?? (json ? nil : 20)
-        let path = "/admin/v1/drops" + (limit.map { "?limit=\($0)" } ?? "")
-        let answer = try Control.ask("GET", path, in: try directory.path())
-        if json {
-            FileHandle.standardOutput.write(answer)
-        } else {
-            do {
-                print(DropsTable.text(try DropsOverview.decoded(answer)))
-            } catch {
-                Console.error("drawbridge: this program does not understand the node; use the version that it runs")
-                throw ExitCode(1)
-            }
+        let query = limit.map { "?limit=\($0)" } ?? ""
+        let answer = try Control.ask("GET", path + query, in: try directory.path())
+        if json { return FileHandle.standardOutput.write(answer) }
+        do {
+            print(table(try Document.decoded(answer)))
+        } catch {
+            throw Console.failure("drawbridge: this program does not understand the node; use the version that it runs")
         }
     }
 }
