@@ -42,7 +42,9 @@ final class TakeoverFight {
     private static let tick = TimeAmount.milliseconds(20)
     /// Unanswered messages of the herald.
     private static let windowMax = 200
-    private static let patience = TimeAmount.seconds(60)
+    private static let patience = TimeAmount.seconds(120)
+    /// Connections of each id, on the average.
+    static let acceptedMin = 12
     private static let population: MQTTString = "$SYS/broker/clients/connected"
 
     private let settings: Settings
@@ -115,13 +117,19 @@ final class TakeoverFight {
             began = loop.now
             claim()
             publish()
-            loop.assumeIsolated().scheduleTask(in: settings.duration) { self.clear() }
+            loop.assumeIsolated().scheduleTask(in: settings.duration) { self.clearWhenFought() }
         case .clearing where open.count == 1 && unanswered.isEmpty:
             phase = .inheriting
             for id in 0..<settings.ids { dial(.heir, id: id) }
         case .inheriting where inherited == settings.ids: end()
         case .founding, .fighting, .clearing, .inheriting, .over: break
         }
+    }
+
+    /// A sanitizer on a busy machine needs longer until it was a fight.
+    private func clearWhenFought() {
+        guard outcome.accepted < Self.acceptedMin * settings.ids, phase == .fighting else { return clear() }
+        loop.assumeIsolated().scheduleTask(in: Self.tick) { self.clearWhenFought() }
     }
 
     private func clear() {
