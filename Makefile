@@ -29,13 +29,11 @@ conformance: ## Write docs/conformance.md from the statement tags in sources and
 
 release: ## Build the optimised binary and print its path
 	@scripts/setup.sh run
-	@$(SWIFT) build -c release --product drawbridge
-	@echo "$$($(SWIFT) build -c release --show-bin-path)/drawbridge"
+	@scripts/release.sh drawbridge
 
 guard: ## Count what the path of a message allocates; fails above the committed thresholds (ARGS=--write renews them)
 	@scripts/setup.sh run
-	@$(SWIFT) build -c release --product HotPathBenchmarks
-	@"$$($(SWIFT) build -c release --show-bin-path)/HotPathBenchmarks" \
+	@"$$(scripts/release.sh HotPathBenchmarks)" \
 		Sources/HotPathBenchmarks/Thresholds/allocations.json $(ARGS)
 
 SECS ?= 2
@@ -84,16 +82,14 @@ fuzz: ## Mutated packets at the real server beside clients that behave, MINUTES=
 
 ledger: ## A million messages through full queues with each policy: does every message end in a book? (ARGS="--seed 7")
 	@scripts/setup.sh test
-	@$(SWIFT) build -c release --product drawbridge
-	@DRAWBRIDGE="$$($(SWIFT) build -c release --show-bin-path)/drawbridge" \
+	@DRAWBRIDGE="$$(scripts/release.sh drawbridge)" \
 		nice .build-venv/bin/python Tests/Interop/chaos/ledger.py $(ARGS)
 
 SEEDS ?= 20000
 FIRST ?= 1
 simulate: ## Run whole sites from SEEDS=20000 seeds, from FIRST=1 on (release build; JOBS=n runs at a time)
 	@scripts/setup.sh run
-	@$(SWIFT) build -c release --product drawbridge
-	@"$$($(SWIFT) build -c release --show-bin-path)/drawbridge" simulate --first $(FIRST) --seeds $(SEEDS) \
+	@"$$(scripts/release.sh drawbridge)" simulate --first $(FIRST) --seeds $(SEEDS) \
 		--jobs $(or $(JOBS),0) $(ARGS)
 
 clean: ## Remove everything that was built, the Python tools included

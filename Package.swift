@@ -10,8 +10,8 @@ let settings: [SwiftSetting] = [
     .enableUpcomingFeature("InferIsolatedConformances"),
     .enableUpcomingFeature("ImmutableWeakCaptures"),
     .treatAllWarnings(as: .error),
-    // Every state lives on one thread, and debug builds check that no access to it overlaps another. Checked at run
-    // time in a release, it would cost a third of a message.
+    // Every state has one thread at a time, and debug builds check that no access to it overlaps another. Checked at
+    // run time in a release, it would cost a third of a message. scripts/release.sh says the same to other packages.
     .unsafeFlags(["-enforce-exclusivity=unchecked"], .when(configuration: .release)),
 ]
 

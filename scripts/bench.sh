@@ -3,7 +3,4 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-swift=${SWIFT:-swift}
-"$swift" build -c release --product drawbridge
-binary=$("$swift" build -c release --show-bin-path)
-exec python3 scripts/bench --drawbridge "$binary/drawbridge" "$@"
+exec python3 scripts/bench --drawbridge "$(scripts/release.sh drawbridge)" "$@"

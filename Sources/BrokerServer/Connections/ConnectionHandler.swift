@@ -120,7 +120,7 @@ final class ConnectionHandler: ChannelInboundHandler {
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         guard !isClosing, !isInputClosed, let reader else { return }
         var bytes = Self.unwrapInboundIn(data)
-        guard framing != nil else { return runner.tell(.bytes(reader, bytes, owesMore: false)) }
+        guard framing != nil else { return runner.tell(bytes, of: reader) }
         if wire.readableBytes > 0 {
             wire.writeBuffer(&bytes)
             bytes = wire

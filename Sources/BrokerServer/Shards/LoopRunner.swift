@@ -16,6 +16,7 @@ final class LoopRunner {
     /// What this loop tells the shard next; its buffer changes places with those of the mail.
     private var gathered: [Mail] = []
     private var gatheredBytes = 0
+    private static let gatheredBytesMax = 256 << 10
     /// The orders that are being performed.
     private var taken: [LoopOrder] = []
     private var spent: [ByteBuffer] = []
@@ -48,6 +49,13 @@ final class LoopRunner {
         gathered.append(mail)
         gatheredBytes += mail.bytes
         schedule()
+    }
+
+    /// A connection read so much. Before the bytes of one round are more than what the caches hold, the shard takes them.
+    func tell(_ bytes: ByteBuffer, of reader: ConnectionReader) {
+        gathered.append(.bytes(reader, bytes, owesMore: false))
+        gatheredBytes += bytes.readableBytes
+        if gatheredBytes < Self.gatheredBytesMax { schedule() } else { run() }
     }
 
     private func schedule() {
