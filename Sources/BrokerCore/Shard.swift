@@ -2,7 +2,7 @@ import DequeModule
 import MQTTCodec
 package import NIOCore
 
-/// All of the broker that lives on one event loop: its connections, its sessions, its timers.
+/// The broker itself: its connections, its sessions, its routes, its timers. Whoever runs it is alone with it.
 ///
 /// A shard is a function: every event enters here and nowhere else, with the time as an argument, and what is to be
 /// done is left in `outbox`. It does no I/O, asks for no clock and throws no dice but its seeded ones.

@@ -1,4 +1,4 @@
-/// Plain integers of one shard, summed by whoever asks. They only grow.
+/// Plain integers of the shard. They only grow.
 package struct Counters: Sendable, Equatable {
     /// PUBLISH packets and gateway publishes that were accepted.
     package var received: UInt64 = 0

@@ -3,7 +3,7 @@ package import MQTTCodec
 import NIOCore
 
 /// What the broker remembers of a client id (§4.1), or of a link's upstream: subscriptions, unfinished exchanges and
-/// what waits. Lives on one shard, together with its connection.
+/// what waits.
 package final class Session {
     /// Only that of a link ever changes.
     package internal(set) var clientID: MQTTString
