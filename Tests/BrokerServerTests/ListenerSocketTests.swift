@@ -32,7 +32,7 @@ struct ListenerSocketTests {
         let port = try #require(listener.localAddress?.port)
         // One for each loop at least.
         var clients: [WireClient] = []
-        for _ in 0..<4 { clients.append(try await WireClient.connect(port: port, group: group)) }
+        for _ in 0..<4 { clients.append(try await WireClient.connect(port: port)) }
         for client in clients { try await client.expect(Array("in".utf8)) }
         let all = found.withLock { $0 }
         #expect(all.noDelay.count == 4 && all.noDelay.allSatisfy { $0 ?? 0 != 0 })
