@@ -295,6 +295,7 @@ package final class BrokerServer: Sendable {
         authenticator?.shutDown()
         spool.close()
         await Self.end(group)
+        shared.disconnect()
         logger.info("stopped")
     }
 

@@ -59,6 +59,9 @@ final class SharedShard: Sendable {
         post(.timer)
     }
 
+    /// The loops have ended: nobody is woken any more, and they and the shard let go of each other.
+    func disconnect() { standing.withLock { $0.loops = [] } }
+
     // MARK: - Doors
 
     /// - Returns: nil when nobody is let in any more.
