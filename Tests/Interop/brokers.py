@@ -139,7 +139,7 @@ def loops(name):
 class Drawbridge(BrokerProcess):
     """One node with an MQTT and a web listener on loopback, and links if wanted."""
 
-    def __init__(self, folder, name="a", links="", more=""):
+    def __init__(self, folder, name="a", links="", more="", event_loops=None):
         super().__init__(folder, name)
         self.port = free_port()
         self.web_port = free_port()
@@ -150,7 +150,7 @@ class Drawbridge(BrokerProcess):
 [node]
 id = "{name}"
 data_dir = "{self.data}"
-loops = {loops(self.folder.parent.name + name)}
+loops = {event_loops or loops(self.folder.parent.name + name)}
 {more}
 [[listener]]
 name = "mqtt"

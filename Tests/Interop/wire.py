@@ -1,6 +1,7 @@
 """A client without mercy or memory: raw packets of MQTT 3.1.1 and 5, one at a time, so that a test decides each step."""
 
 import collections
+import contextlib
 import socket
 import struct
 import time
@@ -131,7 +132,12 @@ class Wire:
         assert answer.kind == SUBACK and answer.body[-1] == qos, f"SUBACK with QoS {qos} expected, got {answer}"
 
     def disconnect(self):
+        """Says goodbye and waits until the broker has heard it: two connections have no order between them."""
         self.send(DISCONNECT)
+        with contextlib.suppress(OSError):
+            self.socket.settimeout(5)
+            while self.socket.recv(65536):
+                pass
         self.close()
 
     def publication(self, packet):
