@@ -77,7 +77,7 @@ struct ConfigurationReader {
             }
         }
         set(\.node.isServerMoved, table.boolean("server_moved"))
-        set(\.node.loopCount, table.integer("loops", in: 1...64))
+        set(\.node.loopCount, table.integer("loops", in: 1...LoopSet.max))
     }
 
     private mutating func readQueue(_ table: SettingsTable) {
