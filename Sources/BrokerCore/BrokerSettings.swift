@@ -67,6 +67,9 @@ package struct BrokerSettings: Sendable {
     package var pageMessagesMax = 256
     package var pageBytesMax = 1 << 20
     package var links: [LinkSettings] = []
+    package var loop = LoopSettings()
+    /// Users who are links of other nodes: the marks of their messages are believed.
+    package var linkUsers: Set<MQTTString> = []
     package var admission = Admission.believing
     /// Authentication Methods that whoever is asked knows.
     package var authenticationMethods: [MQTTString] = []
@@ -109,6 +112,8 @@ package struct LinkSettings: Sendable, Equatable {
     package var sessionExpiry: UInt32 = 30 * 86_400
     package var inflightMax = 64
     package var acknowledgementTimeout: Duration = .seconds(30)
+    /// Marks of an upstream that does not say that it is a Drawbridge are believed, and sent to it.
+    package var trustsMarks = false
     package var backoff = BackoffSettings()
     /// Local messages that go to the upstream.
     package var outRules: [LinkRule] = []

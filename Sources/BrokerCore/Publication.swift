@@ -20,6 +20,8 @@ struct Publication: ~Copyable {
     var waitsForRecords = false
     /// The server itself says it: it is no message of anybody.
     var isOwn = false
+    /// What came with it over a link.
+    var mark: LinkMark?
     /// Its name, where it has one before somebody keeps it.
     var id: MessageID?
     /// The message as it is kept, in a queue, in the spool or as a retained one; made when the first asks for it.
@@ -80,7 +82,8 @@ struct Publication: ~Copyable {
             qos: qos,
             isRetained: isRetained,
             properties: properties,
-            expiry: expiry
+            expiry: expiry,
+            mark: mark
         )
         kept = message
         return message

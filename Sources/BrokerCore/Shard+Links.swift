@@ -205,6 +205,10 @@ extension Shard {
         connection.state = .open
         connection.session = session
         connection.inflightMax = min(link.settings.inflightMax, Int(ack.properties.receiveMaximum ?? .max))
+        connection.carriesMarks =
+            connection.version == .v5
+            && (link.settings.trustsMarks || ack.properties.userProperties.contains { $0.name == LinkMark.name })
+        if connection.carriesMarks { connection.inflightMax = min(connection.inflightMax, StreamWindow.size) }
         connection.packetBytesMax = ack.properties.maximumPacketSize.map { Int($0) } ?? .max
         connection.peerMaximumQoS = ack.properties.maximumQoS ?? .exactlyOnce
         connection.peerTakesRetained = ack.properties.retainAvailable ?? true

@@ -51,6 +51,8 @@ extension BrokerSettings {
         isServerMoved = configuration.node.isServerMoved
         systemNames = configuration.metrics.systemNames
         links = configuration.links.compactMap(LinkSettings.init)
+        loop = configuration.loop
+        linkUsers = Set(configuration.authentication.links.map { MQTTString($0) })
     }
 }
 
@@ -60,6 +62,7 @@ extension LinkSettings {
         self.init(name: MQTTString(configuration.name), clientID: MQTTString(configuration.clientID))
         version = configuration.version
         usesBridgeBit = configuration.usesBridgeBit
+        trustsMarks = configuration.trustsIDs
         username = configuration.username.map { MQTTString($0) }
         password = configuration.password.map { ByteBuffer(bytes: $0.bytes) }
         keepAlive = configuration.keepAlive

@@ -63,7 +63,8 @@ package struct KnownKeys: Sendable {
     package static let listenerTLS = KnownKeys(
         available: ["cert", "key", "client_ca", "client_cert", "username", "min_version", "watch"], later: ["crl"]
     )
-    package static let authentication = KnownKeys(available: ["chain", "anonymous", "users"], later: ["jwt", "hook"])
+    package static let authentication = KnownKeys(
+        available: ["chain", "anonymous", "users", "links"], later: ["jwt", "hook"])
     package static let authenticationUsers = KnownKeys(available: ["file"], later: [])
     package static let access = KnownKeys(
         available: ["default", "rules", "file", "presets", "on_denied", "on_denied_v3"], later: []
@@ -74,16 +75,17 @@ package struct KnownKeys: Sendable {
     package static let accessTopic = KnownKeys(available: ["eq"], later: [])
     package static let defaults = KnownKeys(available: ["link"], later: [])
     package static let linkDefaults = KnownKeys(
-        available: ["protocol", "keepalive", "backoff", "ack_timeout"], later: ["loop", "probe", "probe_every"]
+        available: ["protocol", "keepalive", "backoff", "ack_timeout", "loop"], later: ["probe", "probe_every"]
     )
+    package static let loop = KnownKeys(available: ["max_hops", "dedup_window"], later: [])
     package static let link = KnownKeys(
         available: [
             "name", "addresses", "protocol", "bridge_bit", "client_id", "username", "password", "keepalive",
             "session_expiry", "max_inflight", "backoff", "ack_timeout", "tls", "spool", "out", "in",
-            "both",
+            "both", "trust_ids",
         ],
         later: [
-            "trust_ids", "prefer", "start", "catchup_rate", "status", "loop", "probe", "probe_every",
+            "prefer", "start", "catchup_rate", "status", "probe", "probe_every",
         ]
     )
     package static let linkTLS = KnownKeys(

@@ -1,10 +1,20 @@
+import BrokerCore
 import MQTTCodec
 import NIOCore
 
 /// The blob of what a message carries on to its receivers: for each property its identifier on the wire (§2.2.2.2)
 /// and its value, lengths as variable integers. Most messages have none and take no byte.
 enum MessageProperties {
-    static func write(_ properties: Properties, to buffer: inout ByteBuffer) {
+    /// Not an identifier of the wire: id and hops of the mark that came with the message.
+    private static let mark: UInt8 = 0xF0
+
+    static func write(_ properties: Properties, _ mark: LinkMark?, to buffer: inout ByteBuffer) {
+        if let mark {
+            buffer.writeInteger(Self.mark)
+            buffer.writeInteger(mark.id.high)
+            buffer.writeInteger(mark.id.low)
+            buffer.writeInteger(mark.hops)
+        }
         guard !properties.isEmpty else { return }
         let values = properties.values
         if let indicator = values.payloadFormatIndicator {
@@ -32,10 +42,11 @@ enum MessageProperties {
     }
 
     /// Nil when the bytes are no such list.
-    static func read(_ bytes: ByteBuffer) -> Properties? {
-        guard bytes.readableBytes > 0 else { return Properties() }
+    static func read(_ bytes: ByteBuffer) -> (Properties, LinkMark?)? {
+        guard bytes.readableBytes > 0 else { return (Properties(), nil) }
         var bytes = bytes
         var values = Properties.Values()
+        var mark: LinkMark?
         while let identifier = bytes.readInteger(as: UInt8.self) {
             switch identifier {
             case 0x01:
@@ -53,12 +64,17 @@ enum MessageProperties {
             case 0x26:
                 guard let name = bytes.readText(), let value = bytes.readText() else { return nil }
                 values.userProperties.append(Properties.UserProperty(MQTTString(name), MQTTString(value)))
+            case Self.mark:
+                guard let high = bytes.readInteger(as: UInt64.self), let low = bytes.readInteger(as: UInt64.self),
+                    let hops = bytes.readInteger(as: UInt8.self)
+                else { return nil }
+                mark = LinkMark(id: MessageID(high: high, low: low), hops: hops)
             default:
                 return nil
             }
         }
         var properties = Properties()
         properties.values = values
-        return properties
+        return (properties, mark)
     }
 }

@@ -83,7 +83,7 @@ struct MessageRow: ~Copyable {
         topic = Self.headCount..<bytes.writerIndex
         bytes.writeImmutableBuffer(message.payload)
         payload = topic.upperBound..<bytes.writerIndex
-        MessageProperties.write(message.properties, to: &bytes)
+        MessageProperties.write(message.properties, message.mark, to: &bytes)
         properties = payload.upperBound..<bytes.writerIndex
     }
 
@@ -166,7 +166,7 @@ struct MessageRow: ~Copyable {
         let checksum = statement.number(table == .retained ? 7 : 9)
         guard bytes.withUnsafeReadableBytes({ XXHash64.hash($0) }) == checksum,
             let qos = QoS(rawValue: qos),
-            let properties = MessageProperties.read(copy(properties))
+            let (properties, mark) = MessageProperties.read(copy(properties))
         else { return nil }
         return Message(
             id: id,
@@ -175,7 +175,8 @@ struct MessageRow: ~Copyable {
             qos: qos,
             isRetained: flags & Self.retained != 0,
             properties: properties,
-            expiry: expiry
+            expiry: expiry,
+            mark: mark
         )
     }
 
