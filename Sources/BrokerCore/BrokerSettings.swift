@@ -109,6 +109,10 @@ package struct LinkSettings: Sendable, Equatable {
     package var sessionExpiry: UInt32 = 30 * 86_400
     package var inflightMax = 64
     package var acknowledgementTimeout: Duration = .seconds(30)
+    /// Off, unless the configuration says otherwise, as it does by default.
+    package var probe = LinkProbeSettings(.off)
+    /// Addresses that the upstream may be reached at: when one stalls the next is tried at once.
+    package var addressCount = 1
     package var backoff = BackoffSettings()
     /// Local messages that go to the upstream.
     package var outRules: [LinkRule] = []

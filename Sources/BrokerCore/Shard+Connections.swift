@@ -50,7 +50,7 @@ extension Shard {
             linkHandshake(packet, on: connection, now)
         case .open:
             guard let session = connection.session else { return }
-            if !connection.stalled.isEmpty, case .publish(let publish) = packet {
+            if !connection.stalled.isEmpty, case .publish(let publish) = packet, !isProbe(publish, session) {
                 guard let publish = withTopic(publish, on: connection) else {
                     return fail(connection, .topicAliasInvalid, now)
                 }

@@ -68,7 +68,8 @@ extension Shard {
         link.settings = new
         link.session?.clientID = new.clientID
         link.backoff = Backoff(new.backoff)
-        link.attempt = 0
+        link.machine.restart()
+        link.closedOverProbe = 0
         link.lastError = nil
         subscribeOutgoing(link)
         dial(link)
@@ -77,7 +78,9 @@ extension Shard {
     private func noteStaleFilters(of link: Link, _ new: LinkSettings) {
         // Under another name the upstream has another session.
         guard link.settings.clientID == new.clientID else { return link.staleFilters.removeAll() }
-        let known = link.staleFilters + link.settings.inRules.map(\.filter)
+        let isProbed = link.settings.probe.mode == .auto && link.settings.probe != new.probe
+        let probed = isProbed ? TopicFilter(link.probeTopic.string).map { [$0] } ?? [] : []
+        let known = link.staleFilters + link.settings.inRules.map(\.filter) + probed
         link.staleFilters.removeAll()
         for filter in known where !new.inRules.contains(where: { $0.filter.text == filter.text }) {
             if !link.staleFilters.contains(where: { $0.text == filter.text }) { link.staleFilters.append(filter) }

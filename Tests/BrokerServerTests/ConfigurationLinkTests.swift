@@ -1,3 +1,4 @@
+import BrokerCore
 import BrokerServer
 import MQTTCodec
 import Testing
@@ -21,6 +22,9 @@ struct ConfigurationLinkTests {
         expected.sessionExpiry = .seconds(30 * 86_400)
         expected.maxInflight = 64
         expected.acknowledgementTimeout = .seconds(30)
+        expected.probe.mode = .auto
+        expected.probe.every = .seconds(15)
+        expected.probe.topic = nil
         expected.backoff.base = .seconds(1)
         expected.backoff.cap = .seconds(120)
         expected.backoff.stable = .seconds(30)
@@ -39,11 +43,15 @@ struct ConfigurationLinkTests {
             keepalive = "5s"
             session_expiry = "0s"
             max_inflight = 1
+            probe_every = "3s"
+            probe_topic = "probes/me"
             backoff = { base = "2s" }
             [defaults.link]
             protocol = "3.1.1"
             keepalive = "6s"
             ack_timeout = "7s"
+            probe = "off"
+            probe_every = "9s"
             backoff = { base = "3s", cap = "4s", jitter = "decorrelated", stable = "5s" }
             """
         let link = try #require(try read(text).configuration.links.first)
@@ -55,6 +63,9 @@ struct ConfigurationLinkTests {
         #expect(link.keepAlive == .seconds(5))
         #expect(link.sessionExpiry == .zero)
         #expect(link.maxInflight == 1)
+        #expect(link.probe.mode == .off)
+        #expect(link.probe.every == .seconds(3))
+        #expect(link.probe.topic == "probes/me")
         #expect(link.acknowledgementTimeout == .seconds(7))
         #expect(link.backoff.base == .seconds(2))
         #expect(link.backoff.cap == .seconds(4))
@@ -150,6 +161,12 @@ struct ConfigurationLinkTests {
             ("protocol = 4", 4, "protocol: must be 5 or \"3.1.1\", found 4"),
             ("protocol = \"3.1\"", 4, "protocol: must be 5 or \"3.1.1\", found \"3.1\""),
             ("keepalive = \"0s\"", 4, "keepalive: must be 1s to 65535s, found \"0s\""),
+            ("probe = \"on\"", 4, "probe: must be \"auto\" or \"off\", found \"on\""),
+            ("probe_every = \"10ms\"", 4, "probe_every: must be 1s to 1h, found \"10ms\""),
+            (
+                "probe_topic = \"a/#\"", 4,
+                "probe_topic: must be the name of a topic, without wildcards, found \"a/#\""
+            ),
             ("max_inflight = 65536", 4, "max_inflight: must be 1 to 65535, found 65536"),
             (
                 "bridge_bit = true", 4,

@@ -66,6 +66,8 @@ extension LinkSettings {
         sessionExpiry = UInt32(clamping: configuration.sessionExpiry.components.seconds)
         inflightMax = configuration.maxInflight
         acknowledgementTimeout = configuration.acknowledgementTimeout
+        probe = configuration.probe
+        addressCount = configuration.addresses.count
         backoff.base = configuration.backoff.base
         backoff.cap = configuration.backoff.cap
         backoff.stable = configuration.backoff.stable

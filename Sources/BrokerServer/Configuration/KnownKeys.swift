@@ -74,16 +74,16 @@ package struct KnownKeys: Sendable {
     package static let accessTopic = KnownKeys(available: ["eq"], later: [])
     package static let defaults = KnownKeys(available: ["link"], later: [])
     package static let linkDefaults = KnownKeys(
-        available: ["protocol", "keepalive", "backoff", "ack_timeout"], later: ["loop", "probe", "probe_every"]
+        available: ["protocol", "keepalive", "backoff", "ack_timeout", "probe", "probe_every"], later: ["loop"]
     )
     package static let link = KnownKeys(
         available: [
             "name", "addresses", "protocol", "bridge_bit", "client_id", "username", "password", "keepalive",
             "session_expiry", "max_inflight", "backoff", "ack_timeout", "tls", "spool", "out", "in",
-            "both",
+            "both", "probe", "probe_every", "probe_topic",
         ],
         later: [
-            "trust_ids", "prefer", "start", "catchup_rate", "status", "loop", "probe", "probe_every",
+            "trust_ids", "prefer", "start", "catchup_rate", "status", "loop",
         ]
     )
     package static let linkTLS = KnownKeys(

@@ -1,3 +1,4 @@
+package import BrokerCore
 package import MQTTCodec
 package import Spool
 
@@ -29,6 +30,9 @@ package struct LinkConfiguration: Sendable, Equatable {
     /// `ack_timeout`: without an awaited acknowledgement for so long the connection is given up; default 30 s;
     /// 1 s to 1 h.
     package var acknowledgementTimeout = Duration.seconds(30)
+    /// `probe`, `probe_every` and `probe_topic`: how it is found out whether anything moves; default `auto`, 15 s, 1 s to
+    /// 1 h, and a topic with the client id in it.
+    package var probe = LinkProbeSettings(.auto)
     /// `[link.tls]`: for addresses with TLS.
     package var tls = LinkTLSConfiguration()
     /// `[link.spool]`: what may wait while the link is down: `max_messages`, default 5,000,000, 1 to 1,000,000,000;
