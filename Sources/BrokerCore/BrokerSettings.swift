@@ -67,6 +67,8 @@ package struct BrokerSettings: Sendable {
     package var pageMessagesMax = 256
     package var pageBytesMax = 1 << 20
     package var links: [LinkSettings] = []
+    /// What clocks on the wall show here, for links that connect at certain hours.
+    package var secondsEastOfGreenwich: @Sendable (Timestamp) -> Int = { _ in 0 }
     package var admission = Admission.believing
     /// Authentication Methods that whoever is asked knows.
     package var authenticationMethods: [MQTTString] = []
@@ -113,6 +115,9 @@ package struct LinkSettings: Sendable, Equatable {
     package var probe = LinkProbeSettings(.off)
     /// Addresses that the upstream may be reached at: when one stalls the next is tried at once.
     package var addressCount = 1
+    package var start = LinkStart.automatic
+    /// Where it says how it is; nil for nowhere.
+    package var status: LinkStatusSettings?
     package var backoff = BackoffSettings()
     /// Local messages that go to the upstream.
     package var outRules: [LinkRule] = []

@@ -120,7 +120,8 @@ extension Shard {
 
     /// The channel's write buffer went above or below its limit.
     package func writabilityChanged(_ connection: Connection, isWritable: Bool, now: Now) {
-        connection.isWritable = isWritable
+        // A link that somebody holds sends nothing, however much its channel would take.
+        connection.isWritable = isWritable && connection.link?.machine.isPaused != true
         if isWritable, let session = connection.session { feed(session, now) }
     }
 

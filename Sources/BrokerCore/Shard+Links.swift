@@ -20,9 +20,10 @@ extension Shard {
         for linkSettings in settings.links {
             let known = linkReceivers.removeValue(forKey: linkSettings.name)
             let link = makeLink(linkSettings, known, contents.lastPosition)
+            link.hasBacklog = known.map { $0.depth > 0 } ?? false
             links.append(link)
             subscribeOutgoing(link)
-            dial(link)
+            begin(link, now)
         }
         for record in contents.wills { restoreWill(record, now) }
         // A link that is no longer configured keeps its queue: it is the operator's to drop, and naming the link again
@@ -135,7 +136,7 @@ extension Shard {
 
     // MARK: - Connecting
 
-    func dial(_ link: Link) {
+    func dial(_ link: Link, _ now: Now) {
         guard !isDraining, let attempt = link.machine.dial() else { return }
         link.epoch &+= 1
         timers.cancel(link.timer)
@@ -143,6 +144,7 @@ extension Shard {
         outbox.dials.append(
             Outbox.Dial(link: link, name: link.settings.name, epoch: link.epoch, attempt: attempt)
         )
+        linkChanged(link, now)
     }
 
     /// The upstream's address answered.
@@ -176,6 +178,7 @@ extension Shard {
                     clientID: link.settings.clientID,
                     cleanStart: false,
                     keepAlive: UInt16(clamping: link.settings.keepAlive.components.seconds),
+                    will: will(of: link),
                     username: link.settings.username,
                     password: link.settings.password,
                     properties: properties,
@@ -219,7 +222,7 @@ extension Shard {
         subscribeUpstream(link, session, on: connection)
         beginProbing(link, session, on: connection, now)
         resume(session)
-        setTimer(of: link, now.instant.advanced(by: probeInterval(of: link, on: connection)))
+        armProbe(link, on: connection, now)
     }
 
     /// The upstream has no session of ours: identifiers of the old one mean nothing there [5:MQTT-3.2.2-5]. Messages
@@ -275,6 +278,7 @@ extension Shard {
         case .publish(let publish):
             guard !probeReturned(publish, link, now) else { break }
             link.probe.messageMoved()
+            link.traffic.received &+= 1
             publishReceived(publish, session, on: connection, now)
         case .pubAck(let ack): pubAckReceived(ack, session, on: connection, now)
         case .pubRec(let ack): pubRecReceived(ack, session, on: connection, now)

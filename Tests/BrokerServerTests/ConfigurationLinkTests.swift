@@ -25,10 +25,34 @@ struct ConfigurationLinkTests {
         expected.probe.mode = .auto
         expected.probe.every = .seconds(15)
         expected.probe.topic = nil
+        expected.start = .automatic
+        expected.status.isLocalOnly = true
+        expected.status.hasDetail = true
         expected.backoff.base = .seconds(1)
         expected.backoff.cap = .seconds(120)
         expected.backoff.stable = .seconds(30)
         #expect(link == expected)
+    }
+
+    @Test(
+        "a link starts when it is said to",
+        arguments: [
+            ("\"automatic\"", .automatic), ("\"lazy\"", .lazy), ("\"once\"", .once), ("\"manual\"", .manual),
+            ("{ window = \"02:00-05:30\" }", .window(DailyWindow(from: 120, to: 330))),
+            ("{ window = \"22:00-24:00\" }", .window(DailyWindow(from: 1_320, to: 0))),
+        ] as [(String, LinkStart)]
+    )
+    func starts(text: String, start: LinkStart) throws {
+        #expect(try link("start = \(text)\n").start == start)
+    }
+
+    @Test("a link says how it is under its own name, unless another is given")
+    func status() throws {
+        let text = "status = { topic = \"links/hub\", local_only = false, json = false }\n"
+        let status = try link(text).status
+        #expect(status.topic == "links/hub" && !status.isLocalOnly && !status.hasDetail)
+        let settings = BrokerSettings(try read(start).configuration)
+        #expect(settings.links[0].status == LinkStatusSettings(topic: "$SYS/broker/connection/host.hub/state"))
     }
 
     @Test("a link overrides what defaults.link says, and keeps the rest")
@@ -157,7 +181,25 @@ struct ConfigurationLinkTests {
     @Test(
         "each setting of a link is checked",
         arguments: [
-            ("status = {}", 4, "status: not available in this version"),
+            ("trust_ids = true", 4, "trust_ids: not available in this version"),
+            (
+                "start = \"later\"", 4,
+                "start: must be \"automatic\", \"lazy\", \"once\", \"manual\" or { window = \"02:00-05:00\" }, "
+                    + "found \"later\""
+            ),
+            ("start = {}", 4, "start: must say { window = \"02:00-05:00\" }"),
+            (
+                "start = { window = \"2-5\" }", 4,
+                "start.window: must be two times of the day, as in \"02:00-05:00\", found \"2-5\""
+            ),
+            (
+                "start = { window = \"02:00-02:00\" }", 4,
+                "start.window: must be two times of the day, as in \"02:00-05:00\", found \"02:00-02:00\""
+            ),
+            (
+                "status = { topic = \"a/+\" }", 4,
+                "status.topic: must be the name of a topic, without wildcards, found \"a/+\""
+            ),
             ("protocol = 4", 4, "protocol: must be 5 or \"3.1.1\", found 4"),
             ("protocol = \"3.1\"", 4, "protocol: must be 5 or \"3.1.1\", found \"3.1\""),
             ("keepalive = \"0s\"", 4, "keepalive: must be 1s to 65535s, found \"0s\""),

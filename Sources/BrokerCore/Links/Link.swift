@@ -30,8 +30,26 @@ package final class Link {
     /// What the upstream's session of ours is still subscribed to and no rule wants any more.
     var staleFilters: [TopicFilter] = []
     var unsubscribePacketID: UInt16 = 0
-    /// The one thing that the link waits for: CONNACK, its next probe, or the end of a back-off.
+    /// Somebody told it to start, whatever the configuration says of when.
+    var isForced = false
+    /// Of a link that starts once: it was good, and is over.
+    var hadItsOnce = false
+    /// What a lazy link has to do: something waited when the node started, or came since it hung up.
+    var hasBacklog = false
+    var restedAt = Position.zero
+    /// When a lazy link last had something to do, and what had moved by then.
+    var busyAt = Instant(nanoseconds: 0)
+    var movedBefore: UInt64 = 0
+    package internal(set) var traffic = LinkTraffic()
+    package internal(set) var pace = LinkPace()
+    /// What was last said of it, and since when it is that.
+    var toldState: LinkMachine.State?
+    package internal(set) var since = Timestamp(microseconds: 0)
+    /// The one thing that the link waits for: CONNACK, its next probe, the end of a back-off, or a reason to connect.
     var timer: TimerQueue.Token?
+
+    /// Messages that it sent and that came, by the second.
+    package func lookAtPace(_ now: Now) { pace.look(at: traffic, now.instant) }
 
     init(settings: LinkSettings, receiver: ReceiverID) {
         self.settings = settings
@@ -41,6 +59,9 @@ package final class Link {
     }
 
     package var state: LinkMachine.State { machine.state(isBehind: session?.flow != .live) }
+
+    /// The address that it is connected to.
+    package var peer: String? { connection?.peer }
 
     /// Where a round trip goes.
     package var probeTopic: MQTTString {

@@ -13,13 +13,13 @@ extension Shard {
     func linkTimer(_ link: Link, _ now: Now) {
         link.timer = nil
         switch link.machine.phase {
-        case .waiting: dial(link)
+        case .waiting, .idle: connectOrRest(link, now)
         case .handshaking:
             guard let connection = link.connection else { return }
             close(connection, reason: nil)
             lost(link, "no CONNACK in time", now, as: .stalled)
         case .probing, .moving: probeIsDue(link, now)
-        case .idle, .dialing, .disabled: break
+        case .dialing, .disabled: break
         }
     }
 
@@ -30,7 +30,8 @@ extension Shard {
     }
 
     private func probeIsDue(_ link: Link, _ now: Now) {
-        guard let connection = link.connection, let session = link.session else { return }
+        guard let connection = link.connection, let session = link.session, !hangsUp(link, now) else { return }
+        link.lookAtPace(now)
         if link.machine.phase == .moving, now.instant.since(link.connectedAt) >= link.settings.backoff.stable {
             link.backoff.reset()
         }
@@ -48,7 +49,12 @@ extension Shard {
             return lost(link, "the upstream acknowledges nothing", now, as: .stalled)
         }
         sendProbe(link, on: connection, now)
-        setTimer(of: link, now.instant.advanced(by: probeInterval(of: link, on: connection)))
+        armProbe(link, on: connection, now)
+    }
+
+    func armProbe(_ link: Link, on connection: Connection, _ now: Now) {
+        let pause = min(probeInterval(of: link, on: connection), untilHangUp(link, now))
+        setTimer(of: link, now.instant.advanced(by: pause))
     }
 
     // MARK: - The end of a connection
@@ -80,9 +86,11 @@ extension Shard {
     func lost(_ link: Link, _ reason: String, _ now: Now, as failure: LinkMachine.Failure = .lost) {
         leave(link)
         let isNews = link.machine.failures == 0
+        let wasGood = link.machine.phase == .moving
         guard let pause = link.machine.failed(failure) else { return }
         link.epoch &+= 1
         link.lastError = reason
+        if wasGood, link.settings.start == .once { return endOnce(link, reason, now) }
         let wait = duration(of: pause, link)
         // The first failure is news, the hundredth of the same outage is not.
         outbox.notices.append(
@@ -93,7 +101,16 @@ extension Shard {
                 detail: "\(reason); next try \(wait == .zero ? "at once" : "in \(wait)")"
             )
         )
-        if wait == .zero { dial(link) } else { setTimer(of: link, now.instant.advanced(by: wait)) }
+        linkChanged(link, now)
+        if wait == .zero { dial(link, now) } else { setTimer(of: link, now.instant.advanced(by: wait)) }
+    }
+
+    private func endOnce(_ link: Link, _ reason: String, _ now: Now) {
+        link.hadItsOnce = true
+        link.machine.rest()
+        let detail = "\(reason); it was to connect once"
+        outbox.notices.append(Notice(.info, "link down", link: link.settings.name, detail: detail))
+        linkChanged(link, now)
     }
 
     private func duration(of pause: LinkMachine.Pause, _ link: Link) -> Duration {
@@ -121,27 +138,34 @@ extension Shard {
 
     /// The node shuts down, the link is not what it was any more, or somebody wants it to end.
     func stop(_ link: Link, _ now: Now) {
+        hangUp(link)
         link.machine.disable()
+        linkChanged(link, now)
+    }
+
+    /// Says DISCONNECT, if there is somebody to hear it, and wants nothing more of the line.
+    func hangUp(_ link: Link) {
         link.epoch &+= 1
         timers.cancel(link.timer)
         link.timer = nil
         guard let connection = link.connection else { return }
-        // DISCONNECT without session expiry: the upstream keeps our session.
-        if connection.isOpen { send(.disconnect(Disconnect(reason: .success)), on: connection) }
+        if connection.isOpen {
+            // Our will goes with DISCONNECT.
+            notifyUpstream(link, "0")
+            // Without session expiry: the upstream keeps our session.
+            send(.disconnect(Disconnect(reason: .success)), on: connection)
+        }
         close(connection, reason: nil)
         leave(link)
     }
 }
 
 extension ReasonCode {
-    /// A refusal that ends by itself, as a server that is busy does.
-    fileprivate var isBusy: Bool {
+    /// Whether a CONNECT that was refused with it may succeed soon: a server that is busy is not for ever.
+    var mayPass: Bool {
         switch self {
         case .serverUnavailable, .serverBusy, .quotaExceeded, .connectionRateExceeded: true
         default: false
         }
     }
-
-    /// Whether a CONNECT that was refused with it may succeed soon.
-    var mayPass: Bool { isBusy }
 }

@@ -6,6 +6,9 @@ extension Shard {
     /// A connection is accepted: its first probe goes out at once.
     func beginProbing(_ link: Link, _ session: Session, on connection: Connection, _ now: Now) {
         link.probe = LinkProbe()
+        link.busyAt = now.instant
+        if link.machine.isPaused { connection.isWritable = false }
+        linkChanged(link, now)
         if mayReturn(link), let topic = TopicFilter(link.probeTopic.string), let id = session.window.addRequest() {
             link.probe.asked(id)
             // A subscription of its own, without No Local; our rules have that, each by itself.
@@ -91,5 +94,7 @@ extension Shard {
             link.probe.isAnswered || link.settings.probe.mode == .off, link.machine.moved()
         else { return }
         link.lastError = nil
+        linkChanged(link, now)
+        notifyUpstream(link, "1")
     }
 }

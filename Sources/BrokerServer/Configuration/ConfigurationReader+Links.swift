@@ -42,6 +42,8 @@ extension ConfigurationReader {
         link.maxInflight = table.integer("max_inflight", in: 1...65_535) ?? link.maxInflight
         readTLS(of: table, into: &link)
         readLinkSpool(of: table, into: &link)
+        readStart(of: table, into: &link)
+        readStatus(of: table, into: &link)
         readRules(of: table, into: &link)
         checkVersion(of: link, table)
         checkLoops(of: link, at: table.place)

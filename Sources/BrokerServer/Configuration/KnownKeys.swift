@@ -80,12 +80,14 @@ package struct KnownKeys: Sendable {
         available: [
             "name", "addresses", "protocol", "bridge_bit", "client_id", "username", "password", "keepalive",
             "session_expiry", "max_inflight", "backoff", "ack_timeout", "tls", "spool", "out", "in",
-            "both", "probe", "probe_every", "probe_topic",
+            "both", "probe", "probe_every", "probe_topic", "start", "status",
         ],
         later: [
-            "trust_ids", "prefer", "start", "catchup_rate", "status", "loop",
+            "trust_ids", "prefer", "catchup_rate", "loop",
         ]
     )
+    package static let linkStart = KnownKeys(available: ["window"], later: [])
+    package static let linkStatus = KnownKeys(available: ["topic", "local_only", "json"], later: [])
     package static let linkTLS = KnownKeys(
         available: ["ca", "cert", "key", "alpn", "server_name", "verify"], later: ["crl"]
     )
@@ -112,7 +114,7 @@ package struct KnownKeys: Sendable {
         ("a rule of [acl]", accessRule), ("[[listener]]", listener), ("[listener.limits]", listenerLimits),
         ("`rate` of [[listener]]", rate),
         ("`deflate` of [[listener]]", deflate), ("[listener.tls]", listenerTLS),
-        ("[[link]]", link), ("[link.tls]", linkTLS), ("[defaults.link]", linkDefaults),
+        ("[[link]]", link), ("[link.tls]", linkTLS), ("[link.status]", linkStatus), ("[defaults.link]", linkDefaults),
         ("[[link.out]] or [[link.in]]", rule), ("[[link.both]]", bothRule),
     ]
 
