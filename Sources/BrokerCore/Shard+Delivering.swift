@@ -276,6 +276,7 @@ extension Shard {
         counters.sentPublish(payloadBytes: message.payload.readableBytes)
         var properties = properties(of: message, now)
         if connection.carriesMarks { addMark(to: &properties, of: message, for: session, delivery.qos) }
+        if let link = session.link { link.traffic.sent &+= 1 }
         if connection.outboundAliases != nil,
             connection.writeAliased(
                 topic: message.topic,

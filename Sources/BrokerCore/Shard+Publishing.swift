@@ -30,6 +30,9 @@ extension Shard {
             }
             return publishReceived(packet, session, on: connection, now)
         }
+        if packet.qos == .atMostOnce, packet.topic.isReserved, isOwnProbe(packet.topic, of: session) {
+            return returnProbe(packet, on: connection)
+        }
         if session.link == nil, let broken = brokenLimit(packet, connection.door) {
             return fail(connection, broken, now)
         }
@@ -472,6 +475,8 @@ extension Shard {
     }
 
     private func progressed(_ session: Session, _ now: Now) {
-        session.link?.progressedAt = now.instant
+        guard let link = session.link else { return }
+        link.progressedAt = now.instant
+        link.probe.messageMoved()
     }
 }
