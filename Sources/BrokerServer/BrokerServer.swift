@@ -237,10 +237,13 @@ package final class BrokerServer: Sendable {
         _ shared: SharedShard,
         _ logger: Logger
     ) async -> ControlSocket? {
-        let routes = SpoolRoutes.all(
+        var routes = SpoolRoutes.all(
             spool,
             account: { await withCheckedContinuation { shared.post(.account($0)) } },
             now: { ShardRunner.wall }
+        )
+        routes.append(
+            LinkExplanationRoute.route { await withCheckedContinuation { shared.post(.linkSettings($0)) } }
         )
         do {
             return try await ControlSocket.open(

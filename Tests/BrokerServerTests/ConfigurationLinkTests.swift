@@ -344,9 +344,48 @@ struct ConfigurationLoopTests {
             "protocol = 5\n[[link.both]]\nfilter = \"#\"",
             "protocol = \"3.1.1\"\n[[link.out]]\nfilter = \"up/#\"\n[[link.in]]\nfilter = \"down/#\"",
             "protocol = \"3.1.1\"\n[[link.out]]\nfilter = \"#\"\nto = \"up/{topic}\"\n[[link.in]]\nfilter = \"down/#\"",
+            "protocol = \"3.1.1\"\n[[link.out]]\nfilter = \"+/x\"\nto = \"x/{1}\"\n[[link.in]]\nfilter = \"+/x/+\"",
+            "protocol = \"3.1.1\"\n[[link.out]]\nfilter = \"a/#\"\nto = \"{topic}\"\n[[link.in]]\nfilter = \"+/#\"\n"
+                + "exclude = [\"a/#\"]",
         ]
     )
     func fine(text: String) { #expect(complaints(start + text).isEmpty) }
+
+    @Test(
+        "templates are looked through, and exclusions help only where they take all of it",
+        arguments: [
+            "[[link.out]]\nfilter = \"+/x\"\nto = \"{1}/y\"\n[[link.in]]\nfilter = \"+/y\"\nto = \"{1}/x\"",
+            "[[link.out]]\nfilter = \"a/#\"\nto = \"b/{#}\"\n[[link.in]]\nfilter = \"b/#\"\nto = \"a/{#}\"\nexclude = [\"b/c\"]",
+            "[[link.out]]\nfilter = \"#\"\nto = \"{clientid}/{topic}\"\n[[link.in]]\nfilter = \"+/a\"",
+        ]
+    )
+    func looped(rules: String) {
+        let found = complaints(old + rules)
+        #expect(found.count == 1)
+        #expect(found.allSatisfy { $0.contains("and would go out again") && !$0.hasPrefix("warning") })
+    }
+
+    @Test(
+        "an intersection is what both match",
+        arguments: [
+            ("a/#", "a", "a"), ("a/+/c", "+/b/#", "a/b/c"), ("#", "a/+", "a/+"), ("a/#", "a/#", "a/#"), ("+", "a", "a"),
+            ("a", "b", nil), ("+/#", "a", "a"), ("#", "$SYS/x", nil), ("a/+", "a/#", "a/+"), ("a/+/#", "a", nil),
+        ] as [(String, String, String?)]
+    )
+    func intersection(a: String, b: String, both: String?) {
+        #expect(FilterText.intersection(a, b) == both)
+        #expect(FilterText.intersection(b, a) == both)
+        if let both { #expect(FilterText.covers(a, both) && FilterText.covers(b, both)) }
+    }
+
+    @Test(
+        "a filter covers another when it matches all that that matches",
+        arguments: [
+            ("a/#", "a", true), ("a/#", "a/+/b/#", true), ("a/+", "a/#", false), ("+/b", "a/b", true),
+            ("a/b", "+/b", false), ("#", "$SYS/#", false), ("#", "+/#", true), ("+", "#", false),
+        ]
+    )
+    func covers(a: String, b: String, isCovered: Bool) { #expect(FilterText.covers(a, b) == isCovered) }
 
     @Test("what only comes back under another topic is warned about")
     func echo() {

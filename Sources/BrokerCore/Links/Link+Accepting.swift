@@ -8,7 +8,7 @@ extension Link {
         guard case .crosses(let index, let topic) = way else { return way }
         var properties = settings.inRules[index].accepted(publication.properties)
         if let reply = properties.responseTopic {
-            let name = localName(ofReply: reply)
+            let name = settings.localName(ofReply: reply)
             if name != reply { properties.responseTopic = name }
         }
         publication.rename(topic, properties: properties)

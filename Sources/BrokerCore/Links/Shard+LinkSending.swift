@@ -27,7 +27,7 @@ extension Shard {
         let reply = session.link == nil ? nil : message.properties.responseTopic
         if expiry == nil, added.isEmpty, reply == nil { return message.properties }
         var values = message.properties.values
-        if let link = session.link, let reply { values.responseTopic = link.upstreamName(ofReply: reply) }
+        if let link = session.link, let reply { values.responseTopic = link.settings.upstreamName(ofReply: reply) }
         values.messageExpiryInterval = expiry?.secondsLeft(now.wall)
         values.userProperties += added
         var properties = Properties()

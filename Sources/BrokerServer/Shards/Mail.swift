@@ -29,6 +29,8 @@ enum Mail: @unchecked Sendable {
     indirect case publish(GatewayPublish, CheckedContinuation<GatewayReceipt, any Error>)
     case health(CheckedContinuation<NodeHealth, Never>)
     case account(CheckedContinuation<ShardAccount, Never>)
+    /// With which rules links run.
+    case linkSettings(CheckedContinuation<[LinkSettings], Never>)
     indirect case reconfigure(ShardRunner.Reconfiguration)
     /// Succeeds when every connection is closed and the last records are appended.
     case drain(EventLoopPromise<Void>)

@@ -128,6 +128,7 @@ final class ShardRunner {
         case .publish(let request, let continuation): publish(request, continuation, now)
         case .health(let continuation): continuation.resume(returning: health)
         case .account(let continuation): continuation.resume(returning: account)
+        case .linkSettings(let continuation): continuation.resume(returning: shard.links.map(\.settings))
         case .reconfigure(let new): reconfigure(new, now)
         case .drain(let promise): drain(promise, now)
         case .giveUpDraining: giveUpDraining()

@@ -7,7 +7,7 @@ struct ControlCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "ctl",
         abstract: "Ask a running node.",
-        subcommands: [ControlSpoolCommand.self, ControlDropsCommand.self]
+        subcommands: [ControlSpoolCommand.self, ControlDropsCommand.self, ControlLinkCommand.self]
     )
 }
 
