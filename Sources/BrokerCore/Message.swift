@@ -15,6 +15,8 @@ package struct MessageID: Sendable, Hashable, CustomStringConvertible {
 
     /// The node that made it, 48 bits.
     package var node: UInt64 { low >> 16 }
+    /// When the message came to this node.
+    package var time: Timestamp { Timestamp(microseconds: high) }
 
     /// 32 lower-case hexadecimal digits.
     package var description: String { Self.hex(high) + Self.hex(low) }
@@ -86,6 +88,8 @@ package final class Message: Sendable {
     package let expiry: Timestamp?
     /// Where it came from, without the stream that it came by; nil when it was published here.
     package let mark: LinkMark?
+    /// The client that published it, where a rule of a link names messages after their publishers; else nil.
+    package let publisher: MQTTString?
 
     package init(
         id: MessageID,
@@ -95,6 +99,7 @@ package final class Message: Sendable {
         isRetained: Bool,
         properties: Properties,
         expiry: Timestamp?,
+        publisher: MQTTString? = nil,
         mark: LinkMark? = nil
     ) {
         self.id = id
@@ -105,6 +110,7 @@ package final class Message: Sendable {
         self.properties = properties
         self.expiry = expiry
         self.mark = mark
+        self.publisher = publisher
     }
 
     /// What the message holds in memory and on disk, apart from constants: limits in bytes count this.

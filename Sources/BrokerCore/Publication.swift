@@ -22,6 +22,8 @@ struct Publication: ~Copyable {
     var isOwn = false
     /// What came with it over a link.
     var mark: LinkMark?
+    /// The client that published it, where a rule of a link names messages after their publishers.
+    var clientID: MQTTString?
     /// Its name, where it has one before somebody keeps it.
     var id: MessageID?
     /// The message as it is kept, in a queue, in the spool or as a retained one; made when the first asks for it.
@@ -53,6 +55,7 @@ struct Publication: ~Copyable {
             properties: properties
         )
         kept = message
+        clientID = message.publisher
     }
 
     var topic: MQTTString { encoder.topic }
@@ -83,6 +86,7 @@ struct Publication: ~Copyable {
             isRetained: isRetained,
             properties: properties,
             expiry: expiry,
+            publisher: clientID,
             mark: mark
         )
         kept = message

@@ -53,7 +53,7 @@ extension BrokerSettings {
         systemNames = configuration.metrics.systemNames
         loop = configuration.loop
         linkUsers = Set(configuration.authentication.links.map { MQTTString($0) })
-        links = configuration.links.compactMap { LinkSettings($0, node: configuration.node.id) }
+        links = configuration.links.map { LinkSettings($0, node: configuration.node.id) }
         secondsEastOfGreenwich = { wall in
             TimeZone.current.secondsFromGMT(for: Date(timeIntervalSince1970: Double(wall.microseconds) / 1_000_000))
         }
@@ -61,8 +61,7 @@ extension BrokerSettings {
 }
 
 extension LinkSettings {
-    /// - Returns: nil when a filter is not valid, which `ConfigurationFile.load` reports before.
-    fileprivate init?(_ configuration: LinkConfiguration, node: String) {
+    fileprivate init(_ configuration: LinkConfiguration, node: String) {
         self.init(name: MQTTString(configuration.name), clientID: MQTTString(configuration.clientID))
         version = configuration.version
         usesBridgeBit = configuration.usesBridgeBit
@@ -84,28 +83,8 @@ extension LinkSettings {
         backoff.base = configuration.backoff.base
         backoff.cap = configuration.backoff.cap
         backoff.stable = configuration.backoff.stable
-        outRules = configuration.outRules.compactMap(BrokerCore.LinkRule.init)
-        inRules = configuration.inRules.compactMap(BrokerCore.LinkRule.init)
-        guard outRules.count == configuration.outRules.count, inRules.count == configuration.inRules.count else {
-            return nil
-        }
-    }
-}
-
-extension BrokerCore.LinkRule {
-    fileprivate init?(_ rule: LinkRule) {
-        guard let filter = TopicFilter(rule.filter) else { return nil }
-        self.init(filter: filter)
-        stripPrefix = MQTTString(rule.stripPrefix)
-        prefix = MQTTString(rule.topicPrefix)
-        suffix = MQTTString(rule.topicSuffix)
-        qosCap = rule.qosCap
-        retain =
-            switch rule.retain {
-            case .keep: .keep
-            case .set: .set
-            case .clear: .clear
-            }
+        outRules = configuration.outRules
+        inRules = configuration.inRules
     }
 }
 

@@ -14,6 +14,7 @@ extension ConfigurationReader {
             linkPlaces.append(table.place)
         }
         checkLinks()
+        checkRings()
     }
 
     /// - Returns: nil when the link has no name or no address; what is wrong with it has been reported in any case.
