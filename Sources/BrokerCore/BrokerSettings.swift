@@ -129,21 +129,3 @@ package struct BackoffSettings: Sendable, Equatable {
 
     package init() {}
 }
-
-/// Which messages cross a link in one direction, and under which name.
-package struct LinkRule: Sendable, Equatable {
-    package enum Retain: Sendable, Equatable { case keep, set, clear }
-
-    /// The local filter of an out rule, the upstream's filter of an in rule.
-    package var filter: TopicFilter
-    /// Taken off the front of the topic, where it is.
-    package var stripPrefix: MQTTString = ""
-    /// Put around the topic.
-    package var prefix: MQTTString = ""
-    package var suffix: MQTTString = ""
-    /// The highest QoS that crosses; nil keeps what the message has.
-    package var qosCap: QoS?
-    package var retain: Retain = .keep
-
-    package init(filter: TopicFilter) { self.filter = filter }
-}

@@ -13,6 +13,9 @@ package struct MessageID: Sendable, Hashable, CustomStringConvertible {
         self.low = low
     }
 
+    /// When the message came to this node.
+    package var time: Timestamp { Timestamp(microseconds: high) }
+
     /// 32 lower-case hexadecimal digits.
     package var description: String { Self.hex(high) + Self.hex(low) }
 
@@ -67,6 +70,8 @@ package final class Message: Sendable {
     package let properties: Properties
     /// Absolute, so that it survives a restart; nil never expires (§3.3.2.3.3).
     package let expiry: Timestamp?
+    /// The client that published it, where a rule of a link names messages after their publishers; else nil.
+    package let publisher: MQTTString?
 
     package init(
         id: MessageID,
@@ -75,7 +80,8 @@ package final class Message: Sendable {
         qos: QoS,
         isRetained: Bool,
         properties: Properties,
-        expiry: Timestamp?
+        expiry: Timestamp?,
+        publisher: MQTTString? = nil
     ) {
         self.id = id
         self.topic = topic
@@ -84,6 +90,7 @@ package final class Message: Sendable {
         self.isRetained = isRetained
         self.properties = properties
         self.expiry = expiry
+        self.publisher = publisher
     }
 
     /// What the message holds in memory and on disk, apart from constants: limits in bytes count this.

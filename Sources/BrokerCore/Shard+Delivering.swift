@@ -172,7 +172,7 @@ extension Shard {
             return sendAgain(entry, message, delivery, session, on: connection, now)
         }
         // Not asked of what is sent again: once a PUBLISH is out it does not expire [5:MQTT-4.3.3-7].
-        if let expiry = message.expiry, expiry <= now.wall {
+        if let expiry = expiry(of: message, for: session), expiry <= now.wall {
             // [5:MQTT-3.3.2-5]
             counters.expired &+= 1
             return acknowledge(session, position, as: .expired, givenUp: .expired)
@@ -268,10 +268,11 @@ extension Shard {
     ) {
         touch(connection)
         counters.sentPublish(payloadBytes: message.payload.readableBytes)
-        let properties = properties(of: message, now)
+        let topic = name(of: message, for: session)
+        let properties = properties(of: message, for: session, now)
         if connection.outboundAliases != nil,
             connection.writeAliased(
-                topic: message.topic,
+                topic: topic,
                 payload: message.payload,
                 properties: properties,
                 qos: delivery.qos,
@@ -284,7 +285,7 @@ extension Shard {
             return
         }
         PublishEncoder.append(
-            topic: name(of: message, for: session),
+            topic: topic,
             payload: message.payload,
             properties: properties,
             to: &connection.out,
@@ -298,12 +299,6 @@ extension Shard {
         )
     }
 
-    /// The topic as the receiver knows it: an upstream under its own name.
-    private func name(of message: Message, for session: Session) -> MQTTString {
-        guard let link = session.link else { return message.topic }
-        return link.remoteTopic(message.topic) ?? message.topic
-    }
-
     func packetFits(
         _ message: Message,
         _ delivery: Delivery,
@@ -313,7 +308,9 @@ extension Shard {
     ) -> Bool {
         guard connection.packetBytesMax != .max else { return true }
         return PublishEncoder(
-            topic: name(of: message, for: session), payload: message.payload, properties: properties(of: message, now)
+            topic: name(of: message, for: session),
+            payload: message.payload,
+            properties: properties(of: message, for: session, now)
         )
         .size(
             version: connection.version,
@@ -339,12 +336,10 @@ extension Shard {
         write(message, delivery, session, packetID: 0, isDuplicate: false, on: connection, now)
     }
 
-    /// [5:MQTT-3.3.2-6] the expiry is what is left of it: rounded up, never 0.
     private func properties(of message: Message, _ now: Now) -> Properties {
         guard let expiry = message.expiry else { return message.properties }
         var properties = message.properties
-        let left = expiry.microseconds > now.wall.microseconds ? expiry.microseconds - now.wall.microseconds : 0
-        properties.messageExpiryInterval = UInt32(clamping: max(1, (left + 999_999) / 1_000_000))
+        properties.messageExpiryInterval = expiry.secondsLeft(now.wall)
         return properties
     }
 

@@ -63,7 +63,16 @@ extension Shard {
         var refusal: ReasonCode?
         if let link = session.link {
             // Judged by the name and the flag that it has here.
-            refusal = link.accept(&publication) ? self.refusal(of: publication) : .noMatchingSubscribers
+            switch link.accept(&publication) {
+            case .crosses:
+                refusal = self.refusal(of: publication)
+                // What begins with `$` belongs to this node.
+                if refusal == .notAuthorized { count(.unnamed, session) }
+            case .stays: refusal = .noMatchingSubscribers
+            case .unnamed:
+                refusal = .noMatchingSubscribers
+                count(.unnamed, session)
+            }
             if !settings.isRetainAvailable { publication.isRetained = false }
             if refusal == .quotaExceeded {
                 // An upstream cannot be told; without the flag the message arrives at least.
@@ -218,6 +227,7 @@ extension Shard {
             counters.received &+= 1
             counters.payloadBytesReceived &+= UInt64(truncatingIfNeeded: publication.payloadBytes)
         }
+        if namesPublishers, let slot = publication.publisher { publication.clientID = sessions[Int(slot)]?.clientID }
         var result = PublishResult()
         // [5:MQTT-3.3.1-8] [311:MQTT-3.3.1-12] without the flag what is retained stays as it is.
         if publication.isRetained {
@@ -240,6 +250,7 @@ extension Shard {
         let waits = publication.qos == .exactlyOnce && waitsForCommit(publication, audience)
         result.matched = audience.count
         if !audience.links.isEmpty { result.links = audience.links }
+        for link in audience.unnamed { count(.unnamed, link) }
         if hand(&publication, to: audience, waits: waits, now) { result.isStored = true }
         // One layer, unless overlapping subscriptions bring a copy each [5:MQTT-3.3.4-2] [311:MQTT-3.3.5-1].
         var further = audience.further

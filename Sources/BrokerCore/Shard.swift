@@ -58,7 +58,11 @@ package final class Shard {
     var random: RandomSource
     var ids: MessageIDSource
     var nextReceiver: UInt64
-    package internal(set) var links: [Link] = []
+    package internal(set) var links: [Link] = [] {
+        didSet { namesPublishers = links.contains(where: \.namesPublishers) }
+    }
+    /// Whether any link names messages after their publishers.
+    private(set) var namesPublishers = false
     /// Links that are not configured any more, by name: their queues stay in the spool until they are named again.
     var sleepingLinks: [MQTTString: Link] = [:]
     package internal(set) var connectionCount = 0

@@ -237,8 +237,7 @@ struct TableTests {
     ) throws {
         var rule = LinkRule(filter: try #require(TopicFilter(filter)))
         rule.stripPrefix = MQTTString(strip)
-        rule.prefix = MQTTString(prefix)
-        rule.suffix = MQTTString(suffix)
+        rule.template = TopicTemplate(prefix: MQTTString(prefix), suffix: MQTTString(suffix))
         #expect(rule.map(MQTTString(topic)) == expected.map { MQTTString($0) })
     }
 }

@@ -50,13 +50,12 @@ extension BrokerSettings {
         serverReference = configuration.node.serverReference.map { MQTTString($0) }
         isServerMoved = configuration.node.isServerMoved
         systemNames = configuration.metrics.systemNames
-        links = configuration.links.compactMap(LinkSettings.init)
+        links = configuration.links.map(LinkSettings.init)
     }
 }
 
 extension LinkSettings {
-    /// - Returns: nil when a filter is not valid, which `ConfigurationFile.load` reports before.
-    fileprivate init?(_ configuration: LinkConfiguration) {
+    fileprivate init(_ configuration: LinkConfiguration) {
         self.init(name: MQTTString(configuration.name), clientID: MQTTString(configuration.clientID))
         version = configuration.version
         usesBridgeBit = configuration.usesBridgeBit
@@ -69,28 +68,8 @@ extension LinkSettings {
         backoff.base = configuration.backoff.base
         backoff.cap = configuration.backoff.cap
         backoff.stable = configuration.backoff.stable
-        outRules = configuration.outRules.compactMap(BrokerCore.LinkRule.init)
-        inRules = configuration.inRules.compactMap(BrokerCore.LinkRule.init)
-        guard outRules.count == configuration.outRules.count, inRules.count == configuration.inRules.count else {
-            return nil
-        }
-    }
-}
-
-extension BrokerCore.LinkRule {
-    fileprivate init?(_ rule: LinkRule) {
-        guard let filter = TopicFilter(rule.filter) else { return nil }
-        self.init(filter: filter)
-        stripPrefix = MQTTString(rule.stripPrefix)
-        prefix = MQTTString(rule.topicPrefix)
-        suffix = MQTTString(rule.topicSuffix)
-        qosCap = rule.qosCap
-        retain =
-            switch rule.retain {
-            case .keep: .keep
-            case .set: .set
-            case .clear: .clear
-            }
+        outRules = configuration.outRules
+        inRules = configuration.inRules
     }
 }
 

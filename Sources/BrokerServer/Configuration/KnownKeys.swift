@@ -95,11 +95,14 @@ package struct KnownKeys: Sendable {
     package static let backoff = KnownKeys(available: ["base", "cap", "jitter", "stable"], later: [])
     package static let password = KnownKeys(available: ["file"], later: [])
     package static let rule = KnownKeys(
-        available: ["filter", "to", "qos", "retain"], later: ["exclude", "priority", "expiry"]
+        available: ["filter", "exclude", "to", "qos", "retain", "expiry", "priority", "user_properties"], later: []
     )
     package static let bothRule = KnownKeys(
-        available: ["filter", "qos", "local_prefix", "remote_prefix"],
-        later: ["retain", "exclude", "priority", "expiry"]
+        available: [
+            "filter", "exclude", "qos", "retain", "local_prefix", "remote_prefix", "expiry", "priority",
+            "user_properties",
+        ],
+        later: []
     )
 
     /// The tables in which a stray key may belong.

@@ -1,3 +1,4 @@
+package import BrokerCore
 package import MQTTCodec
 package import Spool
 

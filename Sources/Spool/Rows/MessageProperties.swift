@@ -31,11 +31,20 @@ enum MessageProperties {
         }
     }
 
+    /// The client that published the message; no property of MQTT, whose identifiers end at 0x2A.
+    static func write(publisher: MQTTString, to buffer: inout ByteBuffer) {
+        buffer.writeInteger(publisherTag)
+        buffer.writeText(publisher.string)
+    }
+
+    private static let publisherTag: UInt8 = 0xF0
+
     /// Nil when the bytes are no such list.
-    static func read(_ bytes: ByteBuffer) -> Properties? {
-        guard bytes.readableBytes > 0 else { return Properties() }
+    static func read(_ bytes: ByteBuffer) -> (Properties, publisher: MQTTString?)? {
+        guard bytes.readableBytes > 0 else { return (Properties(), nil) }
         var bytes = bytes
         var values = Properties.Values()
+        var publisher: MQTTString?
         while let identifier = bytes.readInteger(as: UInt8.self) {
             switch identifier {
             case 0x01:
@@ -53,12 +62,15 @@ enum MessageProperties {
             case 0x26:
                 guard let name = bytes.readText(), let value = bytes.readText() else { return nil }
                 values.userProperties.append(Properties.UserProperty(MQTTString(name), MQTTString(value)))
+            case publisherTag:
+                guard let clientID = bytes.readText() else { return nil }
+                publisher = MQTTString(clientID)
             default:
                 return nil
             }
         }
         var properties = Properties()
         properties.values = values
-        return properties
+        return (properties, publisher)
     }
 }
