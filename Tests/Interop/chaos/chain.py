@@ -258,13 +258,29 @@ class ChainCampaign:
                     # Duplicates across a foreign broker are what its protocol gives; they are counted, not judged.
                     arrived = subscriber.arrived[publisher.name]
                     subscriber.arrived[publisher.name] = [(number, min(qos, 1)) for number, qos in arrived]
-                self.compare(publisher, subscriber)
+        for subscriber in self.subscribers:
+            for publisher in self.publishers:
+                try:
+                    self.compare(publisher, subscriber)
+                except Finding as finding:
+                    raise Finding(f"{finding}\n{self.sights(publisher)}") from None
+        for subscriber in self.subscribers:
             subscriber.arrived.clear()
         for publisher in self.publishers:
             self.counts["messages"] += len(publisher.acknowledged)
             publisher.acknowledged.clear()
             publisher.sent.clear()
         self.counts["drains"] += 1
+
+    def sights(self, publisher):
+        """Where each subscriber saw the order of a publisher broken: who is right says where it broke."""
+        lines = []
+        for subscriber in self.subscribers:
+            firsts = list(dict.fromkeys(number for number, _ in subscriber.arrived[publisher.name]))
+            steps = [at for at in range(1, len(firsts)) if firsts[at] < firsts[at - 1]]
+            where = [firsts[max(0, at - 3) : at + 3] for at in steps[:3]]
+            lines.append(f"{subscriber.name} saw {len(firsts)} of {publisher.name}, {len(steps)} steps back: {where}")
+        return "\n".join(lines)
 
     def run(self, seconds):
         began = time.monotonic()
