@@ -38,8 +38,8 @@ extension MosquittoImporter {
         session(section, header, &link)
         timing(section, &link)
         addressOrder(section, urls.count, &link)
-        status(section, &link)
         start(section, &link)
+        status(section, &link)
         tls(section, &link)
         topics(section, header, &link)
         return link.toml
@@ -196,13 +196,31 @@ extension MosquittoImporter {
         }
     }
 
+    /// mosquitto tells the state of a bridge on both sides unless it is told not to.
     private mutating func status(_ section: MosquittoSection, _ link: inout LinkDraft) {
-        let lines = ["notifications", "notification_topic", "notifications_local_only"].compactMap { section.take($0) }
-        for line in lines {
-            keep(line, .notNeeded, "GET /healthz and `drawbridge ctl` tell the state of a link")
-            guard line.key != "notifications" || line.boolean == true else { continue }
-            warn(line, "whoever watches the state of this bridge by its topic has to look elsewhere")
+        let wanted = section.take("notifications")
+        let topic = section.take("notification_topic")
+        let local = section.take("notifications_local_only")
+        guard wanted?.boolean != false else {
+            for line in [wanted, topic, local].compactMap(\.self) {
+                keep(line, .notNeeded, "the state of a link stays on its own node")
+            }
+            return
         }
+        guard KnownKeys.link.available.contains("status") else {
+            for line in [wanted, topic, local].compactMap(\.self) {
+                keep(line, .notNeeded, "GET /healthz and `drawbridge ctl` tell the state of a link")
+            }
+            if let line = wanted ?? topic {
+                warn(line, "whoever watches the state of this bridge by its topic has to look elsewhere")
+            }
+            return
+        }
+        for line in [wanted, topic, local].compactMap(\.self) { keep(line, .mapped) }
+        guard let first = topic ?? wanted else { return }
+        link.toml.heading("[link.status]", from: first)
+        if let topic { link.toml.entry("topic", text: topic.value, from: topic) }
+        link.toml.entry("local_only", "\(local?.boolean ?? false)", from: local)
     }
 
     private mutating func tls(_ section: MosquittoSection, _ link: inout LinkDraft) {
