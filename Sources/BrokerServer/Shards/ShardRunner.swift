@@ -12,9 +12,6 @@ import Spool
 /// A turn takes all mail that waits, and performs the outbox once behind all of it. All of this class, and the shard with
 /// everything in it, is touched by whoever holds the lock of `SharedShard` only.
 final class ShardRunner {
-    /// Of the node's only shard, in the spool.
-    static let index = 0
-
     let shard: Shard
     let logger: Logger
     /// `[log] denials`
@@ -194,7 +191,7 @@ final class ShardRunner {
             shard.outbox.loads.removeAll(keepingCapacity: true)
             // Loads alone take no ticket: one that is not filled yet must not be announced.
             let ticket = records.isEmpty ? Ticket(shard.ticket.number &- 1) : shard.ticket
-            let first = spool.append(records, loads: loads, shard: Self.index, ticket: ticket, wall: now.wall)
+            let first = spool.append(records, loads: loads, ticket: ticket, wall: now.wall)
             if !records.isEmpty { shard.appended(first: first, now: now) }
         }
     }
