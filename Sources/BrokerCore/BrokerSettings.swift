@@ -1,5 +1,4 @@
 package import MQTTCodec
-package import NIOCore
 
 /// What the configuration means to the core, already validated. Defaults are those of the configuration file.
 package struct BrokerSettings: Sendable {
@@ -97,13 +96,16 @@ package struct BrokerSettings: Sendable {
 /// One link to an upstream broker.
 package struct LinkSettings: Sendable, Equatable {
     package var name: MQTTString
-    /// Version 5, or 3.1.1 (and 3.1) for upstreams that know no better.
-    package var version: ProtocolVersion = .v5
+    /// In the order in which they are tried: version 5, or 3.1.1 (and 3.1) for upstreams that know no better.
+    package var versions: [ProtocolVersion] = [.v5]
+    /// Addresses of the upstream, which whoever dials knows by their number; 1 at least.
+    package var addressCount = 1
+    package var order = LinkRoute.Order.first
+    /// For CONNACK, once the address has answered.
+    package var connectTimeout: Duration = .seconds(5)
     /// Sets bit 7 of the protocol level in version 3, so that the upstream does not echo (mosquitto's `try_private`).
     package var usesBridgeBit = false
     package var clientID: MQTTString
-    package var username: MQTTString?
-    package var password: ByteBuffer?
     package var keepAlive: Duration = .seconds(30)
     /// Seconds that our session outlives the connection at the upstream.
     package var sessionExpiry: UInt32 = 30 * 86_400
@@ -118,6 +120,12 @@ package struct LinkSettings: Sendable, Equatable {
     package init(name: MQTTString, clientID: MQTTString) {
         self.name = name
         self.clientID = clientID
+    }
+
+    /// The only one, or the one that is wanted most.
+    package var version: ProtocolVersion {
+        get { versions.first ?? .v5 }
+        set { versions = [newValue] }
     }
 }
 

@@ -140,17 +140,26 @@ extension Shard {
         link.epoch &+= 1
         link.phase = .dialing
         outbox.dials.append(
-            Outbox.Dial(link: link, name: link.settings.name, epoch: link.epoch, attempt: link.attempt)
+            Outbox.Dial(link: link, name: link.settings.name, epoch: link.epoch, address: link.route.address)
         )
         link.attempt += 1
     }
 
     /// The upstream's address answered.
     ///
-    /// - Parameter epoch: `Link.epoch` at the time of the dial; an older one is not wanted any more.
+    /// - Parameters:
+    ///   - epoch: that of the dial; an older one is not wanted any more.
+    ///   - login: who we say that we are.
     /// - Returns: the connection to run, or nil when it is to be closed at once.
-    package func dialed(_ link: Link, epoch: UInt64, peer: String, now: Now) -> Connection? {
-        guard link.epoch == epoch, link.phase == .dialing, !isDraining else { return nil }
+    package func dialed(
+        _ link: Link,
+        epoch: UInt64,
+        peer: String,
+        login: LinkLogin = LinkLogin(),
+        now: Now
+    ) -> Connection? {
+        let isReturn = epoch == link.returning.epoch
+        guard isReturn || link.epoch == epoch && link.phase == .dialing, !isDraining else { return nil }
         let connection = Connection(
             state: .waitingForConnAck,
             link: link,
@@ -158,12 +167,22 @@ extension Shard {
             peer: peer,
             now: now.instant
         )
-        connection.version = link.settings.version
-        link.connection = connection
-        link.phase = .handshaking
-        link.connectedAt = now.instant
+        if isReturn {
+            guard returnDialed(link, connection, now) != nil else { return nil }
+        } else {
+            connection.version = link.route.version
+            link.connection = connection
+            link.phase = .handshaking
+            link.connectedAt = now.instant
+            setTimer(of: link, now.instant.advanced(by: link.settings.connectTimeout))
+        }
+        sendConnect(of: link, login, on: connection)
+        return connection
+    }
+
+    private func sendConnect(of link: Link, _ login: LinkLogin, on connection: Connection) {
         var properties = Properties()
-        if link.settings.version == .v5 {
+        if connection.version == .v5 {
             var values = Properties.Values()
             values.sessionExpiryInterval = link.settings.sessionExpiry
             values.receiveMaximum = settings.receiveMaximum
@@ -173,35 +192,41 @@ extension Shard {
         send(
             .connect(
                 Connect(
-                    version: link.settings.version,
+                    version: connection.version,
                     clientID: link.settings.clientID,
-                    cleanStart: false,
+                    // Version 3 has no other way to say that the session ends with the connection.
+                    cleanStart: connection.version != .v5 && link.settings.sessionExpiry == 0,
                     keepAlive: UInt16(clamping: link.settings.keepAlive.components.seconds),
-                    username: link.settings.username,
-                    password: link.settings.password,
+                    username: login.username,
+                    password: login.password,
                     properties: properties,
-                    isBridge: link.settings.usesBridgeBit && link.settings.version != .v5
+                    isBridge: link.settings.usesBridgeBit && connection.version != .v5
                 )
             ),
             on: connection
         )
-        setTimer(of: link, now.instant.advanced(by: settings.connectTimeout))
-        return connection
     }
 
     package func dialFailed(_ link: Link, epoch: UInt64, reason: String, now: Now) {
+        if epoch == link.returning.epoch { return returnFailed(link, now) }
         guard link.epoch == epoch, link.phase == .dialing else { return }
         backOff(link, reason, now)
     }
 
     /// CONNACK, and SUBACK for what is to come in.
     func linkHandshake(_ packet: Packet, on connection: Connection, _ now: Now) {
-        guard let link = connection.link, link.connection === connection, let session = link.session else { return }
+        guard let link = connection.link, let session = link.session else { return }
+        if link.returning.connection === connection { return returnAnswered(packet, link, connection, now) }
+        guard link.connection === connection else { return }
         guard case .connAck(let ack) = packet else { return fail(connection, .protocolError, now) }
         guard ack.reason == .success else {
             close(connection, reason: nil)
+            if ack.reason == .unsupportedProtocolVersion, link.route.versionRefused() {
+                return tryNextVersion(link, now)
+            }
             return lost(link, "the upstream refused: \(ack.reason)", now)
         }
+        link.route.accepted()
         connection.state = .open
         connection.session = session
         connection.inflightMax = min(link.settings.inflightMax, Int(ack.properties.receiveMaximum ?? .max))
@@ -211,7 +236,7 @@ extension Shard {
         connection.keepAlive = ack.properties.serverKeepAlive.map { .seconds(Int64($0)) } ?? link.settings.keepAlive
         session.connection = connection
         session.epoch &+= 1
-        if !ack.isSessionPresent { upstreamForgot(session) }
+        settleSession(of: link, session, isPresent: ack.isSessionPresent, on: connection)
         link.phase = .catchingUp
         link.progressedAt = now.instant
         outbox.notices.append(Notice(.info, "link connected", link: link.settings.name, detail: connection.peer))
@@ -219,7 +244,35 @@ extension Shard {
         subscribeUpstream(link, session, on: connection)
         resume(session)
         setTimer(of: link, now.instant.advanced(by: heartbeatInterval(of: link, on: connection)))
+        planReturn(of: link, now)
         if link.settings.inRules.isEmpty { becameLive(link, now) }
+    }
+
+    /// The address answered, and speaks another version: it is dialled again at once.
+    private func tryNextVersion(_ link: Link, _ now: Now) {
+        outbox.notices.append(
+            Notice(
+                .debug,
+                "the upstream does not speak this version of MQTT",
+                link: link.settings.name,
+                detail: "next: \(link.route.version)"
+            )
+        )
+        detach(link)
+        dial(link)
+    }
+
+    /// Makes our side of the session agree with what the upstream remembers of it.
+    private func settleSession(of link: Link, _ session: Session, isPresent: Bool, on connection: Connection) {
+        let (isOurs, toRelease) = link.sessions.accepted(
+            at: link.route.address,
+            isPresent: isPresent,
+            open: session.window.all.filter { $0.state == .published2 || $0.state == .released2 }.map(\.packetID)
+        )
+        if !isOurs { upstreamForgot(session) }
+        for id in toRelease where session.window.reserve(id) {
+            send(.pubRel(PublishAck(packetID: id)), on: connection)
+        }
     }
 
     /// The upstream has no session of ours: identifiers of the old one mean nothing there [5:MQTT-3.2.2-5]. Messages
@@ -258,9 +311,9 @@ extension Shard {
                 // a reconnect only what is new to the upstream's session is replayed.
                 options: SubscriptionOptions(
                     maximumQoS: rule.qosCap ?? .exactlyOnce,
-                    noLocal: link.settings.version == .v5 && !rule.filter.isShared,
-                    retainAsPublished: link.settings.version == .v5,
-                    retainHandling: link.settings.version == .v5 ? .sendOnNewSubscription : .sendOnSubscribe
+                    noLocal: connection.version == .v5 && !rule.filter.isShared,
+                    retainAsPublished: connection.version == .v5,
+                    retainHandling: connection.version == .v5 ? .sendOnNewSubscription : .sendOnSubscribe
                 )
             )
         }
@@ -282,7 +335,9 @@ extension Shard {
         case .pubAck(let ack): pubAckReceived(ack, session, on: connection, now)
         case .pubRec(let ack): pubRecReceived(ack, session, on: connection, now)
         case .pubRel(let ack): pubRelReceived(ack, session, on: connection)
-        case .pubComp(let ack): pubCompReceived(ack, session, on: connection, now)
+        case .pubComp(let ack):
+            session.window.removeRequest(ack.packetID)
+            pubCompReceived(ack, session, on: connection, now)
         case .subAck(let ack):
             // One is awaited; an upstream that sends more would fill the log.
             guard link.phase == .catchingUp, ack.packetID == link.subscribePacketID else { break }
@@ -321,7 +376,7 @@ extension Shard {
     }
 
     /// A link waits for one thing at a time: a heartbeat takes the place of the handshake's timeout.
-    private func setTimer(of link: Link, _ instant: Instant) {
+    func setTimer(of link: Link, _ instant: Instant) {
         timers.cancel(link.timer)
         link.timer = timers.add(.link(link), at: instant)
     }
@@ -369,11 +424,18 @@ extension Shard {
     func linkClosed(_ connection: Connection, reason: String?, _ now: Now) {
         connection.state = .closing
         forgetStalled(of: connection)
-        guard let link = connection.link, link.connection === connection else { return }
+        guard let link = connection.link else { return }
+        if link.returning.connection === connection { return returnFailed(link, now) }
+        guard link.connection === connection else { return }
+        if link.phase == .handshaking, reason == nil {
+            if link.route.closedSilently() { return tryNextVersion(link, now) }
+            return lost(link, "the upstream closed the connection instead of answering CONNECT", now)
+        }
         lost(link, reason ?? "the connection was lost", now)
     }
 
     func linkFailed(_ link: Link, _ connection: Connection, _ now: Now) {
+        if link.returning.connection === connection { return returnFailed(link, now) }
         guard link.connection === connection else { return }
         lost(link, "the upstream broke the protocol", now)
     }
@@ -389,6 +451,13 @@ extension Shard {
     }
 
     private func lost(_ link: Link, _ reason: String, _ now: Now) {
+        detach(link)
+        guard link.phase != .stopped else { return }
+        backOff(link, reason, now)
+    }
+
+    /// The link has no connection any more.
+    func detach(_ link: Link) {
         if let session = link.session, session.connection != nil {
             session.connection = nil
             session.epoch &+= 1
@@ -400,19 +469,31 @@ extension Shard {
         link.connection?.session = nil
         link.connection = nil
         link.pingSentAt = nil
-        guard link.phase != .stopped else { return }
-        backOff(link, reason, now)
     }
 
     private func backOff(_ link: Link, _ reason: String, _ now: Now) {
         link.epoch &+= 1
-        link.phase = .backingOff
         link.lastError = reason
+        if adoptReturn(of: link, now) { return }
+        let wasConnected = link.phase == .live || link.phase == .catchingUp
+        let age = now.instant.since(link.connectedAt)
+        if link.route.failed(wasStable: wasConnected && age >= link.settings.backoff.stable) {
+            outbox.notices.append(
+                Notice(
+                    link.attempt <= link.settings.addressCount ? .warning : .debug,
+                    "link down, the next address is tried",
+                    link: link.settings.name,
+                    detail: reason
+                )
+            )
+            return dial(link)
+        }
+        link.phase = .backingOff
         let wait = link.backoff.next(&random)
         // The first failure is news, the hundredth of the same outage is not.
         outbox.notices.append(
             Notice(
-                link.attempt <= 1 ? .warning : .debug,
+                link.attempt <= link.settings.addressCount ? .warning : .debug,
                 "link down",
                 link: link.settings.name,
                 detail: "\(reason); next try in \(wait)"
@@ -427,6 +508,7 @@ extension Shard {
         link.epoch &+= 1
         timers.cancel(link.timer)
         link.timer = nil
+        cancelReturn(of: link)
         guard let connection = link.connection else { return }
         // DISCONNECT without session expiry: the upstream keeps our session.
         if connection.isOpen { send(.disconnect(Disconnect(reason: .success)), on: connection) }

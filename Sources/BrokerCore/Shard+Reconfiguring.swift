@@ -69,6 +69,7 @@ extension Shard {
         link.session?.clientID = new.clientID
         link.backoff = Backoff(new.backoff)
         link.attempt = 0
+        link.route = LinkRoute(new)
         link.lastError = nil
         subscribeOutgoing(link)
         dial(link)

@@ -27,6 +27,12 @@ package final class Link {
     var phase = State.idle
     var backoff: Backoff
     var attempt = 0
+    /// Where it goes next, or is.
+    package internal(set) var route: LinkRoute
+    /// Back to a better address.
+    var returning = LinkReturn()
+    /// Who knows our session.
+    var sessions = LinkSessions()
     var connectedAt = Instant(nanoseconds: 0)
     /// When the upstream last settled a message of ours, or had nothing to settle.
     var progressedAt = Instant(nanoseconds: 0)
@@ -45,6 +51,7 @@ package final class Link {
         self.settings = settings
         self.receiver = receiver
         self.backoff = Backoff(settings.backoff)
+        self.route = LinkRoute(settings)
     }
 
     /// What users read: live when connected, subscribed and with nothing left behind.

@@ -74,16 +74,17 @@ package struct KnownKeys: Sendable {
     package static let accessTopic = KnownKeys(available: ["eq"], later: [])
     package static let defaults = KnownKeys(available: ["link"], later: [])
     package static let linkDefaults = KnownKeys(
-        available: ["protocol", "keepalive", "backoff", "ack_timeout"], later: ["loop", "probe", "probe_every"]
+        available: ["protocol", "keepalive", "backoff", "ack_timeout", "connect_timeout", "proxy"],
+        later: ["loop", "probe", "probe_every"]
     )
     package static let link = KnownKeys(
         available: [
             "name", "addresses", "protocol", "bridge_bit", "client_id", "username", "password", "keepalive",
-            "session_expiry", "max_inflight", "backoff", "ack_timeout", "tls", "spool", "out", "in",
-            "both",
+            "session_expiry", "max_inflight", "backoff", "ack_timeout", "connect_timeout", "prefer", "proxy", "tls",
+            "spool", "out", "in", "both",
         ],
         later: [
-            "trust_ids", "prefer", "start", "catchup_rate", "status", "loop", "probe", "probe_every",
+            "trust_ids", "start", "catchup_rate", "status", "loop", "probe", "probe_every",
         ]
     )
     package static let linkTLS = KnownKeys(
@@ -93,7 +94,7 @@ package struct KnownKeys: Sendable {
         available: ["max_bytes", "max_messages", "max_age", "on_full"], later: ["qos0"]
     )
     package static let backoff = KnownKeys(available: ["base", "cap", "jitter", "stable"], later: [])
-    package static let password = KnownKeys(available: ["file"], later: [])
+    package static let password = KnownKeys(available: ["file", "env", "command"], later: [])
     package static let rule = KnownKeys(
         available: ["filter", "to", "qos", "retain"], later: ["exclude", "priority", "expiry"]
     )

@@ -9,6 +9,9 @@ extension PacketReader {
         }
         let isSessionPresent = version != .v3_1 && flags & 1 != 0
         let reason: ReasonCode
+        if version == .v5, role == .client, remaining == 1, let refusal = try refusalOfVersion3() {
+            return ConnAck(reason: refusal)
+        }
         if version == .v5 {
             // [5:MQTT-3.2.2-8]
             reason = try reasonCode(of: .connAck, "[5:MQTT-3.2.2-8]")
@@ -25,6 +28,15 @@ extension PacketReader {
         let properties = try properties(of: .connAck)
         try expectEnd()
         return ConnAck(reason: reason, isSessionPresent: isSessionPresent, properties: properties)
+    }
+
+    /// A server that does not know version 5 answers its CONNECT in the form that it knows, which has no properties: that
+    /// is how it says so [311:MQTT-3.1.2-2].
+    private mutating func refusalOfVersion3() throws(DecodeError) -> ReasonCode? {
+        let start = self
+        if let reason = ReasonCode(connectReturnCode: try byte()), reason != .success { return reason }
+        self = start
+        return nil
     }
 
     /// A reason code that `type` may carry, and that the other side may send.
