@@ -84,6 +84,8 @@ package struct CommandOutput: Sendable {
         posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
         posix_spawn_file_actions_adddup2(&actions, output.writing, 1)
         posix_spawn_file_actions_adddup2(&actions, complaints.writing, 2)
+        // One that is closed meanwhile is no error.
+        for descriptor in Self.openDescriptors { posix_spawn_file_actions_addclose(&actions, descriptor) }
         let flags = POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF
         // Signals that we ignore or block are not the program's business.
         var mask = sigset_t()
@@ -101,6 +103,20 @@ package struct CommandOutput: Sendable {
         let result = posix_spawnp(&child, program, &actions, &attributes, words, environ)
         guard result == 0 else { throw Failure(description: "\(program) cannot be run: \(Self.reason(result))") }
         return child
+    }
+
+    /// All that a child would inherit but for its three: not everything that is opened in a process is marked as its own.
+    private static var openDescriptors: [Int32] {
+        guard let folder = opendir("/dev/fd") else { return [] }
+        defer { closedir(folder) }
+        var descriptors: [Int32] = []
+        while let entry = readdir(folder) {
+            let name = withUnsafeBytes(of: entry.pointee.d_name) { bytes in
+                String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
+            }
+            if let descriptor = Int32(name), descriptor > 2 { descriptors.append(descriptor) }
+        }
+        return descriptors
     }
 
     /// - Returns: whether both ends were closed in time, and nothing was too long.

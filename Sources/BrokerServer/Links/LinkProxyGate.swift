@@ -28,7 +28,7 @@ final class LinkProxyGate: ChannelInboundHandler, RemovableChannelHandler {
 
     func handlerAdded(context: ChannelHandlerContext) {
         timer = context.eventLoop.assumeIsolated().scheduleTask(deadline: deadline) {
-            self.fail("no answer of the proxy in time", context)
+            self.fail("no answer of the proxy \(self.opening.proxy) in time", context)
         }
         context.writeAndFlush(Self.wrapOutboundOut(ByteBuffer(string: opening.request)), promise: nil)
     }
@@ -56,11 +56,13 @@ final class LinkProxyGate: ChannelInboundHandler, RemovableChannelHandler {
     }
 
     func channelInactive(context: ChannelHandlerContext) {
-        fail("closed by the proxy", context)
+        fail("the proxy \(opening.proxy) closed the connection", context)
         context.fireChannelInactive()
     }
 
-    func errorCaught(context: ChannelHandlerContext, error: any Error) { fail("\(error)", context) }
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        fail("the proxy \(opening.proxy): \(error)", context)
+    }
 
     private func fail(_ reason: String, _ context: ChannelHandlerContext) {
         guard !isOver else { return }

@@ -13,7 +13,7 @@ package struct ProxyOpening: Sendable {
     /// Of the answer's head; no proxy says more.
     private static let headBytesMax = 16 << 10
 
-    private let proxy: LinkProxy
+    let proxy: LinkProxy
     private let address: LinkAddress
 
     package init(_ proxy: LinkProxy, to address: LinkAddress) {
