@@ -112,6 +112,7 @@ package struct LinkSettings: Sendable, Equatable {
     package var inflightMax = 64
     package var acknowledgementTimeout: Duration = .seconds(30)
     package var backoff = BackoffSettings()
+    package var keptQoS0 = KeptQoS0.none
     /// Local messages that go to the upstream.
     package var outRules: [LinkRule] = []
     /// Messages that are subscribed at the upstream.
@@ -120,6 +121,15 @@ package struct LinkSettings: Sendable, Equatable {
     package init(name: MQTTString, clientID: MQTTString) {
         self.name = name
         self.clientID = clientID
+    }
+
+    /// What becomes of QoS 0 while the upstream cannot be sent it.
+    package enum KeptQoS0: Sendable, Equatable {
+        case none
+        /// Within the bounds of queues in memory.
+        case memory
+        /// Within those of the link's queue.
+        case disk
     }
 
     /// The only one, or the one that is wanted most.

@@ -229,7 +229,8 @@ extension Shard {
         link.route.accepted()
         connection.state = .open
         connection.session = session
-        connection.inflightMax = min(link.settings.inflightMax, Int(ack.properties.receiveMaximum ?? .max))
+        link.inflightMax = min(link.settings.inflightMax, Int(ack.properties.receiveMaximum ?? .max))
+        connection.inflightMax = link.inflightMax
         connection.packetBytesMax = ack.properties.maximumPacketSize.map { Int($0) } ?? .max
         connection.peerMaximumQoS = ack.properties.maximumQoS ?? .exactlyOnce
         connection.peerTakesRetained = ack.properties.retainAvailable ?? true
@@ -242,7 +243,9 @@ extension Shard {
         outbox.notices.append(Notice(.info, "link connected", link: link.settings.name, detail: connection.peer))
         unsubscribeUpstream(link, session, isSessionPresent: ack.isSessionPresent, on: connection)
         subscribeUpstream(link, session, on: connection)
+        judgeSuspect(of: link, session, on: connection)
         resume(session)
+        feedKept(session, now)
         setTimer(of: link, now.instant.advanced(by: heartbeatInterval(of: link, on: connection)))
         planReturn(of: link, now)
         if link.settings.inRules.isEmpty { becameLive(link, now) }
@@ -361,6 +364,7 @@ extension Shard {
             link.staleFilters.removeAll()
         case .pingResp: link.pingSentAt = nil
         case .disconnect(let disconnect):
+            if disconnect.reason.blamesSender { suspect(link, now) }
             close(connection, reason: nil)
             lost(link, "the upstream disconnected: \(disconnect.reason)", now)
         case .connect, .connAck, .subscribe, .unsubscribe, .pingReq, .auth:
@@ -431,6 +435,7 @@ extension Shard {
             if link.route.closedSilently() { return tryNextVersion(link, now) }
             return lost(link, "the upstream closed the connection instead of answering CONNECT", now)
         }
+        suspect(link, now)
         lost(link, reason ?? "the connection was lost", now)
     }
 

@@ -463,6 +463,8 @@ extension Shard {
     }
 
     private func progressed(_ session: Session, _ now: Now) {
-        session.link?.progressedAt = now.instant
+        guard let link = session.link else { return }
+        link.progressedAt = now.instant
+        acquit(link, session)
     }
 }

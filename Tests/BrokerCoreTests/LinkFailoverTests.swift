@@ -60,7 +60,11 @@ struct LinkFailoverTests {
             #expect(connect.version == .v5)
             var bytes = ByteBuffer(bytes: refusal)
             var decoder = PacketDecoder(role: .client, version: .v5)
-            five.sends(try #require(try decoder.next(from: &bytes)))
+            do throws(DecodeError) {
+                if let packet = try decoder.next(from: &bytes) { five.sends(packet) }
+            } catch {
+                broker.perform { $0.decodeFailed(error, version: .v5, on: five.connection, now: $1) }
+            }
             #expect(five.isClosed)
             let (three, again) = try Self.accept(broker, at: 0)
             #expect(again.version == .v3_1_1)

@@ -120,6 +120,7 @@ struct ConfigurationLinkTests {
         #expect(links.map(\.connectTimeout) == [.seconds(2), .seconds(2)])
         #expect(links[1].proxy == nil)
         #expect(links.map(\.preference) == [.first, .roundRobin])
+        #expect(try link("spool.qos0 = \"disk\"").keptQoS0 == .disk)
     }
 
     @Test("a password appears in no description of the configuration")
@@ -219,6 +220,7 @@ struct ConfigurationLinkTests {
             ("password = \"\"", 4, "password: the password is empty"),
             ("password = { env = \"NOT_SET\" }", 4, "password.env: the environment variable NOT_SET is not set"),
             ("password = { command = [] }", 4, "password.command: must not be an empty list"),
+            ("spool.qos0 = \"tape\"", 4, "spool.qos0: must be \"memory\" or \"disk\" or \"drop\", found \"tape\""),
             ("prefer = \"last\"", 4, "prefer: must be \"first\" or \"round-robin\", found \"last\""),
             ("connect_timeout = \"1h\"", 4, "connect_timeout: must be 100ms to 5m, found \"1h\""),
             ("proxy = \"https://u:s3cret@p:1\"", 4, "proxy: must be http://[user:password@]host:port"),

@@ -33,6 +33,12 @@ package final class Link {
     var returning = LinkReturn()
     /// Who knows our session.
     var sessions = LinkSessions()
+    /// What the upstream may not want.
+    var suspect = LinkSuspect()
+    /// Whether it has settled anything over this connection.
+    var hasProgressed = false
+    /// Messages that may be in flight over this connection, as both sides want it.
+    var inflightMax = 0
     var connectedAt = Instant(nanoseconds: 0)
     /// When the upstream last settled a message of ours, or had nothing to settle.
     var progressedAt = Instant(nanoseconds: 0)

@@ -60,6 +60,12 @@ extension LinkSettings {
         self.init(name: MQTTString(configuration.name), clientID: MQTTString(configuration.clientID))
         versions = configuration.versions
         addressCount = configuration.addresses.count
+        keptQoS0 =
+            switch configuration.keptQoS0 {
+            case .memory: .memory
+            case .disk: .disk
+            case .drop: .none
+            }
         order = configuration.preference == .first ? .first : .roundRobin
         connectTimeout = configuration.connectTimeout
         usesBridgeBit = configuration.usesBridgeBit

@@ -44,6 +44,8 @@ package struct LinkConfiguration: Sendable, Equatable {
     /// `[link.spool]`: what may wait while the link is down: `max_messages`, default 5,000,000, 1 to 1,000,000,000;
     /// `max_bytes`, default 2 GiB, 1 KiB to 1 PiB; `on_full`, default `reject`.
     package var spool = QueueBounds.ofLink
+    /// `qos0` of `[link.spool]`: what becomes of QoS 0 while the link is down; default `memory`.
+    package var keptQoS0 = KeptQoS0.memory
     /// `[[link.out]]`, then the outgoing halves of `[[link.both]]`: from here to the upstream.
     package var outRules: [LinkRule] = []
     /// `[[link.in]]`, then the incoming halves of `[[link.both]]`: from the upstream to here.
@@ -53,6 +55,10 @@ package struct LinkConfiguration: Sendable, Equatable {
         self.name = name
         self.addresses = addresses
         self.clientID = clientID
+    }
+
+    package enum KeptQoS0: String, Sendable, CaseIterable {
+        case memory, disk, drop
     }
 
     package enum Preference: String, Sendable, CaseIterable {
