@@ -471,5 +471,6 @@ extension Shard {
         guard let link = session.link else { return }
         link.progressedAt = now.instant
         link.probe.messageMoved()
+        acquit(link, session)
     }
 }

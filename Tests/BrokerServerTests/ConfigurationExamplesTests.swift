@@ -11,8 +11,8 @@ struct ConfigurationExamplesTests {
     private static let repository = URL(filePath: #filePath)
         .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
 
-    private func load(_ path: String) throws -> ConfigurationFile {
-        try ConfigurationFile.load(path: Self.repository.appending(path: path).path(), environment: [:])
+    private func load(_ path: String, _ environment: [String: String] = [:]) throws -> ConfigurationFile {
+        try ConfigurationFile.load(path: Self.repository.appending(path: path).path(), environment: environment)
     }
 
     private func text(_ path: String) throws -> String {
@@ -25,8 +25,17 @@ struct ConfigurationExamplesTests {
             atPath: Self.repository.appending(path: "bridges").path()
         ).filter { $0.hasSuffix(".toml") }.sorted()
         #expect(bridges.contains("mosquitto-upstream.toml") && bridges.contains("site-to-hub.toml"))
+        // A cloud knows a device by its certificate, and its file has to be there.
+        let folder = try TestCertificates().write()
+        defer { #expect(throws: Never.self) { try FileManager.default.removeItem(atPath: folder) } }
+        try FileManager.default.setAttributes([.posixPermissions: 0o600], ofItemAtPath: folder + "/client.key")
+        var environment: [String: String] = [:]
+        for cloud in ["AWS", "EVENT_GRID"] {
+            environment["\(cloud)_CERTIFICATE"] = "\(folder)/client.crt"
+            environment["\(cloud)_KEY"] = "\(folder)/client.key"
+        }
         for path in ["drawbridge.example.toml"] + bridges.map({ "bridges/\($0)" }) {
-            let file = try load(path)
+            let file = try load(path, environment)
             // The example shows rules for users, and its file of users is left for the reader to make.
             let warnings = file.warnings.filter { !$0.message.hasPrefix("rules speak of users") }
             #expect(warnings.isEmpty, "\(path)")
@@ -50,7 +59,9 @@ struct ConfigurationExamplesTests {
         let hq = example.links[0]
         var defaults = LinkConfiguration(name: "hq", addresses: hq.addresses, clientID: "edge-1.hq")
         defaults.username = "edge-1"
-        defaults.password = Secret(bytes: Array("example".utf8))
+        defaults.password = .text(Secret(bytes: Array("example".utf8)))
+        // What goes out over `chat/#` would come back by 3.1.1.
+        defaults.versions = [.v5]
         defaults.outRules = hq.outRules
         defaults.inRules = hq.inRules
         #expect(hq == defaults)
@@ -64,7 +75,7 @@ struct ConfigurationExamplesTests {
             .authenticationUsers, .access, .accessFile, .accessRule, .accessWho, .accessTopic, .listener,
             .listenerLimits, .rate, .deflate,
             .listenerTLS,
-            .linkDefaults, .link, .linkTLS, .linkStart, .linkStatus, .backoff,
+            .linkDefaults, .link, .linkTLS, .linkStart, .linkStatus, .backoff, .password,
             .rule,
             .bothRule,
         ]
@@ -132,7 +143,7 @@ struct ConfigurationExamplesTests {
         try FileManager.default.setAttributes([.posixPermissions: 0o600], ofItemAtPath: folder + "/conf.d/p")
         let file = try ConfigurationFile.load(path: folder + "/main.toml", environment: [:])
         #expect(file.configuration.links.map(\.name) == ["a", "b"])
-        #expect(file.configuration.links.allSatisfy { $0.password == Secret(bytes: [0x78]) })
+        #expect(file.configuration.links.allSatisfy { $0.password == .file(folder + "/conf.d/p") })
         #expect(file.warnings.isEmpty)
 
         try FileManager.default.setAttributes([.posixPermissions: 0o644], ofItemAtPath: folder + "/conf.d/p")

@@ -92,7 +92,7 @@ extension ConfigurationReader {
     /// either, an upstream sends our own messages back to us wherever a topic that `out` produces matches a filter of
     /// `in`: a message arrives twice, and where its topic matches `out` again, it is a loop.
     func checkLoops(of link: LinkConfiguration, at place: Place) {
-        guard link.version != .v5, !link.usesBridgeBit else { return }
+        guard link.hasVersion3, !link.usesBridgeBit else { return }
         for out in link.outRules where !out.filter.isEmpty {
             for `in` in link.inRules where FilterText.overlap(out.targetFilter, `in`.filter) {
                 let way = "what goes out from \"\(out.filter)\" comes back in through \"\(`in`.filter)\""

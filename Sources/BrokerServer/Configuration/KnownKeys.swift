@@ -74,16 +74,19 @@ package struct KnownKeys: Sendable {
     package static let accessTopic = KnownKeys(available: ["eq"], later: [])
     package static let defaults = KnownKeys(available: ["link"], later: [])
     package static let linkDefaults = KnownKeys(
-        available: ["protocol", "keepalive", "backoff", "ack_timeout", "probe", "probe_every"], later: ["loop"]
+        available: [
+            "protocol", "keepalive", "backoff", "ack_timeout", "connect_timeout", "proxy", "probe", "probe_every",
+        ],
+        later: ["loop"]
     )
     package static let link = KnownKeys(
         available: [
             "name", "addresses", "protocol", "bridge_bit", "client_id", "username", "password", "keepalive",
-            "session_expiry", "max_inflight", "backoff", "ack_timeout", "tls", "spool", "out", "in",
-            "both", "probe", "probe_every", "probe_topic", "start", "status",
+            "session_expiry", "max_inflight", "backoff", "ack_timeout", "connect_timeout", "prefer", "proxy", "tls",
+            "spool", "out", "in", "both", "probe", "probe_every", "probe_topic", "start", "status",
         ],
         later: [
-            "trust_ids", "prefer", "catchup_rate", "loop",
+            "trust_ids", "catchup_rate", "loop",
         ]
     )
     package static let linkStart = KnownKeys(available: ["window"], later: [])
@@ -92,10 +95,10 @@ package struct KnownKeys: Sendable {
         available: ["ca", "cert", "key", "alpn", "server_name", "verify"], later: ["crl"]
     )
     package static let linkSpool = KnownKeys(
-        available: ["max_bytes", "max_messages", "max_age", "on_full"], later: ["qos0"]
+        available: ["max_bytes", "max_messages", "max_age", "on_full", "qos0"], later: []
     )
     package static let backoff = KnownKeys(available: ["base", "cap", "jitter", "stable"], later: [])
-    package static let password = KnownKeys(available: ["file"], later: [])
+    package static let password = KnownKeys(available: ["file", "env", "command"], later: [])
     package static let rule = KnownKeys(
         available: ["filter", "to", "qos", "retain"], later: ["exclude", "priority", "expiry"]
     )
