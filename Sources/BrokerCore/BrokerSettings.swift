@@ -1,5 +1,4 @@
 package import MQTTCodec
-package import NIOCore
 
 /// What the configuration means to the core, already validated. Defaults are those of the configuration file.
 package struct BrokerSettings: Sendable {
@@ -102,13 +101,16 @@ package struct BrokerSettings: Sendable {
 /// One link to an upstream broker.
 package struct LinkSettings: Sendable, Equatable {
     package var name: MQTTString
-    /// Version 5, or 3.1.1 (and 3.1) for upstreams that know no better.
-    package var version: ProtocolVersion = .v5
+    /// In the order in which they are tried: version 5, or 3.1.1 (and 3.1) for upstreams that know no better.
+    package var versions: [ProtocolVersion] = [.v5]
+    /// Addresses of the upstream, which whoever dials knows by their number; 1 at least.
+    package var addressCount = 1
+    package var order = LinkRoute.Order.first
+    /// For CONNACK, once the address has answered.
+    package var connectTimeout: Duration = .seconds(5)
     /// Sets bit 7 of the protocol level in version 3, so that the upstream does not echo (mosquitto's `try_private`).
     package var usesBridgeBit = false
     package var clientID: MQTTString
-    package var username: MQTTString?
-    package var password: ByteBuffer?
     package var keepAlive: Duration = .seconds(30)
     /// Seconds that our session outlives the connection at the upstream.
     package var sessionExpiry: UInt32 = 30 * 86_400
@@ -118,12 +120,11 @@ package struct LinkSettings: Sendable, Equatable {
     package var trustsMarks = false
     /// Off, unless the configuration says otherwise, as it does by default.
     package var probe = LinkProbeSettings(.off)
-    /// Addresses that the upstream may be reached at: when one stalls the next is tried at once.
-    package var addressCount = 1
     package var start = LinkStart.automatic
     /// Where it says how it is; nil for nowhere.
     package var status: LinkStatusSettings?
     package var backoff = BackoffSettings()
+    package var keptQoS0 = KeptQoS0.none
     /// Local messages that go to the upstream.
     package var outRules: [LinkRule] = []
     /// Messages that are subscribed at the upstream.
@@ -132,6 +133,21 @@ package struct LinkSettings: Sendable, Equatable {
     package init(name: MQTTString, clientID: MQTTString) {
         self.name = name
         self.clientID = clientID
+    }
+
+    /// What becomes of QoS 0 while the upstream cannot be sent it.
+    package enum KeptQoS0: Sendable, Equatable {
+        case none
+        /// Within the bounds of queues in memory.
+        case memory
+        /// Within those of the link's queue.
+        case disk
+    }
+
+    /// The only one, or the one that is wanted most.
+    package var version: ProtocolVersion {
+        get { versions.first ?? .v5 }
+        set { versions = [newValue] }
     }
 }
 

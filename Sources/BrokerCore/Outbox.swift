@@ -53,8 +53,8 @@ package struct Outbox {
         package let name: MQTTString
         /// `Link.epoch`, for the answer.
         package let epoch: UInt64
-        /// How often this link dialled since it was last live; picks among several addresses.
-        package let attempt: Int
+        /// Which of the upstream's addresses, from 0.
+        package let address: Int
     }
 }
 

@@ -150,7 +150,7 @@ extension Shard {
     /// Why a will is not taken, or nil.
     func refusal(of will: Connect.Will, _ version: ProtocolVersion) -> ReasonCode? {
         // Version 3 has no other word for it.
-        if will.topic.isReserved { return version == .v5 ? .topicNameInvalid : .notAuthorized }
+        if will.topic.isServers { return version == .v5 ? .topicNameInvalid : .notAuthorized }
         if will.isRetained,
             will.payload.readableBytes + will.properties.publishBytes > settings.retainedPayloadMax
         {

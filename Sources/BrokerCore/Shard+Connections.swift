@@ -74,6 +74,10 @@ extension Shard {
     /// The peer sent bytes that are not MQTT. Its connection ends with the reason, its neighbours don't notice.
     package func decodeFailed(_ error: DecodeError, version: ProtocolVersion?, on connection: Connection, now: Now) {
         if let version { connection.version = version }
+        if connection.state == .waitingForConnAck, error.reason == .unsupportedProtocolVersion {
+            // The upstream could not say it in our version.
+            return linkHandshake(.connAck(ConnAck(reason: error.reason)), on: connection, now)
+        }
         outbox.notices.append(
             Notice(
                 .info,

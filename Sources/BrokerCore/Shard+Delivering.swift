@@ -16,13 +16,14 @@ extension Shard {
         _ now: Now
     ) {
         guard delivery.qos > .atMostOnce else {
+            if session.link != nil { return deliverUpstream(delivery, to: session, &publication, now) }
             guard let connection = session.connection, connection.isOpen, connection.isWritable, !isFull(connection)
             else {
                 if session.group != nil { return shareOnce(publication.message(&ids, now), delivery, session, now) }
                 let reason: DropReason = session.connection?.isOpen == true ? .buffer : .away
                 return drop(reason, session, publication.message(&ids, now))
             }
-            if session.link != nil || connection.carriesMarks {
+            if connection.carriesMarks {
                 return sendUpstream(publication.message(&ids, now), session, delivery, on: connection, now)
             }
             guard fits(&publication.encoder, delivery, connection) else {
@@ -120,7 +121,7 @@ extension Shard {
         return false
     }
 
-    private func enqueue(_ queued: Session.Queued, for session: Session) {
+    func enqueue(_ queued: Session.Queued, for session: Session) {
         session.queue.append(queued)
         session.queueBytes += queued.bytes
         giveUpAged(of: session, queued.came)
@@ -188,13 +189,11 @@ extension Shard {
             return acknowledge(session, position, as: .tooLarge, givenUp: .tooLarge)
         }
         var delivery = delivery
-        if delivery.qos > connection.peerMaximumQoS {
-            // [5:MQTT-3.2.2-11] an upstream that is sent more closes the line, and would for ever.
-            delivery.qos = connection.peerMaximumQoS
-            if delivery.qos == .atMostOnce {
-                write(message, delivery, session, packetID: 0, isDuplicate: false, on: connection, now)
-                return acknowledge(session, position)
-            }
+        // [5:MQTT-3.2.2-11] an upstream that is sent more closes the line, and would for ever.
+        if delivery.qos > connection.peerMaximumQoS { delivery.qos = connection.peerMaximumQoS }
+        if delivery.qos == .atMostOnce {
+            write(message, delivery, session, packetID: 0, isDuplicate: false, on: connection, now)
+            return acknowledge(session, position)
         }
         // [5:MQTT-4.3.2-1] [5:MQTT-4.3.3-1] an identifier of its own, [5:MQTT-4.3.2-2] [5:MQTT-4.3.3-2] and DUP 0 at
         // first.
@@ -223,6 +222,11 @@ extension Shard {
         var delivery = delivery
         // It was sent as what its upstream takes.
         if entry.state == .published1 { delivery.qos = min(delivery.qos, .atLeastOnce) }
+        if session.link != nil, !packetFits(message, delivery, session, connection, now) {
+            // The upstream has other limits than when it was sent.
+            counters.tooLarge &+= 1
+            return giveUp(entry, of: session, .tooLarge)
+        }
         if let link = session.link, session.inflight == 0 { link.progressedAt = now.instant }
         var entry = entry
         entry.needsResend = false
@@ -412,6 +416,7 @@ extension Shard {
             if session.group != nil { feedGroup(session, now) }
             return
         }
+        if session.link != nil, !session.queue.isEmpty { feedKept(session, now) }
         if session.receiver == nil {
             feedFromMemory(session, on: connection, now)
         } else if session.flow == .behind, !session.isLoading {

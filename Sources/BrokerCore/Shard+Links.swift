@@ -137,22 +137,31 @@ extension Shard {
     // MARK: - Connecting
 
     func dial(_ link: Link, _ now: Now) {
-        guard !isDraining, let attempt = link.machine.dial() else { return }
+        guard !isDraining, link.machine.dial() else { return }
         link.epoch &+= 1
         timers.cancel(link.timer)
         link.timer = nil
         outbox.dials.append(
-            Outbox.Dial(link: link, name: link.settings.name, epoch: link.epoch, attempt: attempt)
+            Outbox.Dial(link: link, name: link.settings.name, epoch: link.epoch, address: link.route.address)
         )
         linkChanged(link, now)
     }
 
     /// The upstream's address answered.
     ///
-    /// - Parameter epoch: `Link.epoch` at the time of the dial; an older one is not wanted any more.
+    /// - Parameters:
+    ///   - epoch: that of the dial; an older one is not wanted any more.
+    ///   - login: who we say that we are.
     /// - Returns: the connection to run, or nil when it is to be closed at once.
-    package func dialed(_ link: Link, epoch: UInt64, peer: String, now: Now) -> Connection? {
-        guard link.epoch == epoch, !isDraining, link.machine.reached() else { return nil }
+    package func dialed(
+        _ link: Link,
+        epoch: UInt64,
+        peer: String,
+        login: LinkLogin = LinkLogin(),
+        now: Now
+    ) -> Connection? {
+        let isReturn = epoch == link.returning.epoch
+        guard !isDraining, isReturn || link.epoch == epoch && link.machine.reached() else { return nil }
         let connection = Connection(
             state: .waitingForConnAck,
             link: link,
@@ -160,11 +169,21 @@ extension Shard {
             peer: peer,
             now: now.instant
         )
-        connection.version = link.settings.version
-        link.connection = connection
-        link.connectedAt = now.instant
+        if isReturn {
+            guard returnDialed(link, connection, now) != nil else { return nil }
+        } else {
+            connection.version = link.route.version
+            link.connection = connection
+            link.connectedAt = now.instant
+            setTimer(of: link, now.instant.advanced(by: handshakeTimeout(of: link)))
+        }
+        sendConnect(of: link, login, on: connection)
+        return connection
+    }
+
+    private func sendConnect(of link: Link, _ login: LinkLogin, on connection: Connection) {
         var properties = Properties()
-        if link.settings.version == .v5 {
+        if connection.version == .v5 {
             var values = Properties.Values()
             values.sessionExpiryInterval = link.settings.sessionExpiry
             values.receiveMaximum = settings.receiveMaximum
@@ -174,59 +193,97 @@ extension Shard {
         send(
             .connect(
                 Connect(
-                    version: link.settings.version,
+                    version: connection.version,
                     clientID: link.settings.clientID,
-                    cleanStart: false,
+                    // Version 3 has no other way to say that the session ends with the connection.
+                    cleanStart: connection.version != .v5 && link.settings.sessionExpiry == 0,
                     keepAlive: UInt16(clamping: link.settings.keepAlive.components.seconds),
                     will: will(of: link),
-                    username: link.settings.username,
-                    password: link.settings.password,
+                    username: login.username,
+                    password: login.password,
                     properties: properties,
-                    isBridge: link.settings.usesBridgeBit && link.settings.version != .v5
+                    isBridge: link.settings.usesBridgeBit && connection.version != .v5
                 )
             ),
             on: connection
         )
-        setTimer(of: link, now.instant.advanced(by: handshakeTimeout(of: link)))
-        return connection
     }
 
     package func dialFailed(_ link: Link, epoch: UInt64, reason: String, now: Now) {
+        if epoch == link.returning.epoch { return returnFailed(link, now) }
         guard link.epoch == epoch, link.machine.phase == .dialing else { return }
         lost(link, reason, now)
     }
 
     /// CONNACK, and SUBACK for what is to come in.
     func linkHandshake(_ packet: Packet, on connection: Connection, _ now: Now) {
-        guard let link = connection.link, link.connection === connection, let session = link.session else { return }
+        guard let link = connection.link, let session = link.session else { return }
+        if link.returning.connection === connection { return returnAnswered(packet, link, connection, now) }
+        guard link.connection === connection else { return }
         guard case .connAck(let ack) = packet else { return fail(connection, .protocolError, now) }
         guard ack.reason == .success else {
             close(connection, reason: nil)
+            if ack.reason == .unsupportedProtocolVersion, link.route.versionRefused() {
+                return tryNextVersion(link, now)
+            }
             let failure = LinkMachine.Failure.refused(isTemporary: ack.reason.mayPass)
             return lost(link, "the upstream refused: \(ack.reason)", now, as: failure)
         }
         guard link.machine.accepted() else { return fail(connection, .protocolError, now) }
+        link.route.accepted()
         connection.state = .open
         connection.session = session
-        connection.inflightMax = min(link.settings.inflightMax, Int(ack.properties.receiveMaximum ?? .max))
+        link.inflightMax = min(link.settings.inflightMax, Int(ack.properties.receiveMaximum ?? .max))
         connection.carriesMarks =
             connection.version == .v5
             && (link.settings.trustsMarks || ack.properties.userProperties.contains { $0.name == LinkMark.name })
-        if connection.carriesMarks { connection.inflightMax = min(connection.inflightMax, StreamWindow.size) }
+        if connection.carriesMarks { link.inflightMax = min(link.inflightMax, StreamWindow.size) }
+        connection.inflightMax = link.inflightMax
         connection.packetBytesMax = ack.properties.maximumPacketSize.map { Int($0) } ?? .max
         connection.peerMaximumQoS = ack.properties.maximumQoS ?? .exactlyOnce
         connection.peerTakesRetained = ack.properties.retainAvailable ?? true
         connection.keepAlive = ack.properties.serverKeepAlive.map { .seconds(Int64($0)) } ?? link.settings.keepAlive
         session.connection = connection
         session.epoch &+= 1
-        if !ack.isSessionPresent { upstreamForgot(session) }
+        settleSession(of: link, session, isPresent: ack.isSessionPresent, on: connection)
         link.progressedAt = now.instant
         outbox.notices.append(Notice(.info, "link connected", link: link.settings.name, detail: connection.peer))
         unsubscribeUpstream(link, session, isSessionPresent: ack.isSessionPresent, on: connection)
         subscribeUpstream(link, session, on: connection)
+        judgeSuspect(of: link, session, on: connection)
         beginProbing(link, session, on: connection, now)
         resume(session)
+        feedKept(session, now)
         armProbe(link, on: connection, now)
+        planReturn(of: link, now)
+    }
+
+    /// The address answered, and speaks another version: it is dialled again at once.
+    func tryNextVersion(_ link: Link, _ now: Now) {
+        outbox.notices.append(
+            Notice(
+                .debug,
+                "the upstream does not speak this version of MQTT",
+                link: link.settings.name,
+                detail: "next: \(link.route.version)"
+            )
+        )
+        detach(link)
+        link.machine.triesAgain()
+        dial(link, now)
+    }
+
+    /// Makes our side of the session agree with what the upstream remembers of it.
+    private func settleSession(of link: Link, _ session: Session, isPresent: Bool, on connection: Connection) {
+        let (isOurs, toRelease) = link.sessions.accepted(
+            at: link.route.address,
+            isPresent: isPresent,
+            open: session.window.all.filter { $0.state == .published2 || $0.state == .released2 }.map(\.packetID)
+        )
+        if !isOurs { upstreamForgot(session) }
+        for id in toRelease where session.window.reserve(id) {
+            send(.pubRel(PublishAck(packetID: id)), on: connection)
+        }
     }
 
     /// The upstream has no session of ours: identifiers of the old one mean nothing there [5:MQTT-3.2.2-5]. Messages
@@ -265,9 +322,9 @@ extension Shard {
                 // a reconnect only what is new to the upstream's session is replayed.
                 options: SubscriptionOptions(
                     maximumQoS: rule.qosCap ?? .exactlyOnce,
-                    noLocal: link.settings.version == .v5 && !rule.filter.isShared,
-                    retainAsPublished: link.settings.version == .v5,
-                    retainHandling: link.settings.version == .v5 ? .sendOnNewSubscription : .sendOnSubscribe
+                    noLocal: connection.version == .v5 && !rule.filter.isShared,
+                    retainAsPublished: connection.version == .v5,
+                    retainHandling: connection.version == .v5 ? .sendOnNewSubscription : .sendOnSubscribe
                 )
             )
         }
@@ -287,7 +344,9 @@ extension Shard {
         case .pubAck(let ack): pubAckReceived(ack, session, on: connection, now)
         case .pubRec(let ack): pubRecReceived(ack, session, on: connection, now)
         case .pubRel(let ack): pubRelReceived(ack, session, on: connection)
-        case .pubComp(let ack): pubCompReceived(ack, session, on: connection, now)
+        case .pubComp(let ack):
+            session.window.removeRequest(ack.packetID)
+            pubCompReceived(ack, session, on: connection, now)
         case .subAck(let ack):
             link.probe.lineAnswered()
             if probeSubscribed(ack, link, session, now) { break }
@@ -314,6 +373,7 @@ extension Shard {
             link.probe.lineAnswered()
         case .pingResp: link.probe.lineAnswered()
         case .disconnect(let disconnect):
+            if disconnect.reason.blamesSender { suspect(link, now) }
             close(connection, reason: nil)
             lost(link, "the upstream disconnected: \(disconnect.reason)", now)
         case .connect, .connAck, .subscribe, .unsubscribe, .pingReq, .auth:

@@ -177,7 +177,9 @@ extension Shard {
 
     /// Why a message is not accepted, or nil. Topics that begin with `$` belong to the server.
     func refusal(of publication: borrowing Publication) -> ReasonCode? {
-        if publication.topic.isReserved { return .notAuthorized }
+        if publication.topic.isServers || publication.topic.isReserved && publication.origin != nil {
+            return .notAuthorized
+        }
         // Properties are kept as long as the payload is, so they count as much.
         if publication.isRetained,
             publication.payloadBytes + publication.properties.publishBytes > settings.retainedPayloadMax
@@ -489,5 +491,6 @@ extension Shard {
         guard let link = session.link else { return }
         link.progressedAt = now.instant
         link.probe.messageMoved()
+        acquit(link, session)
     }
 }

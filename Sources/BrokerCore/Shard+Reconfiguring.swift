@@ -73,6 +73,7 @@ extension Shard {
         link.session?.clientID = new.clientID
         link.backoff = Backoff(new.backoff)
         link.closedOverProbe = 0
+        link.route = LinkRoute(new)
         link.lastError = nil
         subscribeOutgoing(link)
         // What its queue holds is not known here.

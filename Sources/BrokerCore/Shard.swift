@@ -202,6 +202,7 @@ package final class Shard {
             case .connection(let connection): checkDeadline(of: connection, now)
             case .absence(let session): absenceEnded(session, now)
             case .link(let link): linkTimer(link, now)
+            case .linkReturn(let link): returnTimer(link, now)
             case .replay(let session):
                 session.replayTimer = nil
                 feed(session, now)

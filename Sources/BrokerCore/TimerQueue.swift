@@ -8,6 +8,8 @@ enum TimerEvent {
     /// The will delay or the expiry of a session whose client is away.
     case absence(Session)
     case link(Link)
+    /// A better address of the link's upstream is to be asked, or has not answered.
+    case linkReturn(Link)
     /// The replay of retained messages goes on.
     case replay(Session)
     /// Queues in memory are looked at for messages that are too old.

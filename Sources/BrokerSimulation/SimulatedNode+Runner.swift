@@ -129,7 +129,7 @@ extension SimulatedNode {
         shard.outbox.dials.removeAll()
         for dial in dials {
             let life = life
-            let epoch = dial.link.epoch
+            let epoch = dial.epoch
             let link = dial.link
             let delay = simulation.random.duration(milliseconds: 1...30)
             simulation.schedule(after: delay) {
@@ -147,10 +147,11 @@ extension SimulatedNode {
             return perform()
         }
         let line = simulation.newLine()
-        guard let connection = shard.dialed(link, epoch: epoch, peer: "node-\(index + 1)", now: simulation.now) else {
-            return perform()
-        }
-        add(line, .dialer, connection, PacketDecoder(role: .client, version: link.settings.version))
+        let login = LinkLogin(username: simulation.options.hasMarks ? Self.linkUser : nil)
+        let connection = shard.dialed(
+            link, epoch: epoch, peer: "node-\(index + 1)", login: login, now: simulation.now)
+        guard let connection else { return perform() }
+        add(line, .dialer, connection, PacketDecoder(role: .client, version: connection.version))
         linkLine = line
         _ = upstream.accept(line)
         perform()

@@ -115,14 +115,13 @@ final class SimulatedNode {
         }
     }
 
-    private static let linkUser: MQTTString = "link"
+    static let linkUser: MQTTString = "link"
 
     /// Everything crosses in both directions.
     static func link(from index: Int, _ options: SimulationOptions) -> LinkSettings {
         var link = LinkSettings(name: "next", clientID: MQTTString("link-\(index)"))
         link.version = options.linkVersion
         link.usesBridgeBit = true
-        if options.hasMarks { link.username = linkUser }
         link.backoff.base = .milliseconds(200)
         link.backoff.cap = .seconds(5)
         link.keepAlive = .seconds(4)

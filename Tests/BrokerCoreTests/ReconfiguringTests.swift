@@ -211,7 +211,7 @@ struct ReconfiguringTests {
         client.sends(.publish(topic: "hub/2", payload: "new", qos: .atLeastOnce, id: 3))
         client.receives(.pubAck(id: 3))
         let dial = try #require(broker.dials.first)
-        #expect(dial.attempt == 0)
+        #expect(dial.address == 0)
         let again = try #require(broker.accepts(dial))
         guard case .connect(let connect)? = again.takes().first else {
             Issue.record("no CONNECT")

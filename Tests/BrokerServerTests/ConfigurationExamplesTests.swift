@@ -59,7 +59,9 @@ struct ConfigurationExamplesTests {
         let hq = example.links[0]
         var defaults = LinkConfiguration(name: "hq", addresses: hq.addresses, clientID: "edge-1.hq")
         defaults.username = "edge-1"
-        defaults.password = Secret(bytes: Array("example".utf8))
+        defaults.password = .text(Secret(bytes: Array("example".utf8)))
+        // What goes out over `chat/#` would come back by 3.1.1.
+        defaults.versions = [.v5]
         defaults.outRules = hq.outRules
         defaults.inRules = hq.inRules
         #expect(hq == defaults)
@@ -73,7 +75,7 @@ struct ConfigurationExamplesTests {
             .authenticationUsers, .access, .accessFile, .accessRule, .accessWho, .accessTopic, .listener,
             .listenerLimits, .rate, .deflate,
             .listenerTLS,
-            .linkDefaults, .link, .linkTLS, .linkStart, .linkStatus, .backoff,
+            .linkDefaults, .link, .linkTLS, .linkStart, .linkStatus, .backoff, .password,
             .rule,
             .bothRule,
         ]
@@ -141,7 +143,7 @@ struct ConfigurationExamplesTests {
         try FileManager.default.setAttributes([.posixPermissions: 0o600], ofItemAtPath: folder + "/conf.d/p")
         let file = try ConfigurationFile.load(path: folder + "/main.toml", environment: [:])
         #expect(file.configuration.links.map(\.name) == ["a", "b"])
-        #expect(file.configuration.links.allSatisfy { $0.password == Secret(bytes: [0x78]) })
+        #expect(file.configuration.links.allSatisfy { $0.password == .file(folder + "/conf.d/p") })
         #expect(file.warnings.isEmpty)
 
         try FileManager.default.setAttributes([.posixPermissions: 0o644], ofItemAtPath: folder + "/conf.d/p")

@@ -17,7 +17,9 @@ struct ConfigurationLinkTests {
         var expected = LinkConfiguration(
             name: "hub", addresses: [LinkAddress(host: "hub", port: 1883)], clientID: "host.hub")
         #expect(link == expected)
-        expected.version = .v5
+        expected.versions = [.v5, .v3_1_1]
+        expected.connectTimeout = .seconds(5)
+        expected.preference = .first
         expected.keepAlive = .seconds(30)
         expected.sessionExpiry = .seconds(30 * 86_400)
         expected.maxInflight = 64
@@ -82,8 +84,8 @@ struct ConfigurationLinkTests {
         #expect(link.addresses.map(\.description) == ["mqtt://hub:1884", "mqtt://[::1]:1885", "mqtt://10.0.0.1:1883"])
         #expect(link.clientID == "me")
         #expect(link.username == "u")
-        #expect(link.password == Secret(bytes: Array("p".utf8)))
-        #expect(link.version == .v3_1_1)
+        #expect(link.password == .text(Secret(bytes: Array("p".utf8))))
+        #expect(link.versions == [.v3_1_1])
         #expect(link.keepAlive == .seconds(5))
         #expect(link.sessionExpiry == .zero)
         #expect(link.maxInflight == 1)
@@ -96,15 +98,69 @@ struct ConfigurationLinkTests {
         #expect(link.backoff.stable == .seconds(5))
     }
 
-    @Test("a password file is read beside the configuration, without its line end")
-    func passwordFile() throws {
-        let link = try link("password = { file = \"hub.password\" }", ["hub.password": "s3cret\r\n"])
-        #expect(link.password == Secret(bytes: Array("s3cret".utf8)))
+    @Test("a password is text, or where it is read at each connect: a file, a variable, a command")
+    func passwords() throws {
+        let file = try link("password = { file = \"hub.password\" }", ["hub.password": "s3cret\r\n"])
+        #expect(file.password == .file("hub.password"))
+        let command = try link("password = { command = [\"token\", \"--now\"] }")
+        #expect(command.password == .command(["token", "--now"]))
+        let file2 = try ConfigurationFile.load(
+            path: "d.toml", environment: ["TOKEN": "x"],
+            files: WrittenFiles(texts: ["d.toml": start + "password = { env = \"TOKEN\" }"]).files
+        )
+        #expect(file2.configuration.links[0].password == .environment("TOKEN"))
+    }
+
+    @Test(
+        "version 5 stands before 3.1.1 where nothing comes back by it; a list says exactly what is tried",
+        arguments: [
+            ("", [.v5, .v3_1_1]),
+            ("protocol = 5\n[[link.out]]\nfilter = \"up/#\"\n[[link.in]]\nfilter = \"down/#\"", [.v5, .v3_1_1]),
+            ("[[link.both]]\nfilter = \"chat/#\"", [.v5]),
+            ("bridge_bit = true\n[[link.both]]\nfilter = \"chat/#\"", [.v5, .v3_1_1]),
+            ("password = \"x\"", [.v5]),
+            ("protocol = [5]", [.v5]),
+            ("protocol = \"3.1\"", [.v3_1]),
+            ("protocol = [5, \"3.1.1\", \"3.1\", 5]", [.v5, .v3_1_1, .v3_1]),
+            ("protocol = [\"3.1.1\", \"5\"]", [.v3_1_1, .v5]),
+        ] as [(String, [ProtocolVersion])])
+    func versions(text: String, versions: [ProtocolVersion]) throws {
+        #expect(try link(text).versions == versions)
+    }
+
+    @Test("a list that has 3.1.1 is judged as 3.1.1")
+    func versionsOfLists() {
+        let text = start + "protocol = [5, \"3.1.1\"]\n[[link.both]]\nfilter = \"chat/#\""
+        #expect(complaints(text).count == 1)
+    }
+
+    @Test("a proxy of all links is that of each, unless it says another, or none")
+    func proxies() throws {
+        let text = """
+            [defaults.link]
+            proxy = "http://u:p%40ss@proxy:3128/"
+            connect_timeout = "2s"
+            [[link]]
+            name = "a"
+            addresses = ["mqtt://hub"]
+            [[link]]
+            name = "b"
+            addresses = ["mqtts://hub"]
+            proxy = ""
+            prefer = "round-robin"
+            """
+        let links = try read(text).configuration.links
+        #expect(links[0].proxy == (try LinkProxy("http://u:p%40ss@proxy:3128")))
+        #expect(links[0].proxy?.login == Secret(bytes: Array("u:p@ss".utf8)))
+        #expect(links.map(\.connectTimeout) == [.seconds(2), .seconds(2)])
+        #expect(links[1].proxy == nil)
+        #expect(links.map(\.preference) == [.first, .roundRobin])
+        #expect(try link("spool.qos0 = \"disk\"").keptQoS0 == .disk)
     }
 
     @Test("a password appears in no description of the configuration")
     func secretsAreSilent() throws {
-        let link = try link("password = \"s3cret\"")
+        let link = try link("password = \"s3cret\"\nproxy = \"http://u:s3cret@proxy:1\"")
         var dumped = ""
         dump(link, to: &dumped)
         for text in ["\(link)", String(reflecting: link), dumped] {
@@ -181,7 +237,7 @@ struct ConfigurationLinkTests {
     @Test(
         "each setting of a link is checked",
         arguments: [
-            ("trust_ids = true", 4, "trust_ids: not available in this version"),
+            ("trust_ids = 1", 4, "trust_ids: must be true or false, found 1"),
             (
                 "start = \"later\"", 4,
                 "start: must be \"automatic\", \"lazy\", \"once\", \"manual\" or { window = \"02:00-05:00\" }, "
@@ -200,8 +256,8 @@ struct ConfigurationLinkTests {
                 "status = { topic = \"a/+\" }", 4,
                 "status.topic: must be the name of a topic, without wildcards, found \"a/+\""
             ),
-            ("protocol = 4", 4, "protocol: must be 5 or \"3.1.1\", found 4"),
-            ("protocol = \"3.1\"", 4, "protocol: must be 5 or \"3.1.1\", found \"3.1\""),
+            ("protocol = 4", 4, "protocol: must be 5, \"3.1.1\" or \"3.1\", or a list of them, found 4"),
+            ("protocol = [5, \"4\"]", 4, "protocol: must be 5, \"3.1.1\" or \"3.1\", or a list of them, found \"4\""),
             ("keepalive = \"0s\"", 4, "keepalive: must be 1s to 65535s, found \"0s\""),
             ("probe = \"on\"", 4, "probe: must be \"auto\" or \"off\", found \"on\""),
             ("probe_every = \"10ms\"", 4, "probe_every: must be 1s to 1h, found \"10ms\""),
@@ -211,13 +267,23 @@ struct ConfigurationLinkTests {
             ),
             ("max_inflight = 65536", 4, "max_inflight: must be 1 to 65535, found 65536"),
             (
-                "bridge_bit = true", 4,
+                "protocol = [5]\nbridge_bit = true", 5,
                 "bridge_bit: is only for protocol \"3.1.1\"; version 5 asks for No Local by itself"
             ),
             ("backoff = { base = \"3m\" }", 4, "backoff: base (3m) must be at most cap (2m)"),
             ("backoff = { jitter = \"full\" }", 4, "backoff.jitter: must be \"decorrelated\", found \"full\""),
-            ("password = 5", 4, "password: must be text or { file = \"path\" }"),
+            (
+                "password = 5", 4,
+                "password: must be text, { file = \"path\" }, { env = \"NAME\" } or { command = [\"program\"] }"
+            ),
             ("password = \"\"", 4, "password: the password is empty"),
+            ("password = { env = \"NOT_SET\" }", 4, "password.env: the environment variable NOT_SET is not set"),
+            ("password = { command = [] }", 4, "password.command: must not be an empty list"),
+            ("spool.qos0 = \"tape\"", 4, "spool.qos0: must be \"memory\" or \"disk\" or \"drop\", found \"tape\""),
+            ("prefer = \"last\"", 4, "prefer: must be \"first\" or \"round-robin\", found \"last\""),
+            ("connect_timeout = \"1h\"", 4, "connect_timeout: must be 100ms to 5m, found \"1h\""),
+            ("proxy = \"https://u:s3cret@p:1\"", 4, "proxy: must be http://[user:password@]host:port"),
+            ("proxy = \"http://u:s3cret@p\"", 4, "proxy: the port is missing, as in 127.0.0.1:1883"),
             ("password = { file = \"x\" }", 4, "password.file: x cannot be read: No such file or directory"),
             (
                 "protocol = \"3.1.1\"\npassword = \"s\"", 5,

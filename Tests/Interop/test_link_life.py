@@ -196,6 +196,20 @@ def test_topics_say_what_a_link_is_here_and_at_the_upstream(brokers):
         assert there.wait_for(2)[1].payload == "0"
 
 
+@pytest.mark.parametrize("protocol", ["5", "3.1.1"])
+def test_an_upstream_of_ours_hears_of_a_link_too(brokers, protocol):
+    rules = '[ { allow = "both", who = "all", topics = ["chat/#", "$SYS/broker/connection/+/state"] } ]'
+    hub = brokers.drawbridge("hub", more=f"[acl]\nrules = {rules}\n").start()
+    links = link_with([hub.port], protocol=protocol, more="bridge_bit = true" if protocol == "3.1.1" else "")
+    a = brokers.drawbridge("a", links=links + "[link.status]\nlocal_only = false\n").start()
+    a.wait_for_link()
+    with PahoClient(hub, "at-hub") as there:
+        there.subscribe("$SYS/broker/connection/+/state", 0)
+        there.wait_for(1)
+        a.stop()
+        assert [message.payload for message in there.wait_for(2)] == ["1", "0"]
+
+
 def test_a_lazy_link_connects_for_what_waits(brokers):
     hub = brokers.mosquitto("hub").start()
     a = brokers.drawbridge("a", links=link_with([hub.port], more='start = "lazy"')).start()

@@ -395,3 +395,41 @@ def test_who_was_promised_more_may_go_on_with_it(node):
         for number in range(1, 6):
             writer.publish("open/1", b"x", 2, number)
         assert [writer.read().kind for _ in range(5)] == [PUBREC] * 5
+
+
+def test_ten_reloads_of_one_link_leave_a_thousand_clients_and_the_other_links_alone(brokers):
+    hubs = {name: brokers.mosquitto(name).start() for name in ("hub", "branch", "depot")}
+    ports = {name: hub.port for name, hub in hubs.items()}
+    node = linked_node(brokers, **{name: link(name, port) for name, port in ports.items()})
+    for name in hubs:
+        node.wait_for_link(name)
+    clients = [Wire(node.port, f"c{index}", clean=True) for index in range(CLIENTS)]
+    with PahoClient(hubs["depot"], "at-depot") as at_depot, PahoClient(node, "here") as here:
+        at_depot.subscribe("depot/#", 2)
+        for number in range(10):
+            links = {name: link(name, port) for name, port in ports.items()}
+            # Every other time it wants another filter of its upstream, and the one before no more.
+            incoming = f'[[link.in]]\nfilter = "only/{number}"\n' if number % 2 else ""
+            links["branch"] = link("branch", ports["branch"], keepalive=10 + number) + incoming
+            write_links(node, **links)
+            hang_up(node, 'configuration read again detail="changed: link branch changed"')
+            eventually("it connects anew", lambda: connections(node, "branch") == number + 2)
+            node.wait_for_link("branch")
+            here.publish("depot/1", str(number), 2)
+        assert [message.payload for message in at_depot.wait_for(10)] == [str(number) for number in range(10)]
+    assert [connections(node, name) for name in ("hub", "branch", "depot")] == [1, 11, 1]
+    for client in clients:
+        client.send(PINGREQ)
+    for client in clients:
+        assert client.read().kind == PINGRESP
+        client.close()
+    with PahoClient(hubs["branch"], "at-branch") as at_branch, PahoClient(node, "here") as here:
+        here.subscribe("only/#", 2)
+        here.subscribe("branch/#", 2)
+        write_links(node, **{name: link(name, port) for name, port in ports.items()})
+        hang_up(node, 'configuration read again detail="changed: link branch changed"')
+        node.wait_for_link("branch")
+        for number in range(10):
+            at_branch.publish(f"only/{number}", "not wanted any more", 1)
+        at_branch.publish("branch/last", "wanted", 1)
+        assert [message.topic for message in here.wait_for(1)] == ["branch/last"]

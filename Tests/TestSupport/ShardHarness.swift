@@ -65,18 +65,21 @@ package final class ShardHarness {
 
     /// The upstream answers the oldest dial.
     package func accepts(_ dial: Outbox.Dial) -> ScriptedPeer? {
+        // Older ones of the link are not wanted any more.
+        let dial = dials.last { $0.link === dial.link } ?? dial
         dials.removeAll { $0.link === dial.link }
-        guard let connection = shard.dialed(dial.link, epoch: dial.link.epoch, peer: "upstream", now: now) else {
+        guard let connection = shard.dialed(dial.link, epoch: dial.epoch, peer: "upstream", now: now) else {
             return nil
         }
-        let peer = adopt(connection, dial.link.settings.version, role: .server)
+        let peer = adopt(connection, connection.version, role: .server)
         turn()
         return peer
     }
 
     package func refuses(_ dial: Outbox.Dial) {
+        let dial = dials.last { $0.link === dial.link } ?? dial
         dials.removeAll { $0.link === dial.link }
-        shard.dialFailed(dial.link, epoch: dial.link.epoch, reason: "nobody there", now: now)
+        shard.dialFailed(dial.link, epoch: dial.epoch, reason: "nobody there", now: now)
         turn()
     }
 

@@ -37,7 +37,7 @@ package final class AccessRules: Sendable {
 
     package func publishDecision(for subject: AccessSubject, _ topic: MQTTString) -> AccessDecision {
         // Topics that begin with `$` belong to the server, whatever the rules say.
-        if topic.isReserved { return AccessDecision(isAllowed: false, rule: nil, isReserved: true) }
+        if topic.isServers { return AccessDecision(isAllowed: false, rule: nil, isReserved: true) }
         return decide(subject, .publish) {
             let levels = topic.levels
             return { _, pattern in

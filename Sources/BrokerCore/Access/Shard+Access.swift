@@ -94,9 +94,9 @@ extension Shard {
     ///   lately.
     func denial(of topic: MQTTString, by session: Session, on connection: Connection, _ now: Now) -> ReasonCode? {
         // Nobody publishes to the topics of the server, with rules or without.
-        guard !access.isOpen || topic.isReserved else { return nil }
+        guard !access.isOpen || topic.isServers else { return nil }
         let subject = subject(of: session)
-        if !topic.isReserved, subject?.mayPublish(topic, access) ?? true { return nil }
+        if !topic.isServers, subject?.mayPublish(topic, access) ?? true { return nil }
         counters.publishesDenied &+= 1
         if admitsDenial(of: connection, now) {
             let subject = subject ?? AccessSubject(session.principal)
@@ -113,7 +113,7 @@ extension Shard {
 
     /// Whether the gateway may not publish this for its principal; counted and logged.
     func denial(of request: GatewayPublish, _ now: Now) -> ReasonCode? {
-        guard !access.isOpen || request.topic.isReserved else { return nil }
+        guard !access.isOpen || request.topic.isServers else { return nil }
         let subject = gatewaySubject(request.principal)
         if subject.mayPublish(request.topic, access) { return nil }
         counters.publishesDenied &+= 1

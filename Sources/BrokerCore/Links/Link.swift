@@ -7,7 +7,6 @@ package final class Link {
 
     package internal(set) var settings: LinkSettings {
         didSet {
-            machine.addressCount = settings.addressCount
             lastPassage = nil
             outward = Outward(settings)
         }
@@ -26,6 +25,18 @@ package final class Link {
     package internal(set) var machine = LinkMachine()
     var connection: Connection?
     var backoff: Backoff
+    /// Where it goes next, or is.
+    package internal(set) var route: LinkRoute
+    /// Back to a better address.
+    var returning = LinkReturn()
+    /// Who knows our session.
+    var sessions = LinkSessions()
+    /// What the upstream may not want.
+    var suspect = LinkSuspect()
+    /// Whether it has settled anything over this connection.
+    var hasProgressed = false
+    /// Messages that may be in flight over this connection, as both sides want it.
+    var inflightMax = 0
     var connectedAt = Instant(nanoseconds: 0)
     /// When the upstream last settled a message of ours, or had nothing to settle.
     var progressedAt = Instant(nanoseconds: 0)
@@ -68,7 +79,7 @@ package final class Link {
         self.outward = Outward(settings)
         self.receiver = receiver
         self.backoff = Backoff(settings.backoff)
-        machine.addressCount = settings.addressCount
+        self.route = LinkRoute(settings)
     }
 
     package var state: LinkMachine.State { machine.state(isBehind: session?.flow != .live) }

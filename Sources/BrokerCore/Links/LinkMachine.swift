@@ -58,12 +58,6 @@ package struct LinkMachine: Sendable, Equatable {
     package private(set) var phase = Phase.idle
     /// Held by an operator; independent of the connection, which goes on.
     package var isPaused = false
-    /// Addresses that the upstream may be reached at.
-    package var addressCount = 1 {
-        didSet { addressCount = max(1, addressCount) }
-    }
-    /// Tries since an upstream was last good; picks among the addresses.
-    package private(set) var attempt = 0
     /// Failures in a row.
     package private(set) var failures = 0
 
@@ -87,16 +81,23 @@ package struct LinkMachine: Sendable, Equatable {
     /// Whether the upstream has accepted us.
     package var isConnected: Bool { phase == .probing || phase == .moving }
 
-    /// - Returns: the number of the try, or nil when it is none: stopped, or there already.
-    package mutating func dial() -> Int? {
+    /// - Returns: false when there is nothing to dial for: stopped, or there already.
+    package mutating func dial() -> Bool {
         switch phase {
         case .idle, .waiting:
             phase = .dialing
-            attempt += 1
-            return attempt - 1
-        case .disabled, .dialing, .handshaking, .probing, .moving: return nil
+            return true
+        case .disabled, .dialing, .handshaking, .probing, .moving: return false
         }
     }
+
+    /// The address is there, and has to be asked in another way: that is no failure.
+    package mutating func triesAgain() {
+        if phase == .handshaking { phase = .idle }
+    }
+
+    /// Another connection, to a better address, takes the place of the one that was, and waits for CONNACK.
+    package mutating func moves() { phase = .handshaking }
 
     /// An address took the connection.
     package mutating func reached() -> Bool {
@@ -122,31 +123,24 @@ package struct LinkMachine: Sendable, Equatable {
 
     /// The connection is over, or there is none.
     ///
+    /// - Parameter hasNext: whether there is another address that was not tried yet: every one gets its try before anybody
+    ///   waits.
     /// - Returns: nil when there was nothing to fail.
-    package mutating func failed(_ failure: Failure) -> Pause? {
-        let before = phase
+    package mutating func failed(_ failure: Failure, hasNext: Bool) -> Pause? {
         switch phase {
         case .disabled, .idle, .waiting: return nil
         case .dialing, .handshaking, .probing, .moving: phase = .waiting(failure)
         }
-        if before == .moving, failure == .lost {
-            // It was good: back to the address that is preferred, but not with all the others at the same moment.
-            attempt = 0
-            failures = 1
-            return .backOff
-        }
         failures += 1
-        // Every address gets its try before anybody waits.
-        if failures % addressCount != 0 { return Pause.none }
-        if failure == .refused(isTemporary: false) { return .longest }
-        return .backOff
+        if hasNext { return Pause.none }
+        return failure == .refused(isTemporary: false) ? .longest : .backOff
     }
 
     /// No reason to be connected any more, or not yet.
     package mutating func rest() {
         guard phase != .disabled else { return }
         phase = .idle
-        (attempt, failures) = (0, 0)
+        failures = 0
     }
 
     package mutating func disable() { phase = .disabled }
@@ -154,6 +148,6 @@ package struct LinkMachine: Sendable, Equatable {
     /// Anew, under other settings or because somebody says so.
     package mutating func restart() {
         phase = .idle
-        (attempt, failures) = (0, 0)
+        failures = 0
     }
 }

@@ -26,7 +26,7 @@ extension Shard {
     /// Whoever takes a connection and says nothing gets the time of two probes, and no more than a client would.
     func handshakeTimeout(of link: Link) -> Duration {
         link.settings.probe.mode == .off
-            ? settings.connectTimeout : min(settings.connectTimeout, link.settings.probe.every * 2)
+            ? link.settings.connectTimeout : min(link.settings.connectTimeout, link.settings.probe.every * 2)
     }
 
     private func probeIsDue(_ link: Link, _ now: Now) {
@@ -62,12 +62,20 @@ extension Shard {
     func linkClosed(_ connection: Connection, reason: String?, _ now: Now) {
         connection.state = .closing
         forgetStalled(of: connection)
-        guard let link = connection.link, link.connection === connection else { return }
+        guard let link = connection.link else { return }
+        if link.returning.connection === connection { return returnFailed(link, now) }
+        guard link.connection === connection else { return }
+        if link.machine.phase == .handshaking, reason == nil {
+            if link.route.closedSilently() { return tryNextVersion(link, now) }
+            return lost(link, "the upstream closed the connection instead of answering CONNECT", now)
+        }
+        suspect(link, now)
         noteClosedOverProbe(link)
         lost(link, reason ?? "the connection was lost", now)
     }
 
     func linkFailed(_ link: Link, _ connection: Connection, _ now: Now) {
+        if link.returning.connection === connection { return returnFailed(link, now) }
         guard link.connection === connection else { return }
         lost(link, "the upstream broke the protocol", now)
     }
@@ -84,13 +92,16 @@ extension Shard {
 
     /// There is no connection any more, or none came to be.
     func lost(_ link: Link, _ reason: String, _ now: Now, as failure: LinkMachine.Failure = .lost) {
-        leave(link)
-        let isNews = link.machine.failures == 0
+        detach(link)
         let wasGood = link.machine.phase == .moving
-        guard let pause = link.machine.failed(failure) else { return }
+        guard [.dialing, .handshaking, .probing, .moving].contains(link.machine.phase) else { return }
         link.epoch &+= 1
         link.lastError = reason
+        if adoptReturn(of: link, now) { return linkChanged(link, now) }
         if wasGood, link.settings.start == .once { return endOnce(link, reason, now) }
+        let wasStable = wasGood && now.instant.since(link.connectedAt) >= link.settings.backoff.stable
+        let isNews = link.machine.failures < link.settings.addressCount
+        guard let pause = link.machine.failed(failure, hasNext: link.route.failed(wasStable: wasStable)) else { return }
         let wait = duration(of: pause, link)
         // The first failure is news, the hundredth of the same outage is not.
         outbox.notices.append(
@@ -122,7 +133,7 @@ extension Shard {
     }
 
     /// What the link had over its connection waits for the next.
-    private func leave(_ link: Link) {
+    func detach(_ link: Link) {
         if let session = link.session, session.connection != nil {
             session.connection = nil
             session.epoch &+= 1
@@ -148,6 +159,7 @@ extension Shard {
         link.epoch &+= 1
         timers.cancel(link.timer)
         link.timer = nil
+        cancelReturn(of: link)
         guard let connection = link.connection else { return }
         if connection.isOpen {
             // Our will goes with DISCONNECT.
@@ -156,7 +168,7 @@ extension Shard {
             send(.disconnect(Disconnect(reason: .success)), on: connection)
         }
         close(connection, reason: nil)
-        leave(link)
+        detach(link)
     }
 }
 

@@ -45,6 +45,7 @@ extension Shard {
     private func hasWork(_ link: Link) -> Bool {
         guard let session = link.session else { return false }
         return link.hasBacklog || session.told > link.restedAt || session.window.count > 0 || !session.inbound.isEmpty
+            || !session.queue.isEmpty
     }
 
     private func rest(_ link: Link, _ now: Now) {

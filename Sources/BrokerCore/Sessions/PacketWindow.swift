@@ -44,7 +44,8 @@ package struct PacketWindow {
     }
 
     private var places: [Entry] = []
-    /// Identifiers of requests that wait for their answer: of a SUBSCRIBE and an UNSUBSCRIBE at most.
+    /// Identifiers of requests that wait for their answer: of a SUBSCRIBE and an UNSUBSCRIBE at most, and of exchanges of
+    /// another time that are being released.
     private var requests: [UInt16] = []
     private var nextID: UInt16
     package private(set) var count = 0
@@ -95,6 +96,15 @@ package struct PacketWindow {
                 return id
             }
         }
+    }
+
+    /// Keeps an identifier that is not in use from being given to a message.
+    ///
+    /// - Returns: false when it is in use.
+    package mutating func reserve(_ id: UInt16) -> Bool {
+        guard id != 0, self[id] == nil, !requests.contains(id) else { return false }
+        requests.append(id)
+        return true
     }
 
     package mutating func removeRequest(_ id: UInt16) { requests.removeAll { $0 == id } }

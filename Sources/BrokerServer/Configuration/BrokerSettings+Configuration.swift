@@ -63,11 +63,18 @@ extension BrokerSettings {
 extension LinkSettings {
     fileprivate init(_ configuration: LinkConfiguration, node: String) {
         self.init(name: MQTTString(configuration.name), clientID: MQTTString(configuration.clientID))
-        version = configuration.version
+        versions = configuration.versions
+        addressCount = configuration.addresses.count
+        keptQoS0 =
+            switch configuration.keptQoS0 {
+            case .memory: .memory
+            case .disk: .disk
+            case .drop: .none
+            }
+        order = configuration.preference == .first ? .first : .roundRobin
+        connectTimeout = configuration.connectTimeout
         usesBridgeBit = configuration.usesBridgeBit
         trustsMarks = configuration.trustsIDs
-        username = configuration.username.map { MQTTString($0) }
-        password = configuration.password.map { ByteBuffer(bytes: $0.bytes) }
         keepAlive = configuration.keepAlive
         sessionExpiry = UInt32(clamping: configuration.sessionExpiry.components.seconds)
         inflightMax = configuration.maxInflight

@@ -46,7 +46,7 @@ package struct BrokerURL: Sendable, Equatable {
     }
 
     /// `%40` is `@` (RFC 3986 §2.1); what is no such sequence stays as it is.
-    private static func decoded(_ text: Substring) -> String {
+    static func decoded(_ text: Substring) -> String {
         var bytes: [UInt8] = []
         var rest = Array(text.utf8)[...]
         while let first = rest.popFirst() {

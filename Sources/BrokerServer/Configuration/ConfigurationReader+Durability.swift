@@ -44,5 +44,6 @@ extension ConfigurationReader {
         link.spool.messagesMax = spool.integer("max_messages", in: 1...1_000_000_000) ?? link.spool.messagesMax
         if let age = queueAge(of: spool) { link.spool.ageMax = age > .zero ? age : nil }
         link.spool.whenFull = spool.choice("on_full", of: FullQueuePolicy.self) ?? link.spool.whenFull
+        link.keptQoS0 = spool.choice("qos0", of: LinkConfiguration.KeptQoS0.self) ?? link.keptQoS0
     }
 }

@@ -39,7 +39,8 @@ extension ConfigurationReader {
         link.usesBridgeBit = table.boolean("bridge_bit") ?? false
         link.trustsIDs = table.boolean("trust_ids") ?? false
         link.username = table.nonEmptyString("username")
-        link.password = password(of: table)
+        link.password = readPassword(of: table)
+        link.preference = table.choice("prefer", of: LinkConfiguration.Preference.self) ?? link.preference
         link.sessionExpiry =
             table.duration("session_expiry", in: Self.sessionExpiryRange, wholeSeconds: true) ?? link.sessionExpiry
         link.maxInflight = table.integer("max_inflight", in: 1...65_535) ?? link.maxInflight
@@ -48,7 +49,8 @@ extension ConfigurationReader {
         readStart(of: table, into: &link)
         readStatus(of: table, into: &link)
         readRules(of: table, into: &link)
-        checkVersion(of: link, table)
+        checkVersions(of: &link, table)
+        checkRules(of: link, table)
         checkLoops(of: link, at: table.place)
         return name == nil || addresses.isEmpty ? nil : link
     }
@@ -57,7 +59,10 @@ extension ConfigurationReader {
 
     /// What `[defaults.link]` and `[[link]]` both may say.
     func readCommonLinkSettings(_ table: SettingsTable, into link: inout LinkConfiguration) {
-        if let version = version(of: table) { link.version = version }
+        readVersions(table, into: &link)
+        readProxy(table, into: &link)
+        link.connectTimeout =
+            table.duration("connect_timeout", in: .milliseconds(100)...(.seconds(300))) ?? link.connectTimeout
         link.keepAlive =
             table.duration("keepalive", in: .seconds(1)...(.seconds(65_535)), wholeSeconds: true) ?? link.keepAlive
         link.acknowledgementTimeout =
@@ -85,23 +90,6 @@ extension ConfigurationReader {
         set(\.loop.window, loop.duration("dedup_window", in: .seconds(1)...(.seconds(86_400))))
     }
 
-    /// `5`, `"5"` or `"3.1.1"`.
-    private func version(of table: SettingsTable) -> ProtocolVersion? {
-        guard let value = table.values["protocol"] else { return nil }
-        switch value {
-        case .integer(5):
-            return .v5
-        case .string:
-            guard let text = table.string("protocol") else { return nil }
-            if text == "5" { return .v5 }
-            if text == "3.1.1" { return .v3_1_1 }
-            table.report("protocol", "must be 5 or \"3.1.1\", found \"\(text)\"")
-        default:
-            table.report("protocol", "must be 5 or \"3.1.1\", found \(value.found)")
-        }
-        return nil
-    }
-
     private func address(_ text: String, at place: Place) -> LinkAddress? {
         if text.hasPrefix("mqtt+unix://") {
             reading.report("mqtt+unix:// is not available in this version, only mqtt, mqtts, ws and wss", at: place)
@@ -127,66 +115,9 @@ extension ConfigurationReader {
         }
     }
 
-    /// `password = "text"` or `password = { file = "path" }`; no message shows what it says.
-    private func password(of table: SettingsTable) -> Secret? {
-        switch table.values["password"] {
-        case nil:
-            return nil
-        case .string:
-            guard let text = table.string("password") else { return nil }
-            return secret(Array(text.utf8), at: table.place.key("password"))
-        case .table(let values):
-            let place = table.place.key("password")
-            let inner = SettingsTable(values, known: .password, place: place, reading: reading)
-            guard inner.has("file") else {
-                reading.report("must be text or { file = \"path\" }", at: place)
-                return nil
-            }
-            guard let path = inner.nonEmptyString("file") else { return nil }
-            return secret(inFile: FilePath.resolve(path, besides: place.file), at: place.key("file"))
-        default:
-            table.report("password", "must be text or { file = \"path\" }")
-            return nil
-        }
-    }
-
-    private func secret(inFile path: String, at place: Place) -> Secret? {
-        do throws(ConfigurationFiles.Unreadable) {
-            let content = try reading.files.content(path)
-            if content.isReadableByAll { reading.warn("\(path) can be read by every user: chmod o-r", at: place) }
-            // Editors and `echo` end the last line, and the line end is no part of the password.
-            var bytes = content.bytes
-            if bytes.last == UInt8(ascii: "\n") { bytes.removeLast() }
-            if bytes.last == UInt8(ascii: "\r") { bytes.removeLast() }
-            return secret(bytes, at: place)
-        } catch {
-            reading.report("\(path) cannot be read: \(error.reason)", at: place)
-            return nil
-        }
-    }
-
-    private func secret(_ bytes: [UInt8], at place: Place) -> Secret? {
-        if bytes.isEmpty {
-            reading.report("the password is empty", at: place)
-            return nil
-        }
-        if bytes.count > 65_535 {
-            reading.report("a password has at most 65535 bytes, found \(bytes.count)", at: place)
-            return nil
-        }
-        return Secret(bytes: bytes)
-    }
-
     // MARK: What settings mean together
 
-    private func checkVersion(of link: LinkConfiguration, _ table: SettingsTable) {
-        if link.version == .v5, link.usesBridgeBit {
-            table.report("bridge_bit", "is only for protocol \"3.1.1\"; version 5 asks for No Local by itself")
-        }
-        if link.version == .v3_1_1, table.has("password"), !table.has("username") {
-            // [311:MQTT-3.1.2-22] no password without a user name.
-            table.report("password", "protocol \"3.1.1\" has no password without a username")
-        }
+    private func checkRules(of link: LinkConfiguration, _ table: SettingsTable) {
         if link.outRules.isEmpty, link.inRules.isEmpty, !["out", "in", "both"].contains(where: table.has) {
             reading.warn("carries nothing: add [[link.out]], [[link.in]] or [[link.both]]", at: table.place)
         }

@@ -75,17 +75,21 @@ package struct KnownKeys: Sendable {
     package static let accessTopic = KnownKeys(available: ["eq"], later: [])
     package static let defaults = KnownKeys(available: ["link"], later: [])
     package static let linkDefaults = KnownKeys(
-        available: ["protocol", "keepalive", "backoff", "ack_timeout", "probe", "probe_every", "loop"], later: []
+        available: [
+            "protocol", "keepalive", "backoff", "ack_timeout", "connect_timeout", "proxy", "probe", "probe_every",
+            "loop",
+        ],
+        later: []
     )
     package static let loop = KnownKeys(available: ["max_hops", "dedup_window"], later: [])
     package static let link = KnownKeys(
         available: [
             "name", "addresses", "protocol", "bridge_bit", "client_id", "username", "password", "keepalive",
-            "session_expiry", "max_inflight", "backoff", "ack_timeout", "tls", "spool", "out", "in",
-            "both", "trust_ids", "probe", "probe_every", "probe_topic", "start", "status",
+            "session_expiry", "max_inflight", "backoff", "ack_timeout", "connect_timeout", "prefer", "proxy", "tls",
+            "spool", "out", "in", "both", "probe", "probe_every", "probe_topic", "start", "status", "trust_ids",
         ],
         later: [
-            "prefer", "catchup_rate",
+            "catchup_rate",
         ]
     )
     package static let linkStart = KnownKeys(available: ["window"], later: [])
@@ -94,10 +98,10 @@ package struct KnownKeys: Sendable {
         available: ["ca", "cert", "key", "alpn", "server_name", "verify"], later: ["crl"]
     )
     package static let linkSpool = KnownKeys(
-        available: ["max_bytes", "max_messages", "max_age", "on_full"], later: ["qos0"]
+        available: ["max_bytes", "max_messages", "max_age", "on_full", "qos0"], later: []
     )
     package static let backoff = KnownKeys(available: ["base", "cap", "jitter", "stable"], later: [])
-    package static let password = KnownKeys(available: ["file"], later: [])
+    package static let password = KnownKeys(available: ["file", "env", "command"], later: [])
     package static let rule = KnownKeys(
         available: ["filter", "exclude", "to", "qos", "retain", "expiry", "priority", "user_properties"], later: []
     )

@@ -6,10 +6,20 @@ package import Spool
 package struct LinkConfiguration: Sendable, Equatable {
     /// `name`: required, unique; 1 to 64 characters.
     package var name: String
-    /// `addresses`: required; tried in this order.
+    /// `addresses`: required.
     package var addresses: [LinkAddress]
-    /// `protocol`: default 5; 3.1.1 for upstreams that know no better.
-    package var version: ProtocolVersion = .v5
+    /// `prefer`: the first address that answers, with return to a better one, or each in its turn; default `first`.
+    package var preference = Preference.first
+    /// `connect_timeout`: for the way to an address with TLS and upgrades, and again for CONNACK; default 5 s; 100 ms to
+    /// 5 min.
+    package var connectTimeout = Duration.seconds(5)
+    /// `proxy`: by which HTTP proxy the addresses are reached; default none.
+    package var proxy: LinkProxy?
+    /// `protocol`: the versions in the order in which they are tried; default 5, and 3.1.1 where the upstream refuses it
+    /// and nothing comes back by it.
+    package var versions: [ProtocolVersion] = [.v5, .v3_1_1]
+    /// Whether the configuration leaves it to us what follows version 5.
+    package var mayFallBack = true
     /// `bridge_bit`: set the high bit of the protocol level, by which mosquitto keeps from echoing to 3.1.1; default false.
     package var usesBridgeBit = false
     /// `trust_ids`: believe what messages of this upstream say of who they are and where they come from, also when it is
@@ -19,8 +29,8 @@ package struct LinkConfiguration: Sendable, Equatable {
     package var clientID: String
     /// `username`: default none.
     package var username: String?
-    /// `password`: text or `{ file = "..." }`; default none.
-    package var password: Secret?
+    /// `password`: text, or where it is read at each connect; default none.
+    package var password: CredentialSource?
     /// `keepalive`: default 30 s; whole seconds, 1 s to 65,535 s.
     package var keepAlive = Duration.seconds(30)
     /// `session_expiry`: how long the upstream keeps our session while the link is down; default 30 d; whole seconds,
@@ -45,6 +55,8 @@ package struct LinkConfiguration: Sendable, Equatable {
     /// `[link.spool]`: what may wait while the link is down: `max_messages`, default 5,000,000, 1 to 1,000,000,000;
     /// `max_bytes`, default 2 GiB, 1 KiB to 1 PiB; `on_full`, default `reject`.
     package var spool = QueueBounds.ofLink
+    /// `qos0` of `[link.spool]`: what becomes of QoS 0 while the link is down; default `memory`.
+    package var keptQoS0 = KeptQoS0.memory
     /// `[[link.out]]`, then the outgoing halves of `[[link.both]]`: from here to the upstream.
     package var outRules: [LinkRule] = []
     /// `[[link.in]]`, then the incoming halves of `[[link.both]]`: from the upstream to here.
@@ -55,6 +67,20 @@ package struct LinkConfiguration: Sendable, Equatable {
         self.addresses = addresses
         self.clientID = clientID
     }
+
+    package enum KeptQoS0: String, Sendable, CaseIterable {
+        case memory, disk, drop
+    }
+
+    package enum Preference: String, Sendable, CaseIterable {
+        case first
+        case roundRobin = "round-robin"
+    }
+
+    /// The one that is wanted most.
+    package var version: ProtocolVersion { versions.first ?? .v5 }
+    /// Whether the upstream may be spoken to without No Local.
+    package var hasVersion3: Bool { versions.contains { $0 != .v5 } }
 }
 
 /// `[link.status]`

@@ -134,7 +134,7 @@ package struct LinkMap {
 extension LinkConfiguration {
     /// Whether the upstream sends back what it got over this link: version 5 asks for No Local, and the bridge bit has the
     /// same effect where it is known.
-    var echoes: Bool { version != .v5 && !usesBridgeBit }
+    var echoes: Bool { hasVersion3 && !usesBridgeBit }
 }
 
 extension Configuration {

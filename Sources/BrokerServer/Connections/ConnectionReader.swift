@@ -8,8 +8,10 @@ final class ConnectionReader {
     /// What a connection begins with.
     indirect enum Opening {
         case client(peer: String, address: NetworkAddress?, certificateName: String?, age: Duration, ClientDoor)
-        /// - Parameter epoch: of the dial that this connection answers.
-        case upstream(Link, epoch: UInt64, peer: String)
+        /// - Parameters:
+        ///   - epoch: of the dial that this connection answers.
+        ///   - login: for CONNECT.
+        case upstream(Link, epoch: UInt64, peer: String, LinkLogin)
     }
 
     /// What is to be done with the other half; nil when that is gone.
@@ -56,8 +58,10 @@ final class ConnectionReader {
                 age: age,
                 now: now
             )
-        case .upstream(let link, let epoch, let peer):
-            guard let dialed = shard.dialed(link, epoch: epoch, peer: peer, now: now) else { return false }
+        case .upstream(let link, let epoch, let peer, let login):
+            guard let dialed = shard.dialed(link, epoch: epoch, peer: peer, login: login, now: now) else {
+                return false
+            }
             var limits = CodecLimits.of(shard.settings)
             // An upstream that is less strict would send the same again after each closing.
             limits.refusesControlCharacters = false

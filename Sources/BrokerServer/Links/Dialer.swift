@@ -5,7 +5,7 @@ import NIOSSL
 
 /// Opens a connection to a broker, for links and for the client of the command line alike.
 ///
-///     TCP --(mqtts, wss: LinkTLSGate)--(ws, wss: LinkWebSocketGate)--> connected
+///     TCP --(proxy: LinkProxyGate)--(mqtts, wss: LinkTLSGate)--(ws, wss: LinkWebSocketGate)--> connected
 ///
 /// All of it happens on the loop of the bootstrap, and exactly one of `connected` and `failed` is called.
 package struct Dialer {
@@ -13,7 +13,7 @@ package struct Dialer {
     package enum Failure: Error, CustomStringConvertible {
         /// The name is unknown, or nobody takes the connection.
         case network(any Error)
-        /// TLS or the upgrade to WebSocket, in words.
+        /// The proxy, TLS or the upgrade to WebSocket, in words.
         case handshake(String)
 
         package var description: String {
@@ -31,7 +31,9 @@ package struct Dialer {
     let serverName: String?
     /// Whether the certificate must have that name.
     let checksName: Bool
-    /// For the network, TLS and the upgrade together.
+    /// Nil: there is none between.
+    let proxy: LinkProxy?
+    /// For the network, the proxy, TLS and the upgrade together.
     let deadline: NIODeadline
     let frameBytesMax: Int
     /// The channel reads nothing until it is told to; framing is there for WebSockets.
@@ -43,6 +45,7 @@ package struct Dialer {
         tls: WatchedTLS?,
         serverName: String?,
         checksName: Bool,
+        proxy: LinkProxy? = nil,
         deadline: NIODeadline,
         frameBytesMax: Int,
         connected: @escaping (any Channel, WebSocketFraming?) -> Void,
@@ -52,6 +55,7 @@ package struct Dialer {
         self.tls = tls
         self.serverName = serverName
         self.checksName = checksName
+        self.proxy = proxy
         self.deadline = deadline
         self.frameBytesMax = frameBytesMax
         self.connected = connected
@@ -60,7 +64,8 @@ package struct Dialer {
 
     /// On the loop of the bootstrap, which serves this call only. Names are resolved anew.
     package func dial(_ bootstrap: ClientBootstrap) {
-        shakeHands(on: Self.prepared(bootstrap).connect(host: address.host, port: address.port))
+        let (host, port) = proxy.map { ($0.host, $0.port) } ?? (address.host, address.port)
+        shakeHands(on: Self.prepared(bootstrap).connect(host: host, port: port))
     }
 
     /// The same to an address that is known, with a bootstrap that `prepared` made and that may serve many calls.
@@ -82,9 +87,27 @@ package struct Dialer {
             .whenComplete { result in
                 switch result {
                 case .failure(let error): failed(.network(error))
-                case .success(let channel): shakeHands(channel)
+                case .success(let channel): passProxy(channel)
                 }
             }
+    }
+
+    private func passProxy(_ channel: any Channel) {
+        guard let proxy else { return shakeHands(channel) }
+        do {
+            try channel.pipeline.syncOperations.addHandler(
+                LinkProxyGate(
+                    ProxyOpening(proxy, to: address),
+                    deadline: deadline,
+                    connected: { shakeHands($0) },
+                    failed: { failed(.handshake($0)) }
+                )
+            )
+            channel.setOption(.autoRead, value: true).assumeIsolated().whenComplete { _ in }
+        } catch {
+            channel.close(promise: nil)
+            failed(.handshake("\(error)"))
+        }
     }
 
     private func shakeHands(_ channel: any Channel) {

@@ -10,6 +10,7 @@ extension PacketReader {
         let isSessionPresent = version != .v3_1 && flags & 1 != 0
         let reason: ReasonCode
         if version == .v5 {
+            try checkVersion3Refusal()
             // [5:MQTT-3.2.2-8]
             reason = try reasonCode(of: .connAck, "[5:MQTT-3.2.2-8]")
         } else {
@@ -25,6 +26,20 @@ extension PacketReader {
         let properties = try properties(of: .connAck)
         try expectEnd()
         return ConnAck(reason: reason, isSessionPresent: isSessionPresent, properties: properties)
+    }
+
+    /// A server that does not know version 5 answers its CONNECT in the form that it knows, which has no properties: that
+    /// is how it says so [311:MQTT-3.1.2-2]. No CONNACK of version 5 is that short.
+    private func checkVersion3Refusal() throws(DecodeError) {
+        guard remaining == 1 else { return }
+        var rest = self
+        guard ReasonCode(connectReturnCode: try rest.byte()) == .unsupportedProtocolVersion else { return }
+        throw DecodeError(
+            reason: .unsupportedProtocolVersion,
+            statement: "[311:MQTT-3.1.2-2]",
+            explanation: "refused in the form of version 3",
+            offset: offset
+        )
     }
 
     /// A reason code that `type` may carry, and that the other side may send.

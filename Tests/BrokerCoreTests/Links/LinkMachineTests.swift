@@ -13,7 +13,7 @@ struct LinkMachineTests {
         case .handshaking: _ = (machine.dial(), machine.reached())
         case .probing: _ = (machine.dial(), machine.reached(), machine.accepted())
         case .moving: _ = (machine.dial(), machine.reached(), machine.accepted(), machine.moved())
-        case .waiting(let failure): _ = (machine.dial(), machine.failed(failure))
+        case .waiting(let failure): _ = (machine.dial(), machine.failed(failure, hasNext: false))
         }
         return machine
     }
@@ -52,7 +52,7 @@ struct LinkMachineTests {
         var isWaiting = false
         if case .waiting = phase { isWaiting = true }
         var machine = Self.machine(phase)
-        let isDialled = machine.dial() != nil
+        let isDialled = machine.dial()
         #expect(isDialled == (phase == .idle || isWaiting))
         #expect(machine.phase == (isDialled ? .dialing : phase))
         machine = Self.machine(phase)
@@ -67,7 +67,7 @@ struct LinkMachineTests {
         for failure in Self.failures {
             machine = Self.machine(phase)
             let hadSomething = ![.disabled, .idle].contains(phase) && !isWaiting
-            let pause = machine.failed(failure)
+            let pause = machine.failed(failure, hasNext: false)
             #expect((pause != nil) == hadSomething)
             #expect(machine.phase == (hadSomething ? .waiting(failure) : phase))
         }
@@ -80,64 +80,43 @@ struct LinkMachineTests {
         #expect(machine.phase == .disabled)
     }
 
-    @Test("with one address every failure waits, a refusal for as long as it gets, unless it may pass")
+    @Test("every failure waits, a refusal for as long as it gets unless it may pass; another address is tried at once")
     func pauses() {
         for (failure, pause) in zip(Self.failures, [.backOff, .backOff, .longest, .backOff] as [LinkMachine.Pause]) {
-            var machine = LinkMachine()
-            for number in 0..<3 {
-                let answer4 = machine.dial()
-                #expect(answer4 == number)
-                let answer5 = machine.failed(failure)
-                #expect(answer5 == pause)
+            for phase in [.dialing, .handshaking, .probing, .moving] as [LinkMachine.Phase] {
+                var machine = Self.machine(phase)
+                let atTheEnd = machine.failed(failure, hasNext: false)
+                #expect(atTheEnd == pause)
+                #expect(machine.failures == 1)
+                machine = Self.machine(phase)
+                let before = machine.failed(failure, hasNext: true)
+                #expect(before == LinkMachine.Pause.none)
             }
         }
     }
 
-    @Test("every address gets its try before anybody waits")
-    func rounds() {
+    @Test("what moves, and other settings, make failures forgotten")
+    func failures() {
         var machine = LinkMachine()
-        machine.addressCount = 3
-        var pauses: [LinkMachine.Pause?] = []
-        for number in 0..<6 {
-            let answer6 = machine.dial()
-            #expect(answer6 == number)
-            pauses.append(machine.failed(.stalled))
-        }
-        #expect(pauses == [.some(.none), .some(.none), .backOff, .some(.none), .some(.none), .backOff])
-    }
-
-    @Test("what stalls after it moved is left for the next address at once")
-    func stalled() {
-        var machine = Self.machine(.moving)
-        machine.addressCount = 2
-        let answer7 = machine.failed(.stalled)
-        #expect(answer7 == LinkMachine.Pause.none)
-        let answer8 = machine.dial()
-        #expect(answer8 == 1)
-    }
-
-    @Test("an upstream that was good and goes is dialled first again, after a pause")
-    func lost() {
-        var machine = LinkMachine()
-        machine.addressCount = 2
-        _ = (machine.dial(), machine.failed(.lost))
-        let answer9 = machine.dial()
-        #expect(answer9 == 1)
-        _ = (machine.reached(), machine.accepted(), machine.moved())
+        for _ in 0..<3 { _ = (machine.dial(), machine.failed(.lost, hasNext: false)) }
+        #expect(machine.failures == 3)
+        var other = machine
+        _ = (machine.dial(), machine.reached(), machine.accepted(), machine.moved())
         #expect(machine.failures == 0)
-        let answer10 = machine.failed(.lost)
-        #expect(answer10 == .backOff)
-        let answer11 = machine.dial()
-        #expect(answer11 == 0)
+        other.restart()
+        #expect(other.failures == 0)
     }
 
-    @Test("other settings forget what came before")
-    func restart() {
-        var machine = LinkMachine()
-        for _ in 0..<3 { _ = (machine.dial(), machine.failed(.refused(isTemporary: false))) }
-        machine.restart()
-        #expect(machine.failures == 0)
-        let answer12 = machine.dial()
-        #expect(answer12 == 0)
+    @Test("another version at the same address is no failure, and a better address takes the place of a good one")
+    func others() {
+        var machine = Self.machine(.handshaking)
+        machine.triesAgain()
+        let isDialled = machine.dial()
+        #expect(isDialled && machine.failures == 0)
+        machine = Self.machine(.moving)
+        machine.triesAgain()
+        #expect(machine.phase == .moving)
+        machine.moves()
+        #expect(machine.phase == .handshaking)
     }
 }

@@ -81,6 +81,28 @@ struct LinkStatusTests {
         #expect(Self.text(broker, Self.topic) == "0")
     }
 
+    @Test("a broker that links to us may say so, where the rules allow it, and nothing else under $SYS")
+    func fromBelow() throws {
+        let topic: MQTTString = "$SYS/broker/connection/edge.hub/state"
+        for rules in [nil, [rule(.allow, .both, "$SYS/broker/connection/+/state")]] as [[AccessRule]?] {
+            let broker = rules.map { ShardHarness(rules: $0) } ?? ShardHarness()
+            let reader = broker.connects("reader")
+            reader.sends(.subscribe(id: 1, filters: "$SYS/broker/connection/+/state"))
+            _ = reader.takes()
+            let will = Connect.Will(topic: topic, payload: ByteBuffer(string: "0"), isRetained: true)
+            let edge = broker.connects("edge", will: will)
+            edge.sends(.publish(topic: topic, payload: "1", qos: .atLeastOnce, id: 1, isRetained: true))
+            edge.receives(.pubAck(id: 1))
+            edge.sends(.publish(topic: "$SYS/broker/connection/state", payload: "1", qos: .atLeastOnce, id: 2))
+            edge.receives(.pubAck(id: 2, reason: .notAuthorized))
+            edge.vanishes()
+            #expect(reader.takesMessages().map(\.text) == ["1", "0"])
+        }
+        let strict = ShardHarness(rules: [rule(.allow, .both, "#")]).connects("edge")
+        strict.sends(.publish(topic: topic, payload: "1", qos: .atLeastOnce, id: 1))
+        strict.receives(.pubAck(id: 1, reason: .notAuthorized))
+    }
+
     @Test("a topic of another name gets a level more for what is beside it")
     func names() {
         #expect(LinkStatusSettings(topic: Self.topic).detailTopic == Self.detail)
