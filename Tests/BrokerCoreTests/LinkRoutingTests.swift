@@ -188,4 +188,35 @@ struct LinkRoutingTests {
         #expect(client.takesMessages().map(\.topic) == ["a"])
         #expect(broker.shard.dropsOfReceivers.map { $0.counts[.unnamed] } == [2])
     }
+
+    @Test("a Response Topic gets the name under which the answer comes back, out and in")
+    func replies() throws {
+        let broker = ShardHarness(
+            Self.settings(
+                try Self.rule("#") { $0.template = TopicTemplate(prefix: "site/7/") },
+                in: [try Self.rule("site/7/for/#") { $0.template = TopicTemplate([.tail]) }]
+            )
+        )
+        let upstream = try Self.connect(broker)
+        let client = broker.connects("a")
+        client.sends(.subscribe(id: 1, filters: "#"))
+        _ = client.takes()
+        func request(_ topic: MQTTString, _ reply: MQTTString) -> Packet {
+            var properties = Properties()
+            properties.responseTopic = reply
+            properties.correlationData = ByteBuffer(string: "c")
+            return .publish(Publish(topic: topic, payload: ByteBuffer(), properties: properties))
+        }
+        client.sends(request("ask", "answers/1"))
+        _ = client.takes()
+        upstream.sends(request("site/7/for/ask", "site/7/answers/2"), request("site/7/for/ask", "elsewhere"))
+        let out = upstream.takesMessages()
+        #expect(out.map(\.topic) == ["site/7/ask"])
+        #expect(out.map(\.properties.responseTopic) == ["site/7/for/answers/1"])
+        #expect(out.map(\.properties.correlationData) == [ByteBuffer(string: "c")])
+        let incoming = client.takesMessages()
+        #expect(incoming.map(\.topic) == ["ask", "ask"])
+        #expect(incoming.map(\.properties.responseTopic) == ["answers/2", "elsewhere"])
+        #expect(incoming.allSatisfy { $0.properties.correlationData == ByteBuffer(string: "c") })
+    }
 }

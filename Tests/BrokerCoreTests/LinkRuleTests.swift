@@ -69,6 +69,29 @@ struct LinkRuleTests {
         #expect(rule.map("sensors/1/x") == "sensors/1/x")
     }
 
+    @Test(
+        "the way back finds the topic that has a name, where the name tells",
+        arguments: [
+            ("a/#", [.text("x/"), .topic], "x/a/b", "a/b"),
+            ("a/#", [.text("x/"), .topic], "x/b", nil),
+            ("a/#", [.text("x/"), .topic, .text("/y")], "x/a/y", "a"),
+            ("cmd/#", [.text("x/"), .tail], "x/1", "cmd/1"),
+            ("cmd/#", [.text("x/"), .tail], "x/", "cmd/"),
+            ("cmd/#", [.text("x/"), .tail], "x", "cmd"),
+            ("+/in/+", [.level(2), .text("/"), .level(1)], "1/2", "2/in/1"),
+            ("+/in/+", [.level(2), .text("-"), .level(1)], "1-2", "2/in/1"),
+            ("+/in/+", [.level(2)], "1", nil),
+            ("+/#", [.tail, .text("/"), .level(1)], "b/c/a", "a/b/c"),
+            ("+/#", [.level(1), .text("/"), .tail], "a/b/c", "a/b/c"),
+            ("a", [.text("all")], "all", "a"),
+            ("#", [.clientID, .text("/"), .topic], "c/a", nil),
+            ("#", [.topic, .text("/"), .tail], "a/a", nil),
+        ] as [(String, [TopicTemplate.Piece], MQTTString, MQTTString?)]
+    )
+    func back(_ filter: String, _ pieces: [TopicTemplate.Piece], _ name: MQTTString, _ topic: MQTTString?) throws {
+        #expect(try Self.rule(filter, pieces).topic(named: name) == topic)
+    }
+
     // MARK: - Whatever comes
 
     private static let letters = ["a", "b", "", "é", "x-1", "$", "long-name-of-a-level"]
@@ -165,5 +188,30 @@ struct LinkRuleTests {
             #expect(inward.map(name) == topic, "\(local) \(remote) \(filter) \(topic)")
         }
         #expect(crossed > 1_000)
+    }
+
+    @Test("the way back leads to a topic of that name, and finds it where every wildcard is in the name once")
+    func wayBack() throws {
+        var dice = SeededGenerator(seed: 14)
+        var found = 0
+        for _ in 0..<20_000 {
+            let rule = try Self.rule(Self.filter(&dice), Self.pieces(&dice))
+            let topic = MQTTString(Self.topic(&dice))
+            guard let name = rule.map(topic) else { continue }
+            if let back = rule.topic(named: name) {
+                #expect(rule.map(back) == name)
+                found += 1
+            } else {
+                #expect(rule.template.pieces != [.topic])
+            }
+        }
+        #expect(found > 200)
+        for _ in 0..<5_000 {
+            let filter = Self.filter(&dice)
+            let prefix = MQTTString("p-\(dice.below(9))/")
+            let rule = try Self.rule(filter, [.text(prefix), .topic])
+            let topic = MQTTString(Self.topic(&dice))
+            if let name = rule.map(topic) { #expect(rule.topic(named: name) == topic) }
+        }
     }
 }

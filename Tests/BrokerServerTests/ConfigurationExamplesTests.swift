@@ -73,7 +73,7 @@ struct ConfigurationExamplesTests {
             .authenticationUsers, .access, .accessFile, .accessRule, .accessWho, .accessTopic, .listener,
             .listenerLimits, .rate, .deflate,
             .listenerTLS,
-            .linkDefaults, .link, .linkTLS, .backoff,
+            .linkDefaults, .link, .linkTLS, .linkStart, .linkStatus, .backoff,
             .rule,
             .bothRule,
         ]

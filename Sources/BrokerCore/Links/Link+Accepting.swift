@@ -6,7 +6,12 @@ extension Link {
     func accept(_ publication: inout Publication) -> Way {
         let way = Self.way(of: publication.topic, by: settings.inRules)
         guard case .crosses(let index, let topic) = way else { return way }
-        publication.rename(topic, properties: settings.inRules[index].accepted(publication.properties))
+        var properties = settings.inRules[index].accepted(publication.properties)
+        if let reply = properties.responseTopic {
+            let name = settings.localName(ofReply: reply)
+            if name != reply { properties.responseTopic = name }
+        }
+        publication.rename(topic, properties: properties)
         publication.isRetained = settings.inRules[index].retains(publication.isRetained)
         publication.qos = settings.inRules[index].qos(for: publication.qos)
         publication.origin = self

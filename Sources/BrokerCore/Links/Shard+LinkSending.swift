@@ -24,8 +24,10 @@ extension Shard {
     func properties(of message: Message, for session: Session, _ now: Now) -> Properties {
         let expiry = expiry(of: message, for: session)
         let added = addedProperties(to: message, for: session)
-        if expiry == nil, added.isEmpty { return message.properties }
+        let reply = session.link == nil ? nil : message.properties.responseTopic
+        if expiry == nil, added.isEmpty, reply == nil { return message.properties }
         var values = message.properties.values
+        if let link = session.link, let reply { values.responseTopic = link.settings.upstreamName(ofReply: reply) }
         values.messageExpiryInterval = expiry?.secondsLeft(now.wall)
         values.userProperties += added
         var properties = Properties()

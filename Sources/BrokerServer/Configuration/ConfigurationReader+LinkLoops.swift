@@ -9,7 +9,7 @@ extension ConfigurationReader {
     /// either, an upstream sends our own messages back to us wherever a topic that `out` produces matches a filter of
     /// `in`: a message arrives twice, and where its topic matches `out` again, it is a loop.
     func checkLoops(of link: LinkConfiguration, at place: Place) {
-        guard link.version != .v5, !link.usesBridgeBit else { return }
+        guard link.echoes else { return }
         for out in link.outRules {
             for `in` in link.inRules {
                 guard let echo = `in`.taken(from: out.targetFilter) else { continue }
@@ -25,6 +25,21 @@ extension ConfigurationReader {
                     at: place
                 )
                 return
+            }
+        }
+    }
+
+    /// Two links to one upstream: No Local and the bridge bit keep a message from coming back over the link by which it
+    /// went, not over the other.
+    func checkRings() {
+        let map = LinkMap([configuration])
+        for ring in map.rings() where ring.links.count > 1 {
+            let text = "messages go round: " + ring.steps.joined(separator: ", ")
+            let place = linkPlaces[ring.links[0]]
+            if ring.links.contains(where: { map.links[$0].settings.version != .v5 }) {
+                reading.report(text, at: place)
+            } else {
+                reading.warn(text, at: place)
             }
         }
     }

@@ -59,7 +59,7 @@ package enum FilterText {
         return both.joined(separator: "/")
     }
 
-    /// Whether every topic of `b` matches `a`.
+    /// Whether every topic of `b` matches `a`; false for the one pair that is hard to see, `+/#` and `#`.
     package static func covers(_ a: String, _ b: String) -> Bool {
         let a = levels(of: a)
         let b = levels(of: b)
