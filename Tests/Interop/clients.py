@@ -30,6 +30,7 @@ __all__ = ["EVERY_KIND", "KINDS", "Client", "Message", "PahoClient", "PahoFive",
 
 class PahoClient(Client):
     version = MQTTProtocolVersion.MQTTv311
+    window = 20  # messages that it has under way
 
     def connect(self):
         is_five = self.version == MQTTProtocolVersion.MQTTv5
@@ -38,6 +39,7 @@ class PahoClient(Client):
             CallbackAPIVersion.VERSION2, self.client_id, protocol=self.version, transport=self.transport, **options
         )
         self.client, self.subscribed, self.unsubscribed, self.connected = client, {}, set(), None
+        client.max_inflight_messages_set(self.window)
         client.on_message = lambda client, data, m: self.messages.append(
             Message(m.topic, m.payload.decode(), m.qos, bool(m.retain))
         )

@@ -13,7 +13,7 @@ def test_kills_and_broken_lines_take_nothing_from_a_chain(tmp_path, capsys, shap
     seed = int(time.time())
     with capsys.disabled():
         print(f"\nseed {seed}")
-        counts = ChainCampaign(tmp_path, shape, seed).run(20)
+        counts = ChainCampaign(tmp_path, shape, seed).run(15)
     assert counts["kills"] and counts["messages"]
 
 

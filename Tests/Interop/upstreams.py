@@ -18,6 +18,7 @@ class Upstream(BrokerProcess):
     link_more = ""
     highest_qos = 2
     echoes = False
+    sends_one_at_a_time = False
     client_version = 4
     start_seconds = 120
 
@@ -40,6 +41,7 @@ class MosquittoUpstream(Mosquitto):
     link_more = "bridge_bit = true"
     highest_qos = 2
     echoes = False
+    sends_one_at_a_time = False
     client_version = 4
 
 
@@ -134,6 +136,7 @@ class Ejabberd(Upstream):
     """ejabberd with mod_mqtt: version 5 with No Local. A user there is always one of a domain."""
 
     protocol = "5"
+    sends_one_at_a_time = True
     link_more = 'username = "edge@localhost"\npassword = "any"'
     client_version = 5
     login = ("tester@localhost", "any")
