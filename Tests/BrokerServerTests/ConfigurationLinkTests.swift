@@ -238,6 +238,7 @@ struct ConfigurationLinkTests {
         "each setting of a link is checked",
         arguments: [
             ("trust_ids = 1", 4, "trust_ids: must be true or false, found 1"),
+            ("catchup_rate = \"5/s\"", 4, "catchup_rate: not available in this version"),
             (
                 "start = \"later\"", 4,
                 "start: must be \"automatic\", \"lazy\", \"once\", \"manual\" or { window = \"02:00-05:00\" }, "

@@ -36,7 +36,7 @@ extension ConfigurationReader {
         for ring in map.rings() where ring.links.count > 1 {
             let text = "messages go round: " + ring.steps.joined(separator: ", ")
             let place = linkPlaces[ring.links[0]]
-            if ring.links.contains(where: { map.links[$0].settings.version != .v5 }) {
+            if ring.links.contains(where: { map.links[$0].settings.hasVersion3 }) {
                 reading.report(text, at: place)
             } else {
                 reading.warn(text, at: place)

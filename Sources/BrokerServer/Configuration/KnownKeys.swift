@@ -86,10 +86,10 @@ package struct KnownKeys: Sendable {
         available: [
             "name", "addresses", "protocol", "bridge_bit", "client_id", "username", "password", "keepalive",
             "session_expiry", "max_inflight", "backoff", "ack_timeout", "connect_timeout", "prefer", "proxy", "tls",
-            "spool", "out", "in", "both", "probe", "probe_every", "probe_topic", "start", "status", "trust_ids",
+            "spool", "out", "in", "both", "trust_ids", "probe", "probe_every", "probe_topic", "start", "status",
         ],
         later: [
-            "catchup_rate",
+            "catchup_rate"
         ]
     )
     package static let linkStart = KnownKeys(available: ["window"], later: [])

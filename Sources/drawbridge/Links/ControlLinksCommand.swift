@@ -21,26 +21,36 @@ struct ControlLinksCommand: ParsableCommand {
     }
 }
 
-/// `drawbridge ctl link NAME`: what one link is doing, or what it is to do.
+/// `drawbridge ctl link`: what one link is doing, or what it is to do, or what it makes of a topic.
 struct ControlLinkCommand: ParsableCommand {
-    enum Action: String, ExpressibleByArgument, CaseIterable {
-        case status, start, stop, pause, resume
-    }
-
     static let configuration = CommandConfiguration(
         commandName: "link",
         abstract: "Show a link of a running node, or tell it what to do.",
         discussion: """
-            status  show it (the default)
+            `drawbridge ctl link NAME` shows it; behind the name:
+
             start   connect now, whatever `start` in the configuration says of when
             stop    hang up and stay away; what is for the link waits in the spool
             pause   send nothing more; the connection stays, and what comes in comes in
             resume  send again what waits
 
-            All of this lasts until the node is started again. `drawbridge ctl link explain NAME TOPIC` says what becomes
-            of a topic.
+            All of this lasts until the node is started again.
             """,
-        subcommands: [ControlExplainLinkCommand.self]
+        subcommands: [ControlExplainLinkCommand.self, ControlNamedLinkCommand.self],
+        // So that the name of a link may stand where that of a subcommand does.
+        defaultSubcommand: ControlNamedLinkCommand.self
+    )
+}
+
+/// `drawbridge ctl link NAME [ACTION]`
+struct ControlNamedLinkCommand: ParsableCommand {
+    enum Action: String, ExpressibleByArgument, CaseIterable {
+        case status, start, stop, pause, resume
+    }
+
+    static let configuration = CommandConfiguration(
+        commandName: "tell",
+        abstract: "Show the link with this name, whatever it is, or tell it what to do."
     )
 
     @OptionGroup var directory: DataDirectory
