@@ -56,6 +56,7 @@ extension Shard {
     private func sleep(_ link: Link, _ now: Now) {
         stop(link, now)
         unsubscribeOutgoing(link)
+        forgetRetained(for: link)
         sleepingLinks[link.settings.name] = link
     }
 
