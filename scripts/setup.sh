@@ -35,6 +35,9 @@ needs_to_test=(
     "gcc cc"
     "mosquitto mosquitto"
     "mosquitto-clients mosquitto_pub"
+    "nats-server nats-server"
+    "rabbitmq-server /usr/lib/rabbitmq/bin/rabbitmq-server"
+    "ejabberd /usr/sbin/ejabberdctl"
     "chromium chromium"
     "chromium-driver chromedriver"
     "libnss3-tools certutil"
@@ -90,12 +93,15 @@ install_packages() {
         fail "apt-get cannot install $*: $(grep -m1 '^E:' "$log" || tail -n1 "$log")"
     fi
     rm -f "$log"
-    # Debian starts a broker on port 1883 with the package; that port is ours, and the tests start their own.
-    case " $* " in
-        *" mosquitto "*)
-            if [ -d /run/systemd/system ]; then as_root systemctl disable --now --quiet mosquitto || true; fi
-            ;;
-    esac
+    # Debian starts brokers with their packages, mosquitto on port 1883; that port is ours, and the tests start their own.
+    if [ -d /run/systemd/system ]; then
+        local broker
+        for broker in mosquitto nats-server rabbitmq-server ejabberd; do
+            case " $* " in
+                *" $broker "*) as_root systemctl disable --now --quiet "$broker" || true ;;
+            esac
+        done
+    fi
 }
 
 # A selenium, paho and pytest of known versions, away from the system's Python.

@@ -67,6 +67,11 @@ package struct BrokerSettings: Sendable {
     package var pageMessagesMax = 256
     package var pageBytesMax = 1 << 20
     package var links: [LinkSettings] = []
+    package var loop = LoopSettings()
+    /// Users who are links of other nodes: the marks of their messages are believed.
+    package var linkUsers: Set<MQTTString> = []
+    /// What clocks on the wall show here, for links that connect at certain hours.
+    package var secondsEastOfGreenwich: @Sendable (Timestamp) -> Int = { _ in 0 }
     package var admission = Admission.believing
     /// Authentication Methods that whoever is asked knows.
     package var authenticationMethods: [MQTTString] = []
@@ -109,6 +114,15 @@ package struct LinkSettings: Sendable, Equatable {
     package var sessionExpiry: UInt32 = 30 * 86_400
     package var inflightMax = 64
     package var acknowledgementTimeout: Duration = .seconds(30)
+    /// Marks of an upstream that does not say that it is a Drawbridge are believed, and sent to it.
+    package var trustsMarks = false
+    /// Off, unless the configuration says otherwise, as it does by default.
+    package var probe = LinkProbeSettings(.off)
+    /// Addresses that the upstream may be reached at: when one stalls the next is tried at once.
+    package var addressCount = 1
+    package var start = LinkStart.automatic
+    /// Where it says how it is; nil for nowhere.
+    package var status: LinkStatusSettings?
     package var backoff = BackoffSettings()
     /// Local messages that go to the upstream.
     package var outRules: [LinkRule] = []

@@ -20,6 +20,8 @@ struct Publication: ~Copyable {
     var waitsForRecords = false
     /// The server itself says it: it is no message of anybody.
     var isOwn = false
+    /// What came with it over a link.
+    var mark: LinkMark?
     /// The client that published it, where a rule of a link names messages after their publishers.
     var clientID: MQTTString?
     /// Its name, where it has one before somebody keeps it.
@@ -84,7 +86,8 @@ struct Publication: ~Copyable {
             isRetained: isRetained,
             properties: properties,
             expiry: expiry,
-            publisher: clientID
+            publisher: clientID,
+            mark: mark
         )
         kept = message
         return message

@@ -22,7 +22,7 @@ extension Shard {
                 let reason: DropReason = session.connection?.isOpen == true ? .buffer : .away
                 return drop(reason, session, publication.message(&ids, now))
             }
-            if session.link != nil {
+            if session.link != nil || connection.carriesMarks {
                 return sendUpstream(publication.message(&ids, now), session, delivery, on: connection, now)
             }
             guard fits(&publication.encoder, delivery, connection) else {
@@ -42,6 +42,12 @@ extension Shard {
             }
             guard let id = session.window.add(delivery.qos.publishedState, position: .zero) else {
                 return drop(.noIdentifier, session, publication.message(&ids, now))
+            }
+            if connection.carriesMarks {
+                let message = publication.message(&ids, now)
+                book(.delivered, session, message)
+                let delivery = Delivery(delivery, to: session.receiver)
+                return write(message, delivery, session, packetID: id, isDuplicate: false, on: connection, now)
             }
             touch(connection)
             counters.sentPublish(payloadBytes: publication.payloadBytes)
@@ -108,7 +114,7 @@ extension Shard {
             qos: delivery.qos,
             subscriptionIdentifiers: delivery.subscriptionIdentifiers
         )
-        if size <= connection.packetBytesMax { return true }
+        if size + connection.markBytesMax <= connection.packetBytesMax { return true }
         // [5:MQTT-3.1.2-25] dropped for this receiver only, as if it had been delivered.
         counters.tooLarge &+= 1
         return false
@@ -268,8 +274,10 @@ extension Shard {
     ) {
         touch(connection)
         counters.sentPublish(payloadBytes: message.payload.readableBytes)
+        if let link = session.link { link.traffic.sent &+= 1 }
         let topic = name(of: message, for: session)
-        let properties = properties(of: message, for: session, now)
+        var properties = properties(of: message, for: session, now)
+        if connection.carriesMarks { addMark(to: &properties, of: message, for: session, delivery.qos) }
         if connection.outboundAliases != nil,
             connection.writeAliased(
                 topic: topic,
@@ -316,7 +324,7 @@ extension Shard {
             version: connection.version,
             qos: delivery.qos,
             subscriptionIdentifiers: delivery.subscriptionIdentifiers
-        ) <= connection.packetBytesMax
+        ) + connection.markBytesMax <= connection.packetBytesMax
     }
 
     func sendUpstream(
@@ -326,8 +334,7 @@ extension Shard {
         on connection: Connection,
         _ now: Now
     ) {
-        guard let receiver = session.receiver else { return }
-        let delivery = Delivery(receiver: receiver, qos: delivery.qos, isRetained: delivery.isRetained)
+        let delivery = Delivery(delivery, to: session.receiver)
         guard packetFits(message, delivery, session, connection, now) else {
             counters.tooLarge &+= 1
             return drop(.tooLarge, session, message)

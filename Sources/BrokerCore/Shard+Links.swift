@@ -1,6 +1,6 @@
 import MQTTCodec
 
-/// The links of this shard: dial, handshake, subscribe, keep alive, back off.
+/// The links of this shard: made from what the spool held, dialled, and over a connection what the upstream sends.
 extension Shard {
     // MARK: - Start
 
@@ -20,9 +20,10 @@ extension Shard {
         for linkSettings in settings.links {
             let known = linkReceivers.removeValue(forKey: linkSettings.name)
             let link = makeLink(linkSettings, known, contents.lastPosition)
+            link.hasBacklog = known.map { $0.depth > 0 } ?? false
             links.append(link)
             subscribeOutgoing(link)
-            dial(link)
+            begin(link, now)
         }
         for record in contents.wills { restoreWill(record, now) }
         // A link that is no longer configured keeps its queue: it is the operator's to drop, and naming the link again
@@ -140,14 +141,15 @@ extension Shard {
 
     // MARK: - Connecting
 
-    func dial(_ link: Link) {
-        guard !isDraining else { return }
+    func dial(_ link: Link, _ now: Now) {
+        guard !isDraining, let attempt = link.machine.dial() else { return }
         link.epoch &+= 1
-        link.phase = .dialing
+        timers.cancel(link.timer)
+        link.timer = nil
         outbox.dials.append(
-            Outbox.Dial(link: link, name: link.settings.name, epoch: link.epoch, attempt: link.attempt)
+            Outbox.Dial(link: link, name: link.settings.name, epoch: link.epoch, attempt: attempt)
         )
-        link.attempt += 1
+        linkChanged(link, now)
     }
 
     /// The upstream's address answered.
@@ -155,7 +157,7 @@ extension Shard {
     /// - Parameter epoch: `Link.epoch` at the time of the dial; an older one is not wanted any more.
     /// - Returns: the connection to run, or nil when it is to be closed at once.
     package func dialed(_ link: Link, epoch: UInt64, peer: String, now: Now) -> Connection? {
-        guard link.epoch == epoch, link.phase == .dialing, !isDraining else { return nil }
+        guard link.epoch == epoch, !isDraining, link.machine.reached() else { return nil }
         let connection = Connection(
             state: .waitingForConnAck,
             link: link,
@@ -165,7 +167,6 @@ extension Shard {
         )
         connection.version = link.settings.version
         link.connection = connection
-        link.phase = .handshaking
         link.connectedAt = now.instant
         var properties = Properties()
         if link.settings.version == .v5 {
@@ -182,6 +183,7 @@ extension Shard {
                     clientID: link.settings.clientID,
                     cleanStart: false,
                     keepAlive: UInt16(clamping: link.settings.keepAlive.components.seconds),
+                    will: will(of: link),
                     username: link.settings.username,
                     password: link.settings.password,
                     properties: properties,
@@ -190,13 +192,13 @@ extension Shard {
             ),
             on: connection
         )
-        setTimer(of: link, now.instant.advanced(by: settings.connectTimeout))
+        setTimer(of: link, now.instant.advanced(by: handshakeTimeout(of: link)))
         return connection
     }
 
     package func dialFailed(_ link: Link, epoch: UInt64, reason: String, now: Now) {
-        guard link.epoch == epoch, link.phase == .dialing else { return }
-        backOff(link, reason, now)
+        guard link.epoch == epoch, link.machine.phase == .dialing else { return }
+        lost(link, reason, now)
     }
 
     /// CONNACK, and SUBACK for what is to come in.
@@ -205,11 +207,17 @@ extension Shard {
         guard case .connAck(let ack) = packet else { return fail(connection, .protocolError, now) }
         guard ack.reason == .success else {
             close(connection, reason: nil)
-            return lost(link, "the upstream refused: \(ack.reason)", now)
+            let failure = LinkMachine.Failure.refused(isTemporary: ack.reason.mayPass)
+            return lost(link, "the upstream refused: \(ack.reason)", now, as: failure)
         }
+        guard link.machine.accepted() else { return fail(connection, .protocolError, now) }
         connection.state = .open
         connection.session = session
         connection.inflightMax = min(link.settings.inflightMax, Int(ack.properties.receiveMaximum ?? .max))
+        connection.carriesMarks =
+            connection.version == .v5
+            && (link.settings.trustsMarks || ack.properties.userProperties.contains { $0.name == LinkMark.name })
+        if connection.carriesMarks { connection.inflightMax = min(connection.inflightMax, StreamWindow.size) }
         connection.packetBytesMax = ack.properties.maximumPacketSize.map { Int($0) } ?? .max
         connection.peerMaximumQoS = ack.properties.maximumQoS ?? .exactlyOnce
         connection.peerTakesRetained = ack.properties.retainAvailable ?? true
@@ -217,14 +225,13 @@ extension Shard {
         session.connection = connection
         session.epoch &+= 1
         if !ack.isSessionPresent { upstreamForgot(session) }
-        link.phase = .catchingUp
         link.progressedAt = now.instant
         outbox.notices.append(Notice(.info, "link connected", link: link.settings.name, detail: connection.peer))
         unsubscribeUpstream(link, session, isSessionPresent: ack.isSessionPresent, on: connection)
         subscribeUpstream(link, session, on: connection)
+        beginProbing(link, session, on: connection, now)
         resume(session)
-        setTimer(of: link, now.instant.advanced(by: heartbeatInterval(of: link, on: connection)))
-        if link.settings.inRules.isEmpty { becameLive(link, now) }
+        armProbe(link, on: connection, now)
     }
 
     /// The upstream has no session of ours: identifiers of the old one mean nothing there [5:MQTT-3.2.2-5]. Messages
@@ -272,25 +279,26 @@ extension Shard {
         send(.subscribe(Subscribe(packetID: id, subscriptions: entries)), on: connection)
     }
 
-    private func becameLive(_ link: Link, _ now: Now) {
-        link.phase = .live
-        link.attempt = 0
-        link.lastError = nil
-    }
-
     // MARK: - Connected
 
     func receivedFromUpstream(_ packet: Packet, _ session: Session, on connection: Connection, _ now: Now) {
         guard let link = session.link else { return }
         switch packet {
-        case .publish(let publish): publishReceived(publish, session, on: connection, now)
+        case .publish(let publish):
+            guard !probeReturned(publish, link, now) else { break }
+            link.probe.messageMoved()
+            link.traffic.received &+= 1
+            publishReceived(publish, session, on: connection, now)
         case .pubAck(let ack): pubAckReceived(ack, session, on: connection, now)
         case .pubRec(let ack): pubRecReceived(ack, session, on: connection, now)
         case .pubRel(let ack): pubRelReceived(ack, session, on: connection)
         case .pubComp(let ack): pubCompReceived(ack, session, on: connection, now)
         case .subAck(let ack):
+            link.probe.lineAnswered()
+            if probeSubscribed(ack, link, session, now) { break }
             // One is awaited; an upstream that sends more would fill the log.
-            guard link.phase == .catchingUp, ack.packetID == link.subscribePacketID else { break }
+            guard ack.packetID == link.subscribePacketID else { break }
+            link.subscribePacketID = 0
             for (reason, rule) in zip(ack.reasons, link.settings.inRules) where reason.isFailure {
                 outbox.notices.append(
                     Notice(
@@ -302,140 +310,20 @@ extension Shard {
                 )
             }
             session.window.removeRequest(ack.packetID)
-            becameLive(link, now)
         case .unsubAck(let ack):
             guard ack.packetID == link.unsubscribePacketID, !link.staleFilters.isEmpty else {
                 return fail(connection, .protocolError, now)
             }
             session.window.removeRequest(ack.packetID)
             link.staleFilters.removeAll()
-        case .pingResp: link.pingSentAt = nil
+            link.probe.lineAnswered()
+        case .pingResp: link.probe.lineAnswered()
         case .disconnect(let disconnect):
             close(connection, reason: nil)
             lost(link, "the upstream disconnected: \(disconnect.reason)", now)
         case .connect, .connAck, .subscribe, .unsubscribe, .pingReq, .auth:
             fail(connection, .protocolError, now)
         }
-    }
-
-    /// Half of the keep-alive, so that one lost answer is noticed in time, and no more than the acknowledgement timeout,
-    /// which is looked at with every heartbeat.
-    private func heartbeatInterval(of link: Link, on connection: Connection) -> Duration {
-        let interval = connection.keepAlive > .zero ? connection.keepAlive / 2 : .seconds(30)
-        return max(min(interval, link.settings.acknowledgementTimeout), .milliseconds(500))
-    }
-
-    /// A link waits for one thing at a time: a heartbeat takes the place of the handshake's timeout.
-    private func setTimer(of link: Link, _ instant: Instant) {
-        timers.cancel(link.timer)
-        link.timer = timers.add(.link(link), at: instant)
-    }
-
-    func linkTimer(_ link: Link, _ now: Now) {
-        link.timer = nil
-        switch link.phase {
-        case .backingOff: dial(link)
-        case .handshaking:
-            guard let connection = link.connection else { return }
-            close(connection, reason: nil)
-            lost(link, "no CONNACK in time", now)
-        case .catchingUp, .live: linkHeartbeat(link, now)
-        case .idle, .dialing, .stopped: break
-        }
-    }
-
-    private func linkHeartbeat(_ link: Link, _ now: Now) {
-        guard let connection = link.connection, let session = link.session else { return }
-        if link.phase == .live, now.instant.since(link.connectedAt) >= link.settings.backoff.stable {
-            link.backoff.reset()
-        }
-        if session.inflight == 0 { link.progressedAt = now.instant }
-        if connection.isHeld || connection.wasHeld {
-            // We are the ones who did not read: what the upstream answered has to be seen first.
-            connection.wasHeld = false
-            link.pingSentAt = nil
-            link.progressedAt = now.instant
-        }
-        if let ping = link.pingSentAt, connection.lastReceived < ping {
-            close(connection, reason: nil)
-            return lost(link, "the upstream does not answer", now)
-        }
-        if now.instant.since(link.progressedAt) >= link.settings.acknowledgementTimeout {
-            close(connection, reason: nil)
-            return lost(link, "the upstream acknowledges nothing", now)
-        }
-        link.pingSentAt = now.instant
-        send(.pingReq, on: connection)
-        setTimer(of: link, now.instant.advanced(by: heartbeatInterval(of: link, on: connection)))
-    }
-
-    // MARK: - The end of a connection
-
-    func linkClosed(_ connection: Connection, reason: String?, _ now: Now) {
-        connection.state = .closing
-        forgetStalled(of: connection)
-        guard let link = connection.link, link.connection === connection else { return }
-        lost(link, reason ?? "the connection was lost", now)
-    }
-
-    func linkFailed(_ link: Link, _ connection: Connection, _ now: Now) {
-        guard link.connection === connection else { return }
-        lost(link, "the upstream broke the protocol", now)
-    }
-
-    /// The upstream refused a message for want of room. For the protocol it is settled [5:MQTT-4.4.0-2]; here it waits
-    /// on in the spool, and goes out as new when the link has backed off.
-    func upstreamHasNoRoom(_ link: Link, _ entry: PacketWindow.Entry, _ now: Now) {
-        link.session?.window.remove(entry.packetID)
-        if entry.state != .published1 { store(.outboundComplete(link.receiver, packetID: entry.packetID)) }
-        guard let connection = link.connection else { return }
-        close(connection, reason: nil)
-        lost(link, "the upstream has no room", now)
-    }
-
-    private func lost(_ link: Link, _ reason: String, _ now: Now) {
-        if let session = link.session, session.connection != nil {
-            session.connection = nil
-            session.epoch &+= 1
-            session.window.markAllForResend()
-            session.flow = .behind
-            session.page.removeAll()
-            session.isLoading = false
-        }
-        link.connection?.session = nil
-        link.connection = nil
-        link.pingSentAt = nil
-        guard link.phase != .stopped else { return }
-        backOff(link, reason, now)
-    }
-
-    private func backOff(_ link: Link, _ reason: String, _ now: Now) {
-        link.epoch &+= 1
-        link.phase = .backingOff
-        link.lastError = reason
-        let wait = link.backoff.next(&random)
-        // The first failure is news, the hundredth of the same outage is not.
-        outbox.notices.append(
-            Notice(
-                link.attempt <= 1 ? .warning : .debug,
-                "link down",
-                link: link.settings.name,
-                detail: "\(reason); next try in \(wait)"
-            )
-        )
-        setTimer(of: link, now.instant.advanced(by: wait))
-    }
-
-    /// The node shuts down, or the link is not what it was any more.
-    func stop(_ link: Link, _ now: Now) {
-        link.phase = .stopped
-        link.epoch &+= 1
-        timers.cancel(link.timer)
-        link.timer = nil
-        guard let connection = link.connection else { return }
-        // DISCONNECT without session expiry: the upstream keeps our session.
-        if connection.isOpen { send(.disconnect(Disconnect(reason: .success)), on: connection) }
-        close(connection, reason: nil)
-        lost(link, "stopped", now)
+        noteMoved(link, now)
     }
 }

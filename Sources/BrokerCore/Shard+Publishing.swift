@@ -30,6 +30,9 @@ extension Shard {
             }
             return publishReceived(packet, session, on: connection, now)
         }
+        if packet.qos == .atMostOnce, packet.topic.isReserved, isOwnProbe(packet.topic, of: session) {
+            return returnProbe(packet, on: connection)
+        }
         if session.link == nil, let broken = brokenLimit(packet, connection.door) {
             return fail(connection, broken, now)
         }
@@ -50,6 +53,10 @@ extension Shard {
             connection.unanswered += 1
         }
 
+        // A mark is for nodes only, and believed from links only.
+        var properties = packet.properties
+        var mark = properties.takeMark()
+        if !connection.carriesMarks { mark = nil }
         var publication = Publication(
             topic: packet.topic,
             payload: packet.payload,
@@ -57,9 +64,10 @@ extension Shard {
             isRetained: packet.isRetained,
             // All that the message is comes along unchanged [5:MQTT-3.3.2-4] [5:MQTT-3.3.2-15] [5:MQTT-3.3.2-16]
             // [5:MQTT-3.3.2-17] [5:MQTT-3.3.2-20]; DUP does not [5:MQTT-3.3.1-3] [311:MQTT-3.3.1-3].
-            properties: packet.properties,
+            properties: properties,
             publisher: session.slot
         )
+        publication.mark = mark.map { LinkMark(id: $0.id, hops: $0.hops) }
         var refusal: ReasonCode?
         if let link = session.link {
             // Judged by the name and the flag that it has here.
@@ -94,8 +102,9 @@ extension Shard {
             // Version 3 has no refusal, and an acknowledgement would promise what is not kept.
             return fail(connection, .quotaExceeded, now)
         }
+        let isRepeated = mark.map { wasHere($0, as: publication.topic, now) } ?? false
         let storesIdentifier = packet.qos == .exactlyOnce && session.receiver != nil
-        if refusal == nil, mayLackRoom, hasNoRoom(for: publication, storesIdentifier: storesIdentifier) {
+        if refusal == nil, !isRepeated, mayLackRoom, hasNoRoom(for: publication, storesIdentifier: storesIdentifier) {
             if connection.version == .v5, session.link == nil {
                 refusal = .quotaExceeded
                 refused()
@@ -105,19 +114,22 @@ extension Shard {
                 return stall(packet, on: connection, now)
             }
         }
+        if let mark, refusal == nil { remember(mark, as: publication.topic, packet.qos) }
+        let isTaken = refusal == nil && !isRepeated
         // [5:MQTT-3.3.4-1] [311:MQTT-3.3.4-1] nothing, PUBACK or PUBREC, each with the identifier of its PUBLISH
         // [5:MQTT-2.2.1-5] [311:MQTT-2.3.1-6].
         switch packet.qos {
         case .atMostOnce:
-            if refusal == nil { publish(publication, now) }
+            if isTaken { publish(publication, now) }
         case .atLeastOnce:
             // [5:MQTT-4.3.2-4] [311:MQTT-4.3.2-2] the answer comes when the message is taken over; no identifier of
             // QoS 1 is remembered, so that the next PUBLISH is a new one, whatever its DUP says [5:MQTT-4.3.2-5].
-            let result = refusal == nil ? publish(publication, now) : nil
+            let result = isTaken ? publish(publication, now) : nil
             answer(
                 .pubAck(connection.publishAck(packet.packetID, reason(refusal, result, connection))),
                 on: connection,
-                after: result?.waits == true ? ticket : .none
+                // What is here already may still be on its way to the disk.
+                after: result?.waits == true ? ticket : isRepeated ? lastDemanded : .none
             )
         case .exactlyOnce:
             if let refusal, refusal.isFailure, connection.version == .v5, session.link == nil {
@@ -130,7 +142,7 @@ extension Shard {
                 publication.waitsForRecords = true
                 waits = true
             }
-            let result = refusal == nil ? publish(publication, now) : nil
+            let result = isTaken ? publish(publication, now) : nil
             if result?.waits == true { waits = true }
             // [5:MQTT-4.3.3-8]
             session.inbound[packet.packetID] = waits ? ticket : Ticket.none
@@ -313,7 +325,7 @@ extension Shard {
             payload: request.payload,
             qos: request.qos,
             isRetained: request.isRetained,
-            properties: request.properties,
+            properties: request.properties.unmarked,
             subject: access.isOpen ? nil : gatewaySubject(request.principal)
         )
         publication.id = ids.next(now.wall)
@@ -474,6 +486,8 @@ extension Shard {
     }
 
     private func progressed(_ session: Session, _ now: Now) {
-        session.link?.progressedAt = now.instant
+        guard let link = session.link else { return }
+        link.progressedAt = now.instant
+        link.probe.messageMoved()
     }
 }

@@ -93,6 +93,7 @@ final class SimulatedNode {
         if index + 1 < simulation.options.nodes {
             settings.links = [Self.link(from: index, simulation.options)]
         }
+        if simulation.options.hasMarks { settings.linkUsers = [Self.linkUser] }
         self.settings = settings
         if simulation.options.sabotage == .narrowBounds {
             settings.pageMessagesMax = 0
@@ -100,7 +101,8 @@ final class SimulatedNode {
             settings.awaitingReleaseMax = 0
         }
         self.limits = settings
-        self.reference = ReferenceBroker(link: settings.links.first?.clientID, simulation.matches)
+        self.reference = ReferenceBroker(
+            node: UInt64(index + 1), link: settings.links.first?.clientID, simulation.matches)
         spool.onCommit = { ticket in
             self.books.committed(ticket)
             self.reference.commit(ticket)
@@ -113,15 +115,20 @@ final class SimulatedNode {
         }
     }
 
+    private static let linkUser: MQTTString = "link"
+
     /// Everything crosses in both directions.
     static func link(from index: Int, _ options: SimulationOptions) -> LinkSettings {
         var link = LinkSettings(name: "next", clientID: MQTTString("link-\(index)"))
         link.version = options.linkVersion
         link.usesBridgeBit = true
+        if options.hasMarks { link.username = linkUser }
         link.backoff.base = .milliseconds(200)
         link.backoff.cap = .seconds(5)
         link.keepAlive = .seconds(4)
         link.acknowledgementTimeout = .seconds(10)
+        link.probe = LinkProbeSettings(options.hasProbes ? .auto : .off)
+        link.probe.every = .seconds(3)
         link.inflightMax = options.settings.inflightMax
         if let all = TopicFilter("#") {
             link.outRules = [LinkRule(filter: all)]

@@ -11,8 +11,8 @@ struct ConfigurationExamplesTests {
     private static let repository = URL(filePath: #filePath)
         .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
 
-    private func load(_ path: String) throws -> ConfigurationFile {
-        try ConfigurationFile.load(path: Self.repository.appending(path: path).path(), environment: [:])
+    private func load(_ path: String, _ environment: [String: String] = [:]) throws -> ConfigurationFile {
+        try ConfigurationFile.load(path: Self.repository.appending(path: path).path(), environment: environment)
     }
 
     private func text(_ path: String) throws -> String {
@@ -25,8 +25,17 @@ struct ConfigurationExamplesTests {
             atPath: Self.repository.appending(path: "bridges").path()
         ).filter { $0.hasSuffix(".toml") }.sorted()
         #expect(bridges.contains("mosquitto-upstream.toml") && bridges.contains("site-to-hub.toml"))
+        // A cloud knows a device by its certificate, and its file has to be there.
+        let folder = try TestCertificates().write()
+        defer { #expect(throws: Never.self) { try FileManager.default.removeItem(atPath: folder) } }
+        try FileManager.default.setAttributes([.posixPermissions: 0o600], ofItemAtPath: folder + "/client.key")
+        var environment: [String: String] = [:]
+        for cloud in ["AWS", "EVENT_GRID"] {
+            environment["\(cloud)_CERTIFICATE"] = "\(folder)/client.crt"
+            environment["\(cloud)_KEY"] = "\(folder)/client.key"
+        }
         for path in ["drawbridge.example.toml"] + bridges.map({ "bridges/\($0)" }) {
-            let file = try load(path)
+            let file = try load(path, environment)
             // The example shows rules for users, and its file of users is left for the reader to make.
             let warnings = file.warnings.filter { !$0.message.hasPrefix("rules speak of users") }
             #expect(warnings.isEmpty, "\(path)")
@@ -64,7 +73,7 @@ struct ConfigurationExamplesTests {
             .authenticationUsers, .access, .accessFile, .accessRule, .accessWho, .accessTopic, .listener,
             .listenerLimits, .rate, .deflate,
             .listenerTLS,
-            .linkDefaults, .link, .linkTLS, .backoff,
+            .linkDefaults, .link, .linkTLS, .linkStart, .linkStatus, .backoff,
             .rule,
             .bothRule,
         ]

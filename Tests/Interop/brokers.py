@@ -61,6 +61,8 @@ def drawbridge_binary():
 class BrokerProcess:
     """What both have in common: start, stop, kill, and a log."""
 
+    login = None  # (user name, password) that clients say, where a broker wants that
+
     def __init__(self, folder, name):
         self.name = name
         self.folder = pathlib.Path(folder) / name

@@ -49,6 +49,8 @@ class PahoClient(Client):
         if self.transport == "websockets":
             client.ws_set_options(path="/mqtt")
         self.broker.keys.paho(client)
+        if self.broker.login:
+            client.username_pw_set(*self.broker.login)
         if is_five:
             properties = Properties(PacketTypes.CONNECT)
             properties.SessionExpiryInterval = 0 if self.clean else 3600

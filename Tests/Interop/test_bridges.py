@@ -8,9 +8,11 @@ import pytest
 
 from brokers import drawbridge_binary
 from clients import Message, PahoClient, PahoFive
+from upstreams import UPSTREAMS
 
 BRIDGES = pathlib.Path(__file__).resolve().parents[2] / "bridges"
 FILES = sorted(BRIDGES.glob("*.toml"))
+CERTIFICATES = ["AWS_CERTIFICATE", "AWS_KEY", "EVENT_GRID_CERTIFICATE", "EVENT_GRID_KEY"]
 
 
 def including(file):
@@ -29,13 +31,134 @@ def test_the_bridges_are_those_that_the_readme_lists():
     assert FILES and [file.name for file in FILES if f"`{file.name}`" not in text] == []
 
 
+@pytest.fixture(scope="module")
+def device(tmp_path_factory):
+    """The variables that name a certificate, as a cloud gives one to each device."""
+    folder = tmp_path_factory.mktemp("device") / "tls"
+    subprocess.run([drawbridge_binary(), "cert", "init", folder], check=True, capture_output=True, timeout=30)
+    return {name: str(folder / ("client.key" if name.endswith("KEY") else "client.crt")) for name in CERTIFICATES}
+
+
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
-def test_a_bridge_is_a_sound_configuration_with_nothing_set(file):
-    plain = {"PATH": os.environ["PATH"]}
+def test_a_bridge_is_a_sound_configuration_with_nothing_set_but_a_certificate(file, device):
+    plain = {"PATH": os.environ["PATH"], **device}
     result = subprocess.run(
         [drawbridge_binary(), "check", "--config", str(file)], capture_output=True, text=True, env=plain, timeout=30
     )
     assert result.returncode == 0 and "warning" not in result.stdout, result
+
+
+def test_a_pair_shares_a_room_once(brokers):
+    left = brokers.drawbridge("left").start()
+    right = linked(brokers, "right", "pair.toml", PEER_HOST="127.0.0.1", PEER_PORT=left.port)
+    right.wait_for_link("peer")
+    with PahoFive(left, "l") as here, PahoFive(right, "r") as there:
+        for person in (here, there):
+            person.subscribe("#", 2)
+        for number in range(10):
+            for person in (here, there):
+                person.publish("shared/room", f"{person.client_id} {number}", 2)
+                for listener in (here, there):
+                    listener.wait_for(2 * number + (1 if person is here else 2))
+        here.publish("own/room", "stays", 1)
+        expected = [f"{name} {number}" for number in range(10) for name in ("l", "r")]
+        assert [m.payload for m in here.wait_for(21)] == [*expected, "stays"]
+        assert [m.payload for m in there.messages] == expected
+
+
+def test_a_star_of_three_sites_reports_to_one_hub_and_each_gets_its_own_commands(brokers):
+    hub = brokers.drawbridge("hub").start()
+    sites = ["north", "east", "west"]
+    nodes = [
+        linked(brokers, site, "site-to-hub.toml", HUB_HOST="127.0.0.1", HUB_PORT=hub.port, SITE=site) for site in sites
+    ]
+    for node in nodes:
+        node.wait_for_link()
+    with PahoFive(hub, "at-hub") as centre:
+        centre.subscribe("site/+/sensors/#", 1)
+        for count, node in enumerate(nodes, 1):
+            with PahoFive(node, "sensor") as sensor:
+                sensor.publish("sensors/level", node.name, 1)
+                centre.wait_for(count)
+        assert {(m.topic, m.payload) for m in centre.messages} == {(f"site/{s}/sensors/level", s) for s in sites}
+        with PahoFive(nodes[0], "valve") as valve, PahoFive(nodes[1], "valve") as other:
+            valve.subscribe("cmd/#", 1)
+            other.subscribe("cmd/#", 1)
+            centre.publish("site/north/cmd/valve", "open", 1)
+            centre.publish("site/east/cmd/valve", "shut", 1)
+            assert valve.wait_for(1) == [Message("cmd/valve", "open", 1, False)]
+            assert other.wait_for(1) == [Message("cmd/valve", "shut", 1, False)]
+
+
+def circle(brokers, names, file, environment):
+    """Nodes that load the same file; their ports are known before the first starts."""
+    nodes = {name: brokers.drawbridge(name, more=including(file)) for name in names}
+    for name, node in nodes.items():
+        node.start(environment={key: str(value) for key, value in environment(name, nodes).items()})
+    return nodes
+
+
+def everybody_hears_everybody_once(nodes, rounds=5):
+    listeners = {name: PahoFive(node, "listener") for name, node in nodes.items()}
+    for listener in listeners.values():
+        listener.subscribe("from/#", 2)
+    expected = []
+    for number in range(rounds):
+        for name, speaker in listeners.items():
+            speaker.publish(f"from/{name}/news", f"{name} {number}", 2)
+            expected.append(f"{name} {number}")
+            for listener in listeners.values():
+                listener.wait_for(len(expected))
+    for listener in listeners.values():
+        # Whatever would have come round again had the time of all later rounds to do so.
+        assert [message.payload for message in listener.messages] == expected
+        listener.close()
+
+
+def test_a_ring_of_three_brings_each_message_to_each_node_once(brokers):
+    names = ["a", "b", "c"]
+
+    def environment(name, nodes):
+        at = names.index(name)
+        next_port = nodes[names[(at + 1) % 3]].port
+        return {"NODE": name, "PREVIOUS": names[at - 1], "NEXT_HOST": "127.0.0.1", "NEXT_PORT": next_port}
+
+    nodes = circle(brokers, names, "ring.toml", environment)
+    for node in nodes.values():
+        node.wait_for_link("next")
+    everybody_hears_everybody_once(nodes)
+
+
+def test_a_full_mesh_of_four_brings_each_message_to_each_node_once(brokers):
+    names = ["a", "b", "c", "d"]
+
+    def environment(name, nodes):
+        peers = [nodes[other].port for other in names if other != name]
+        hosts = {f"PEER_{number}_HOST": "127.0.0.1" for number in (1, 2, 3)}
+        return {"NODE": name, **hosts, **{f"PEER_{number}_PORT": port for number, port in enumerate(peers, 1)}}
+
+    nodes = circle(brokers, names, "mesh.toml", environment)
+    for node in nodes.values():
+        for number in (1, 2, 3):
+            node.wait_for_link(f"peer-{number}")
+    everybody_hears_everybody_once(nodes)
+
+
+@pytest.mark.parametrize("name", ["nats", "rabbitmq", "ejabberd"])
+def test_a_site_reports_to_the_broker_of_somebody_else(brokers, tmp_path, name):
+    upstream = brokers.keep(UPSTREAMS[name](tmp_path, name)).start()
+    variables = {f"{name.upper()}_HOST": "127.0.0.1", f"{name.upper()}_PORT": upstream.port, "SITE": "quay"}
+    site = linked(brokers, "site", f"{name}-upstream.toml", **variables)
+    site.wait_for_link(name)
+    client = PahoFive if upstream.client_version == 5 else PahoClient
+    with client(upstream, "at-upstream") as there, PahoFive(site, "at-site") as here:
+        there.subscribe("site/#", 1)
+        here.subscribe("#", 2)
+        here.publish("sensors/hall", "21", 2)
+        assert there.wait_for(1) == [Message("site/quay/sensors/hall", "21", 1, False)]
+        downward = "chat/lobby" if name == "ejabberd" else "cmd/quay/door"
+        there.publish(downward, "open", 1)
+        assert here.wait_for(2) == [Message("sensors/hall", "21", 2, False), Message(downward, "open", 1, False)]
 
 
 def test_a_site_reports_to_a_drawbridge_and_takes_its_commands(brokers):

@@ -51,6 +51,18 @@ struct TransientDelivery {
     var subscriptionIdentifiers: [UInt32]
 }
 
+extension Delivery {
+    /// - Parameter receiver: nil for one that is not durable.
+    init(_ delivery: TransientDelivery, to receiver: ReceiverID?) {
+        self.init(
+            receiver: receiver ?? ReceiverID(0),
+            qos: delivery.qos,
+            isRetained: delivery.isRetained,
+            subscriptionIdentifiers: delivery.subscriptionIdentifiers
+        )
+    }
+}
+
 extension Shard {
     /// Who gets a message.
     ///

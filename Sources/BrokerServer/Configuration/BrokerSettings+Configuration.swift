@@ -1,4 +1,5 @@
 import BrokerCore
+import Foundation
 import MQTTCodec
 import NIOCore
 
@@ -50,21 +51,35 @@ extension BrokerSettings {
         serverReference = configuration.node.serverReference.map { MQTTString($0) }
         isServerMoved = configuration.node.isServerMoved
         systemNames = configuration.metrics.systemNames
-        links = configuration.links.map(LinkSettings.init)
+        loop = configuration.loop
+        linkUsers = Set(configuration.authentication.links.map { MQTTString($0) })
+        links = configuration.links.map { LinkSettings($0, node: configuration.node.id) }
+        secondsEastOfGreenwich = { wall in
+            TimeZone.current.secondsFromGMT(for: Date(timeIntervalSince1970: Double(wall.microseconds) / 1_000_000))
+        }
     }
 }
 
 extension LinkSettings {
-    fileprivate init(_ configuration: LinkConfiguration) {
+    fileprivate init(_ configuration: LinkConfiguration, node: String) {
         self.init(name: MQTTString(configuration.name), clientID: MQTTString(configuration.clientID))
         version = configuration.version
         usesBridgeBit = configuration.usesBridgeBit
+        trustsMarks = configuration.trustsIDs
         username = configuration.username.map { MQTTString($0) }
         password = configuration.password.map { ByteBuffer(bytes: $0.bytes) }
         keepAlive = configuration.keepAlive
         sessionExpiry = UInt32(clamping: configuration.sessionExpiry.components.seconds)
         inflightMax = configuration.maxInflight
         acknowledgementTimeout = configuration.acknowledgementTimeout
+        probe = configuration.probe
+        start = configuration.start
+        let topic = configuration.status.topic ?? "$SYS/broker/connection/\(node).\(configuration.name)/state"
+        var status = LinkStatusSettings(topic: MQTTString(topic))
+        status.isLocalOnly = configuration.status.isLocalOnly
+        status.hasDetail = configuration.status.hasDetail
+        self.status = status
+        addressCount = configuration.addresses.count
         backoff.base = configuration.backoff.base
         backoff.cap = configuration.backoff.cap
         backoff.stable = configuration.backoff.stable

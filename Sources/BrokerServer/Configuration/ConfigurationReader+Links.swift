@@ -1,3 +1,4 @@
+import BrokerCore
 import MQTTCodec
 
 /// `[[link]]` and `[defaults.link]`.
@@ -36,6 +37,7 @@ extension ConfigurationReader {
         link.clientID = table.nonEmptyString("client_id") ?? "\(configuration.node.id).\(link.name)"
         if link.clientID.utf8.count > 65_535 { table.report("client_id", "must be at most 65535 bytes") }
         link.usesBridgeBit = table.boolean("bridge_bit") ?? false
+        link.trustsIDs = table.boolean("trust_ids") ?? false
         link.username = table.nonEmptyString("username")
         link.password = password(of: table)
         link.sessionExpiry =
@@ -43,6 +45,8 @@ extension ConfigurationReader {
         link.maxInflight = table.integer("max_inflight", in: 1...65_535) ?? link.maxInflight
         readTLS(of: table, into: &link)
         readLinkSpool(of: table, into: &link)
+        readStart(of: table, into: &link)
+        readStatus(of: table, into: &link)
         readRules(of: table, into: &link)
         checkVersion(of: link, table)
         checkLoops(of: link, at: table.place)
@@ -58,6 +62,7 @@ extension ConfigurationReader {
             table.duration("keepalive", in: .seconds(1)...(.seconds(65_535)), wholeSeconds: true) ?? link.keepAlive
         link.acknowledgementTimeout =
             table.duration("ack_timeout", in: .seconds(1)...(.seconds(3_600))) ?? link.acknowledgementTimeout
+        readProbe(table, into: &link)
         guard let backoff = table.table("backoff", known: .backoff) else { return }
         let day = Duration.seconds(86_400)
         link.backoff.base = backoff.duration("base", in: .milliseconds(10)...day) ?? link.backoff.base
@@ -71,6 +76,13 @@ extension ConfigurationReader {
                 at: backoff.place
             )
         }
+    }
+
+    /// `loop = { max_hops, dedup_window }`, one for the node: a message is cut off wherever it comes back.
+    mutating func readLoop(of table: SettingsTable) {
+        guard let loop = table.table("loop", known: .loop) else { return }
+        set(\.loop.hopsMax, loop.integer("max_hops", in: 1...255).map { UInt8(clamping: $0) })
+        set(\.loop.window, loop.duration("dedup_window", in: .seconds(1)...(.seconds(86_400))))
     }
 
     /// `5`, `"5"` or `"3.1.1"`.

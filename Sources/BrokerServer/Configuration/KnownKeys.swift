@@ -63,7 +63,8 @@ package struct KnownKeys: Sendable {
     package static let listenerTLS = KnownKeys(
         available: ["cert", "key", "client_ca", "client_cert", "username", "min_version", "watch"], later: ["crl"]
     )
-    package static let authentication = KnownKeys(available: ["chain", "anonymous", "users"], later: ["jwt", "hook"])
+    package static let authentication = KnownKeys(
+        available: ["chain", "anonymous", "users", "links"], later: ["jwt", "hook"])
     package static let authenticationUsers = KnownKeys(available: ["file"], later: [])
     package static let access = KnownKeys(
         available: ["default", "rules", "file", "presets", "on_denied", "on_denied_v3"], later: []
@@ -74,18 +75,21 @@ package struct KnownKeys: Sendable {
     package static let accessTopic = KnownKeys(available: ["eq"], later: [])
     package static let defaults = KnownKeys(available: ["link"], later: [])
     package static let linkDefaults = KnownKeys(
-        available: ["protocol", "keepalive", "backoff", "ack_timeout"], later: ["loop", "probe", "probe_every"]
+        available: ["protocol", "keepalive", "backoff", "ack_timeout", "probe", "probe_every", "loop"], later: []
     )
+    package static let loop = KnownKeys(available: ["max_hops", "dedup_window"], later: [])
     package static let link = KnownKeys(
         available: [
             "name", "addresses", "protocol", "bridge_bit", "client_id", "username", "password", "keepalive",
             "session_expiry", "max_inflight", "backoff", "ack_timeout", "tls", "spool", "out", "in",
-            "both",
+            "both", "trust_ids", "probe", "probe_every", "probe_topic", "start", "status",
         ],
         later: [
-            "trust_ids", "prefer", "start", "catchup_rate", "status", "loop", "probe", "probe_every",
+            "prefer", "catchup_rate",
         ]
     )
+    package static let linkStart = KnownKeys(available: ["window"], later: [])
+    package static let linkStatus = KnownKeys(available: ["topic", "local_only", "json"], later: [])
     package static let linkTLS = KnownKeys(
         available: ["ca", "cert", "key", "alpn", "server_name", "verify"], later: ["crl"]
     )
@@ -115,7 +119,7 @@ package struct KnownKeys: Sendable {
         ("a rule of [acl]", accessRule), ("[[listener]]", listener), ("[listener.limits]", listenerLimits),
         ("`rate` of [[listener]]", rate),
         ("`deflate` of [[listener]]", deflate), ("[listener.tls]", listenerTLS),
-        ("[[link]]", link), ("[link.tls]", linkTLS), ("[defaults.link]", linkDefaults),
+        ("[[link]]", link), ("[link.tls]", linkTLS), ("[link.status]", linkStatus), ("[defaults.link]", linkDefaults),
         ("[[link.out]] or [[link.in]]", rule), ("[[link.both]]", bothRule),
     ]
 

@@ -29,6 +29,11 @@ enum Mail: @unchecked Sendable {
     indirect case publish(GatewayPublish, CheckedContinuation<GatewayReceipt, any Error>)
     case health(CheckedContinuation<NodeHealth, Never>)
     case account(CheckedContinuation<ShardAccount, Never>)
+    case links(CheckedContinuation<[LinkAccount], Never>)
+    /// Answered with false when there is no such link.
+    case linkAction(LinkAction, MQTTString, CheckedContinuation<Bool, Never>)
+    /// When the oldest messages of links came.
+    case arrivals([ReceiverID: Timestamp])
     /// With which rules links run.
     case linkSettings(CheckedContinuation<[LinkSettings], Never>)
     indirect case reconfigure(ShardRunner.Reconfiguration)

@@ -46,6 +46,8 @@ final class ShardRunner {
     private var isDraining = false
     /// Succeeds when a shutdown has nothing left to wait for.
     private var drained: EventLoopPromise<Void>?
+    /// When the oldest message of each link came, as of the last look.
+    var arrivals: [ReceiverID: Timestamp] = [:]
     /// When `$SYS` is told next, and how often.
     var reportAt: Instant?
     var reportInterval = Duration.zero
@@ -125,6 +127,10 @@ final class ShardRunner {
         case .publish(let request, let continuation): publish(request, continuation, now)
         case .health(let continuation): continuation.resume(returning: health)
         case .account(let continuation): continuation.resume(returning: account)
+        case .links(let continuation): continuation.resume(returning: linkAccounts(now))
+        case .linkAction(let action, let name, let continuation):
+            continuation.resume(returning: shard.act(action, onLink: name, now: now))
+        case .arrivals(let arrivals): tellLinks(arrivals, now)
         case .linkSettings(let continuation): continuation.resume(returning: shard.links.map(\.settings))
         case .reconfigure(let new): reconfigure(new, now)
         case .drain(let promise): drain(promise, now)
@@ -179,6 +185,7 @@ final class ShardRunner {
         }
         for dial in outbox.dials { order(.dial(dial, linkConnector), on: 0) }
         for question in outbox.questions { authenticate(question, now) }
+        for link in outbox.changedLinks { tellDetail(of: link, now) }
         for notice in outbox.notices { order(.log(notice, level(of: notice)), on: own) }
         outbox.removeAll()
     }
@@ -265,7 +272,9 @@ final class ShardRunner {
                 NodeHealth.Link(
                     name: link.settings.name,
                     state: link.state.rawValue,
+                    since: link.since,
                     queued: spool.depth(of: link.receiver),
+                    queuedBytes: spool.tally(of: link.receiver).bytes,
                     lastError: link.lastError
                 )
             },

@@ -85,6 +85,7 @@ struct MessageRow: ~Copyable {
         payload = topic.upperBound..<bytes.writerIndex
         MessageProperties.write(message.properties, to: &bytes)
         if let publisher = message.publisher { MessageProperties.write(publisher: publisher, to: &bytes) }
+        if let mark = message.mark { MessageProperties.write(mark, to: &bytes) }
         properties = payload.upperBound..<bytes.writerIndex
     }
 
@@ -167,7 +168,7 @@ struct MessageRow: ~Copyable {
         let checksum = statement.number(table == .retained ? 7 : 9)
         guard bytes.withUnsafeReadableBytes({ XXHash64.hash($0) }) == checksum,
             let qos = QoS(rawValue: qos),
-            let (properties, publisher) = MessageProperties.read(copy(properties))
+            let (properties, publisher, mark) = MessageProperties.read(copy(properties))
         else { return nil }
         return Message(
             id: id,
@@ -177,7 +178,8 @@ struct MessageRow: ~Copyable {
             isRetained: flags & Self.retained != 0,
             properties: properties,
             expiry: expiry,
-            publisher: publisher
+            publisher: publisher,
+            mark: mark
         )
     }
 

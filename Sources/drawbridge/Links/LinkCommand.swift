@@ -36,15 +36,6 @@ struct ExplainLinkCommand: ParsableCommand {
     }
 }
 
-/// `drawbridge ctl link`: asks a running node about its links.
-struct ControlLinkCommand: ParsableCommand {
-    static let configuration = CommandConfiguration(
-        commandName: "link",
-        abstract: "Ask a running node about its links.",
-        subcommands: [ControlExplainLinkCommand.self]
-    )
-}
-
 /// `drawbridge ctl link explain`: the same of the rules with which a node runs.
 struct ControlExplainLinkCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
