@@ -29,7 +29,9 @@ extension Shard {
         // A link that is no longer configured keeps its queue: it is the operator's to drop, and naming the link again
         // brings it back.
         for (name, known) in linkReceivers.sorted(by: { $0.key.string < $1.key.string }) {
-            sleepingLinks[name] = makeLink(LinkSettings(name: name, clientID: ""), known, contents.lastPosition)
+            let link = makeLink(LinkSettings(name: name, clientID: ""), known, contents.lastPosition)
+            sleepingLinks[name] = link
+            forgetRetained(for: link)
             outbox.notices.append(
                 Notice(
                     .warning,
@@ -109,7 +111,9 @@ extension Shard {
         receivers[receiver] = session
         if let known {
             fill(session, known, lastPosition)
+            link.retainedMarks = Set(known.subscriptions.map(\.filter))
         } else {
+            link.isNew = true
             store(.receiver(ReceiverRecord(session, receiver, disconnectedAt: nil)))
         }
         return link
@@ -125,6 +129,7 @@ extension Shard {
             )
             subscribe(session, rule.filter.text, options, identifier: nil)
         }
+        queueRetained(for: link)
     }
 
     /// Nothing more is routed to the link; what it has stays.

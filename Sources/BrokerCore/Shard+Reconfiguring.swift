@@ -57,6 +57,7 @@ extension Shard {
         stop(link, now)
         forgetStatus(of: link, now)
         unsubscribeOutgoing(link)
+        forgetRetained(for: link)
         sleepingLinks[link.settings.name] = link
     }
 

@@ -11,6 +11,10 @@ package final class Link {
             outward = Outward(settings)
         }
     }
+    /// Which rules out have had what was retained before they were there.
+    var retainedMarks: Set<MQTTString> = []
+    /// Whether the spool did not know the link.
+    var isNew = false
     /// What any of the rules out asks for: mostly nothing, and then nobody looks which rule it is.
     private var outward: Outward
     /// Whether a rule out names messages after their publishers.
