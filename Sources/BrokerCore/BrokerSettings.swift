@@ -66,6 +66,8 @@ package struct BrokerSettings: Sendable {
     package var pageMessagesMax = 256
     package var pageBytesMax = 1 << 20
     package var links: [LinkSettings] = []
+    /// What clocks on the wall show here, for links that connect at certain hours.
+    package var secondsEastOfGreenwich: @Sendable (Timestamp) -> Int = { _ in 0 }
     package var admission = Admission.believing
     /// Authentication Methods that whoever is asked knows.
     package var authenticationMethods: [MQTTString] = []
@@ -111,6 +113,11 @@ package struct LinkSettings: Sendable, Equatable {
     package var sessionExpiry: UInt32 = 30 * 86_400
     package var inflightMax = 64
     package var acknowledgementTimeout: Duration = .seconds(30)
+    /// Off, unless the configuration says otherwise, as it does by default.
+    package var probe = LinkProbeSettings(.off)
+    package var start = LinkStart.automatic
+    /// Where it says how it is; nil for nowhere.
+    package var status: LinkStatusSettings?
     package var backoff = BackoffSettings()
     package var keptQoS0 = KeptQoS0.none
     /// Local messages that go to the upstream.

@@ -52,15 +52,27 @@ package struct NodeHealth: Sendable, Equatable {
         package var name: MQTTString
         /// The word for users: "connecting", "live", "catching up", "backing off".
         package var state: String
-        /// Messages that wait for the upstream.
+        /// Since when; of the states that are no matter of the moment.
+        package var since: Timestamp
+        /// Messages that wait for the upstream, and their bytes.
         package var queued: Int
+        package var queuedBytes: Int
         /// Why it is not live, or was not lately.
         package var lastError: String?
 
-        package init(name: MQTTString, state: String, queued: Int, lastError: String? = nil) {
+        package init(
+            name: MQTTString,
+            state: String,
+            since: Timestamp = Timestamp(microseconds: 0),
+            queued: Int,
+            queuedBytes: Int = 0,
+            lastError: String? = nil
+        ) {
             self.name = name
             self.state = state
+            self.since = since
             self.queued = queued
+            self.queuedBytes = queuedBytes
             self.lastError = lastError
         }
     }

@@ -52,7 +52,7 @@ package struct MessageIDSource: Sendable {
 }
 
 /// An application message that somebody keeps: in a queue, in the spool or as a retained message. Immutable, so that
-/// shards and threads may share it.
+/// threads may share it.
 package final class Message: Sendable {
     package let id: MessageID
     package let topic: MQTTString

@@ -17,6 +17,8 @@ package struct Outbox {
     /// Each is answered by `Shard.authenticated`.
     package var questions: [AuthenticationRequest] = []
     package var notices: [Notice] = []
+    /// Links that are something else than before; whoever knows their queues answers by `Shard.tellDetail`.
+    package var changedLinks: [Link] = []
     /// Empty unless `BrokerSettings.keepsLedger`; the runner of a test takes the lines with the records of their turn.
     package var ledger: [LedgerLine] = []
 
@@ -24,7 +26,7 @@ package struct Outbox {
 
     package var isEmpty: Bool {
         records.isEmpty && loads.isEmpty && touched.isEmpty && closes.isEmpty && resumed.isEmpty && receipts.isEmpty
-            && dials.isEmpty && questions.isEmpty && notices.isEmpty && ledger.isEmpty
+            && dials.isEmpty && questions.isEmpty && notices.isEmpty && changedLinks.isEmpty && ledger.isEmpty
     }
 
     /// Everything is performed; the buffers stay.
@@ -36,6 +38,7 @@ package struct Outbox {
         dials.removeAll(keepingCapacity: true)
         questions.removeAll(keepingCapacity: true)
         notices.removeAll(keepingCapacity: true)
+        changedLinks.removeAll(keepingCapacity: true)
     }
 
     /// The answer to a publish that came through the gateway.

@@ -50,7 +50,7 @@ extension Shard {
             linkHandshake(packet, on: connection, now)
         case .open:
             guard let session = connection.session else { return }
-            if !connection.stalled.isEmpty, case .publish(let publish) = packet {
+            if !connection.stalled.isEmpty, case .publish(let publish) = packet, !isProbe(publish, session) {
                 guard let publish = withTopic(publish, on: connection) else {
                     return fail(connection, .topicAliasInvalid, now)
                 }
@@ -124,7 +124,8 @@ extension Shard {
 
     /// The channel's write buffer went above or below its limit.
     package func writabilityChanged(_ connection: Connection, isWritable: Bool, now: Now) {
-        connection.isWritable = isWritable
+        // A link that somebody holds sends nothing, however much its channel would take.
+        connection.isWritable = isWritable && connection.link?.machine.isPaused != true
         if isWritable, let session = connection.session { feed(session, now) }
     }
 

@@ -269,6 +269,7 @@ extension Shard {
     ) {
         touch(connection)
         counters.sentPublish(payloadBytes: message.payload.readableBytes)
+        if let link = session.link { link.traffic.sent &+= 1 }
         let properties = properties(of: message, now)
         if connection.outboundAliases != nil,
             connection.writeAliased(

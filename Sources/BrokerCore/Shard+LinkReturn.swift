@@ -85,9 +85,12 @@ extension Shard {
         )
         if let left = link.connection {
             // DISCONNECT without session expiry: what that upstream still has for us stays there.
-            if left.isOpen { send(.disconnect(Disconnect(reason: .success)), on: left) }
+            if left.isOpen {
+                notifyUpstream(link, "0")
+                send(.disconnect(Disconnect(reason: .success)), on: left)
+            }
             close(left, reason: nil)
-            detach(link)
+            leave(link)
         }
         adopt(connection, link, now)
         linkHandshake(packet, on: connection, now)
@@ -101,6 +104,7 @@ extension Shard {
         }
         adopt(connection, link, now)
         setTimer(of: link, now.instant.advanced(by: link.settings.connectTimeout))
+        linkChanged(link, now)
         return true
     }
 
@@ -112,6 +116,6 @@ extension Shard {
         link.epoch &+= 1
         link.connection = connection
         link.connectedAt = now.instant
-        link.phase = .handshaking
+        link.machine.tookOver()
     }
 }

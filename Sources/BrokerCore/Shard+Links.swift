@@ -1,6 +1,6 @@
 import MQTTCodec
 
-/// The links of this shard: dial, handshake, subscribe, keep alive, back off.
+/// The links of this shard: made from what the spool held, dialled, and over a connection what the upstream sends.
 extension Shard {
     // MARK: - Start
 
@@ -20,9 +20,10 @@ extension Shard {
         for linkSettings in settings.links {
             let known = linkReceivers.removeValue(forKey: linkSettings.name)
             let link = makeLink(linkSettings, known, contents.lastPosition)
+            link.hasBacklog = known.map { $0.depth > 0 } ?? false
             links.append(link)
             subscribeOutgoing(link)
-            dial(link)
+            begin(link, now)
         }
         for record in contents.wills { restoreWill(record, now) }
         // A link that is no longer configured keeps its queue: it is the operator's to drop, and naming the link again
@@ -135,14 +136,15 @@ extension Shard {
 
     // MARK: - Connecting
 
-    func dial(_ link: Link) {
-        guard !isDraining else { return }
+    func dial(_ link: Link, _ now: Now) {
+        guard !isDraining, link.machine.dial() != nil else { return }
         link.epoch &+= 1
-        link.phase = .dialing
+        timers.cancel(link.timer)
+        link.timer = nil
         outbox.dials.append(
             Outbox.Dial(link: link, name: link.settings.name, epoch: link.epoch, address: link.route.address)
         )
-        link.attempt += 1
+        linkChanged(link, now)
     }
 
     /// The upstream's address answered.
@@ -159,7 +161,7 @@ extension Shard {
         now: Now
     ) -> Connection? {
         let isReturn = epoch == link.returning.epoch
-        guard isReturn || link.epoch == epoch && link.phase == .dialing, !isDraining else { return nil }
+        guard isReturn || link.epoch == epoch && link.machine.reached(), !isDraining else { return nil }
         let connection = Connection(
             state: .waitingForConnAck,
             link: link,
@@ -172,9 +174,8 @@ extension Shard {
         } else {
             connection.version = link.route.version
             link.connection = connection
-            link.phase = .handshaking
             link.connectedAt = now.instant
-            setTimer(of: link, now.instant.advanced(by: link.settings.connectTimeout))
+            setTimer(of: link, now.instant.advanced(by: handshakeTimeout(of: link)))
         }
         sendConnect(of: link, login, on: connection)
         return connection
@@ -197,6 +198,7 @@ extension Shard {
                     // Version 3 has no other way to say that the session ends with the connection.
                     cleanStart: connection.version != .v5 && link.settings.sessionExpiry == 0,
                     keepAlive: UInt16(clamping: link.settings.keepAlive.components.seconds),
+                    will: will(of: link),
                     username: login.username,
                     password: login.password,
                     properties: properties,
@@ -209,8 +211,8 @@ extension Shard {
 
     package func dialFailed(_ link: Link, epoch: UInt64, reason: String, now: Now) {
         if epoch == link.returning.epoch { return returnFailed(link, now) }
-        guard link.epoch == epoch, link.phase == .dialing else { return }
-        backOff(link, reason, now)
+        guard link.epoch == epoch, link.machine.phase == .dialing else { return }
+        lost(link, reason, now)
     }
 
     /// CONNACK, and SUBACK for what is to come in.
@@ -224,8 +226,10 @@ extension Shard {
             if ack.reason == .unsupportedProtocolVersion, link.route.versionRefused() {
                 return tryNextVersion(link, now)
             }
-            return lost(link, "the upstream refused: \(ack.reason)", now)
+            let failure = LinkMachine.Failure.refused(isTemporary: ack.reason.mayPass)
+            return lost(link, "the upstream refused: \(ack.reason)", now, as: failure)
         }
+        guard link.machine.accepted() else { return fail(connection, .protocolError, now) }
         link.route.accepted()
         connection.state = .open
         connection.session = session
@@ -238,21 +242,20 @@ extension Shard {
         session.connection = connection
         session.epoch &+= 1
         settleSession(of: link, session, isPresent: ack.isSessionPresent, on: connection)
-        link.phase = .catchingUp
         link.progressedAt = now.instant
         outbox.notices.append(Notice(.info, "link connected", link: link.settings.name, detail: connection.peer))
         unsubscribeUpstream(link, session, isSessionPresent: ack.isSessionPresent, on: connection)
         subscribeUpstream(link, session, on: connection)
+        beginProbing(link, session, on: connection, now)
         judgeSuspect(of: link, session, on: connection)
         resume(session)
         feedKept(session, now)
-        setTimer(of: link, now.instant.advanced(by: heartbeatInterval(of: link, on: connection)))
+        armProbe(link, on: connection, now)
         planReturn(of: link, now)
-        if link.settings.inRules.isEmpty { becameLive(link, now) }
     }
 
     /// The address answered, and speaks another version: it is dialled again at once.
-    private func tryNextVersion(_ link: Link, _ now: Now) {
+    func tryNextVersion(_ link: Link, _ now: Now) {
         outbox.notices.append(
             Notice(
                 .debug,
@@ -261,8 +264,9 @@ extension Shard {
                 detail: "next: \(link.route.version)"
             )
         )
-        detach(link)
-        dial(link)
+        leave(link)
+        link.machine.again()
+        dial(link, now)
     }
 
     /// Makes our side of the session agree with what the upstream remembers of it.
@@ -323,18 +327,16 @@ extension Shard {
         send(.subscribe(Subscribe(packetID: id, subscriptions: entries)), on: connection)
     }
 
-    private func becameLive(_ link: Link, _ now: Now) {
-        link.phase = .live
-        link.attempt = 0
-        link.lastError = nil
-    }
-
     // MARK: - Connected
 
     func receivedFromUpstream(_ packet: Packet, _ session: Session, on connection: Connection, _ now: Now) {
         guard let link = session.link else { return }
         switch packet {
-        case .publish(let publish): publishReceived(publish, session, on: connection, now)
+        case .publish(let publish):
+            guard !probeReturned(publish, link, now) else { break }
+            link.probe.messageMoved()
+            link.traffic.received &+= 1
+            publishReceived(publish, session, on: connection, now)
         case .pubAck(let ack): pubAckReceived(ack, session, on: connection, now)
         case .pubRec(let ack): pubRecReceived(ack, session, on: connection, now)
         case .pubRel(let ack): pubRelReceived(ack, session, on: connection)
@@ -342,8 +344,11 @@ extension Shard {
             session.window.removeRequest(ack.packetID)
             pubCompReceived(ack, session, on: connection, now)
         case .subAck(let ack):
+            link.probe.lineAnswered()
+            if probeSubscribed(ack, link, session, now) { break }
             // One is awaited; an upstream that sends more would fill the log.
-            guard link.phase == .catchingUp, ack.packetID == link.subscribePacketID else { break }
+            guard ack.packetID == link.subscribePacketID else { break }
+            link.subscribePacketID = 0
             for (reason, rule) in zip(ack.reasons, link.settings.inRules) where reason.isFailure {
                 outbox.notices.append(
                     Notice(
@@ -355,14 +360,14 @@ extension Shard {
                 )
             }
             session.window.removeRequest(ack.packetID)
-            becameLive(link, now)
         case .unsubAck(let ack):
             guard ack.packetID == link.unsubscribePacketID, !link.staleFilters.isEmpty else {
                 return fail(connection, .protocolError, now)
             }
             session.window.removeRequest(ack.packetID)
             link.staleFilters.removeAll()
-        case .pingResp: link.pingSentAt = nil
+            link.probe.lineAnswered()
+        case .pingResp: link.probe.lineAnswered()
         case .disconnect(let disconnect):
             if disconnect.reason.blamesSender { suspect(link, now) }
             close(connection, reason: nil)
@@ -370,154 +375,6 @@ extension Shard {
         case .connect, .connAck, .subscribe, .unsubscribe, .pingReq, .auth:
             fail(connection, .protocolError, now)
         }
-    }
-
-    /// Half of the keep-alive, so that one lost answer is noticed in time, and no more than the acknowledgement timeout,
-    /// which is looked at with every heartbeat.
-    private func heartbeatInterval(of link: Link, on connection: Connection) -> Duration {
-        let interval = connection.keepAlive > .zero ? connection.keepAlive / 2 : .seconds(30)
-        return max(min(interval, link.settings.acknowledgementTimeout), .milliseconds(500))
-    }
-
-    /// A link waits for one thing at a time: a heartbeat takes the place of the handshake's timeout.
-    func setTimer(of link: Link, _ instant: Instant) {
-        timers.cancel(link.timer)
-        link.timer = timers.add(.link(link), at: instant)
-    }
-
-    func linkTimer(_ link: Link, _ now: Now) {
-        link.timer = nil
-        switch link.phase {
-        case .backingOff: dial(link)
-        case .handshaking:
-            guard let connection = link.connection else { return }
-            close(connection, reason: nil)
-            lost(link, "no CONNACK in time", now)
-        case .catchingUp, .live: linkHeartbeat(link, now)
-        case .idle, .dialing, .stopped: break
-        }
-    }
-
-    private func linkHeartbeat(_ link: Link, _ now: Now) {
-        guard let connection = link.connection, let session = link.session else { return }
-        if link.phase == .live, now.instant.since(link.connectedAt) >= link.settings.backoff.stable {
-            link.backoff.reset()
-        }
-        if session.inflight == 0 { link.progressedAt = now.instant }
-        if connection.isHeld || connection.wasHeld {
-            // We are the ones who did not read: what the upstream answered has to be seen first.
-            connection.wasHeld = false
-            link.pingSentAt = nil
-            link.progressedAt = now.instant
-        }
-        if let ping = link.pingSentAt, connection.lastReceived < ping {
-            close(connection, reason: nil)
-            return lost(link, "the upstream does not answer", now)
-        }
-        if now.instant.since(link.progressedAt) >= link.settings.acknowledgementTimeout {
-            close(connection, reason: nil)
-            return lost(link, "the upstream acknowledges nothing", now)
-        }
-        link.pingSentAt = now.instant
-        send(.pingReq, on: connection)
-        setTimer(of: link, now.instant.advanced(by: heartbeatInterval(of: link, on: connection)))
-    }
-
-    // MARK: - The end of a connection
-
-    func linkClosed(_ connection: Connection, reason: String?, _ now: Now) {
-        connection.state = .closing
-        forgetStalled(of: connection)
-        guard let link = connection.link else { return }
-        if link.returning.connection === connection { return returnFailed(link, now) }
-        guard link.connection === connection else { return }
-        if link.phase == .handshaking, reason == nil {
-            if link.route.closedSilently() { return tryNextVersion(link, now) }
-            return lost(link, "the upstream closed the connection instead of answering CONNECT", now)
-        }
-        suspect(link, now)
-        lost(link, reason ?? "the connection was lost", now)
-    }
-
-    func linkFailed(_ link: Link, _ connection: Connection, _ now: Now) {
-        if link.returning.connection === connection { return returnFailed(link, now) }
-        guard link.connection === connection else { return }
-        lost(link, "the upstream broke the protocol", now)
-    }
-
-    /// The upstream refused a message for want of room. For the protocol it is settled [5:MQTT-4.4.0-2]; here it waits
-    /// on in the spool, and goes out as new when the link has backed off.
-    func upstreamHasNoRoom(_ link: Link, _ entry: PacketWindow.Entry, _ now: Now) {
-        link.session?.window.remove(entry.packetID)
-        if entry.state != .published1 { store(.outboundComplete(link.receiver, packetID: entry.packetID)) }
-        guard let connection = link.connection else { return }
-        close(connection, reason: nil)
-        lost(link, "the upstream has no room", now)
-    }
-
-    private func lost(_ link: Link, _ reason: String, _ now: Now) {
-        detach(link)
-        guard link.phase != .stopped else { return }
-        backOff(link, reason, now)
-    }
-
-    /// The link has no connection any more.
-    func detach(_ link: Link) {
-        if let session = link.session, session.connection != nil {
-            session.connection = nil
-            session.epoch &+= 1
-            session.window.markAllForResend()
-            session.flow = .behind
-            session.page.removeAll()
-            session.isLoading = false
-        }
-        link.connection?.session = nil
-        link.connection = nil
-        link.pingSentAt = nil
-    }
-
-    private func backOff(_ link: Link, _ reason: String, _ now: Now) {
-        link.epoch &+= 1
-        link.lastError = reason
-        if adoptReturn(of: link, now) { return }
-        let wasConnected = link.phase == .live || link.phase == .catchingUp
-        let age = now.instant.since(link.connectedAt)
-        if link.route.failed(wasStable: wasConnected && age >= link.settings.backoff.stable) {
-            outbox.notices.append(
-                Notice(
-                    link.attempt <= link.settings.addressCount ? .warning : .debug,
-                    "link down, the next address is tried",
-                    link: link.settings.name,
-                    detail: reason
-                )
-            )
-            return dial(link)
-        }
-        link.phase = .backingOff
-        let wait = link.backoff.next(&random)
-        // The first failure is news, the hundredth of the same outage is not.
-        outbox.notices.append(
-            Notice(
-                link.attempt <= link.settings.addressCount ? .warning : .debug,
-                "link down",
-                link: link.settings.name,
-                detail: "\(reason); next try in \(wait)"
-            )
-        )
-        setTimer(of: link, now.instant.advanced(by: wait))
-    }
-
-    /// The node shuts down, or the link is not what it was any more.
-    func stop(_ link: Link, _ now: Now) {
-        link.phase = .stopped
-        link.epoch &+= 1
-        timers.cancel(link.timer)
-        link.timer = nil
-        cancelReturn(of: link)
-        guard let connection = link.connection else { return }
-        // DISCONNECT without session expiry: the upstream keeps our session.
-        if connection.isOpen { send(.disconnect(Disconnect(reason: .success)), on: connection) }
-        close(connection, reason: nil)
-        lost(link, "stopped", now)
+        noteMoved(link, now)
     }
 }

@@ -30,6 +30,9 @@ extension Shard {
             }
             return publishReceived(packet, session, on: connection, now)
         }
+        if packet.qos == .atMostOnce, packet.topic.isReserved, isOwnProbe(packet.topic, of: session) {
+            return returnProbe(packet, on: connection)
+        }
         if session.link == nil, let broken = brokenLimit(packet, connection.door) {
             return fail(connection, broken, now)
         }
@@ -466,5 +469,6 @@ extension Shard {
         guard let link = session.link else { return }
         link.progressedAt = now.instant
         acquit(link, session)
+        link.probe.messageMoved()
     }
 }

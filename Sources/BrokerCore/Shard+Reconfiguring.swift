@@ -44,7 +44,7 @@ extension Shard {
             }
             let link = makeLink(settings, nil, .zero)
             subscribeOutgoing(link)
-            dial(link)
+            begin(link, now)
             return link
         }
         // Who waited for room in the queue of a link that takes nothing more waits no longer.
@@ -55,6 +55,7 @@ extension Shard {
     /// holds stays in the spool: naming the link again brings it back.
     private func sleep(_ link: Link, _ now: Now) {
         stop(link, now)
+        forgetStatus(of: link, now)
         unsubscribeOutgoing(link)
         sleepingLinks[link.settings.name] = link
     }
@@ -65,20 +66,27 @@ extension Shard {
         stop(link, now)
         unsubscribeOutgoing(link)
         noteStaleFilters(of: link, new)
+        if link.settings.status != new.status { forgetStatus(of: link, now) }
+        if link.settings.start != new.start { link.isForced = false }
+        link.hadItsOnce = false
         link.settings = new
         link.session?.clientID = new.clientID
         link.backoff = Backoff(new.backoff)
-        link.attempt = 0
         link.route = LinkRoute(new)
+        link.closedOverProbe = 0
         link.lastError = nil
         subscribeOutgoing(link)
-        dial(link)
+        // What its queue holds is not known here.
+        link.hasBacklog = true
+        begin(link, now)
     }
 
     private func noteStaleFilters(of link: Link, _ new: LinkSettings) {
         // Under another name the upstream has another session.
         guard link.settings.clientID == new.clientID else { return link.staleFilters.removeAll() }
-        let known = link.staleFilters + link.settings.inRules.map(\.filter)
+        let isProbed = link.settings.probe.mode == .auto && link.settings.probe != new.probe
+        let probed = isProbed ? TopicFilter(link.probeTopic.string).map { [$0] } ?? [] : []
+        let known = link.staleFilters + link.settings.inRules.map(\.filter) + probed
         link.staleFilters.removeAll()
         for filter in known where !new.inRules.contains(where: { $0.filter.text == filter.text }) {
             if !link.staleFilters.contains(where: { $0.text == filter.text }) { link.staleFilters.append(filter) }

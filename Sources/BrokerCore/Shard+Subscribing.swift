@@ -15,6 +15,10 @@ extension Shard {
         var isStored = false
         // [5:MQTT-3.8.4-5] [311:MQTT-3.8.4-4] filter by filter, one SUBACK.
         for entry in packet.subscriptions {
+            if isOwnProbe(entry.filter.text, of: session) {
+                reasons.append(.success)
+                continue
+            }
             if denial(of: entry.filter, by: session, on: connection, now) {
                 // [5:§3.9.3] 0x87; version 3 knows 0x80 only.
                 reasons.append(connection.version == .v5 ? .notAuthorized : .unspecifiedError)

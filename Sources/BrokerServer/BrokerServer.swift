@@ -242,11 +242,17 @@ package final class BrokerServer: Sendable {
             account: { await withCheckedContinuation { shared.post(.account($0)) } },
             now: { ShardRunner.wall }
         )
+        let links = LinkRoutes.all(
+            spool,
+            accounts: { await withCheckedContinuation { shared.post(.links($0)) } },
+            act: { action, link in await withCheckedContinuation { shared.post(.linkAction(action, link, $0)) } },
+            now: { ShardRunner.wall }
+        )
         do {
             return try await ControlSocket.open(
                 in: configuration.node.dataDirectory,
                 group: group,
-                routes: AdminRoutes(routes)
+                routes: AdminRoutes(routes + links)
             )
         } catch {
             logger.warning("no control socket", metadata: ["detail": "\(error)"])

@@ -36,7 +36,7 @@ extension SimulatedNode {
                 connect, node: index, line: port.line.id, at: simulation.clock, &simulation.ledger)
             if simulation.options.sabotage == .lostWill { packet.forgetWill() }
         }
-        if let client = name(of: port) {
+        if let client = name(of: port), !packet.isProbe {
             switch packet {
             case .publish(let publish): return receive(publish, of: client, on: port, shard)
             case .pubRel(let ack): reference.release(client, ack.packetID)
@@ -136,6 +136,15 @@ extension Publish {
 }
 
 extension Packet {
+    /// What a link asks its upstream about itself is nobody's message: the reference does not hear of it.
+    fileprivate var isProbe: Bool {
+        switch self {
+        case .publish(let publish): ProbeTopic.isOne(publish.topic)
+        case .subscribe(let subscribe): subscribe.subscriptions.contains { ProbeTopic.isOne($0.filter.text) }
+        default: false
+        }
+    }
+
     fileprivate mutating func forgetWill() {
         guard case .connect(var connect) = self else { return }
         connect.will = nil

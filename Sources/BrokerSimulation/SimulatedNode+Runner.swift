@@ -33,6 +33,7 @@ extension SimulatedNode {
                 simulation.trace("node \(index):\(subject) \(notice.text) \(notice.detail ?? "")")
             }
             shard.outbox.notices.removeAll()
+            shard.outbox.changedLinks.removeAll()
         }
         isPerforming = false
         // Nothing grows without a word in the outbox: a line of the ledger, or an order to the runner.

@@ -122,6 +122,8 @@ final class SimulatedNode {
         link.backoff.cap = .seconds(5)
         link.keepAlive = .seconds(4)
         link.acknowledgementTimeout = .seconds(10)
+        link.probe = LinkProbeSettings(options.hasProbes ? .auto : .off)
+        link.probe.every = .seconds(3)
         link.inflightMax = options.settings.inflightMax
         if let all = TopicFilter("#") {
             link.outRules = [LinkRule(filter: all)]

@@ -26,6 +26,8 @@ package struct SimulationOptions: Sendable {
     package var failuresMax = 20
     /// What links speak; version 3.1.1 with the bridge bit.
     package var linkVersion = ProtocolVersion.v5
+    /// Whether links ask again and again whether anything moves.
+    package var hasProbes = false
     /// Messages that wait in the spool for one session; more, and the oldest go or the next are refused.
     package var spoolQueueMax = Int.max
     package var sessionsReject = false
@@ -55,6 +57,8 @@ package struct SimulationOptions: Sendable {
 
     /// None of the seeds of the regression list has several loops with it, which would make other runs of them.
     private static let loopSalt: UInt64 = 0x1744
+    /// None of them has probes.
+    private static let probeSalt: UInt64 = 0x212_733A
 
     package init(seed: UInt64) {
         self.init()
@@ -89,6 +93,8 @@ package struct SimulationOptions: Sendable {
         if hasShares, sharing.once(in: 2) { settings.sharedOrder = .publisher }
         var looping = RandomSource(seed: seed ^ Self.loopSalt)
         if looping.once(in: 4) { loops = Int.random(in: 2...4, using: &looping) }
+        var probing = RandomSource(seed: seed ^ Self.probeSalt)
+        hasProbes = probing.once(in: 2)
         // No seed of that list is among those where messages grow too old.
         var aging = RandomSource(seed: seed ^ 0xA6E8)
         guard aging.once(in: 8) else { return }

@@ -4,12 +4,12 @@ import Synchronization
 
 /// The durable queue: SQLite behind records and tickets.
 ///
-/// Shards append records and get `.committed(ticket)` once they are on disk; they ask for pages of queues and get
+/// The broker appends records and gets `.committed(ticket)` once they are on disk; it asks for pages of queues and get
 /// `.loaded`. One thread writes, one reads; nobody who appends ever waits for a disk.
 package final class Spool: Sendable {
     private let intake: SpoolIntake
     private let writer: SpoolWriter
-    private let shards: SpoolShards
+    private let tidings: SpoolTidings
     private let status: SpoolStatus
     /// What SQLite does for a commit: the writer's connection read it back when it was opened.
     package let durability: DurabilityMode
@@ -96,14 +96,14 @@ package final class Spool: Sendable {
         bootCount = loader.contents.bootCount
         durability = store.mode
         status.changed(loader.index.allTallies())
-        shards = SpoolShards()
-        shards.fullness(loader.index.full().map { ($0, true) })
-        shards.levels(loader.index.high())
+        tidings = SpoolTidings()
+        tidings.fullness(loader.index.full().map { ($0, true) })
+        tidings.levels(loader.index.high())
         intake = SpoolIntake(
             nextPosition: loader.contents.lastPosition.number + 1,
             wallMark: max(loader.contents.wallMark, now)
         )
-        let reader = SpoolReader(path: directory.databasePath, shards: shards, status: status, intake: intake)
+        let reader = SpoolReader(path: directory.databasePath, tidings: tidings, status: status, intake: intake)
         writer = SpoolWriter(
             store: store,
             index: loader.index,
@@ -111,7 +111,7 @@ package final class Spool: Sendable {
             directory: directory,
             options: options,
             intake: intake,
-            shards: shards,
+            tidings: tidings,
             status: status,
             reader: reader,
             openedAt: now
@@ -122,22 +122,20 @@ package final class Spool: Sendable {
 
     deinit { close() }
 
-    /// Says who gets the events of a shard. Called once per shard, before its first append. `deliver` is called on the
-    /// threads of the spool, and from here if there is something that every shard must know: the spool refuses, a
-    /// receiver is full. It must neither block nor close the spool nor attach a shard.
-    package func attach(shard: Int, deliver: @escaping @Sendable ([SpoolEvent]) -> Void) {
-        shards.attach(shard, deliver)
-    }
+    /// Says who gets the events. Called before the first append. `deliver` is called on the threads of the spool, and
+    /// from here if there is something to know from the start: the spool refuses, a receiver is full. It must neither
+    /// block nor close the spool nor attach.
+    package func attach(_ deliver: @escaping @Sendable ([SpoolEvent]) -> Void) { tidings.attach(deliver) }
 
-    /// Hands over the records of one turn of a shard, in order. They are committed together, after everything that was
-    /// appended before, by whichever shard; `.committed` with this ticket or a higher one tells when. Loads are answered
-    /// after that commit. May be called from any thread; after `close` nothing happens.
+    /// Hands over the records of one turn, in order. They are committed together, after everything that was appended
+    /// before; `.committed` with this ticket or a higher one tells when. Loads are answered after that commit. May be
+    /// called from any thread; after `close` nothing happens.
     ///
     /// Deliveries, subscriptions and packet identifiers of a receiver that has no `.receiver` record yet, or is gone,
     /// are ignored.
     ///
     /// - Parameters:
-    ///   - ticket: grows with every append of a shard; `.none` wants no answer.
+    ///   - ticket: grows with every append; `.none` wants no answer.
     ///   - wall: the wall time of the turn.
     /// - Returns: the position of the first message record; meaningless if there is none. The others follow by one.
     /// - Complexity: O(records); takes one lock, no I/O.
@@ -145,11 +143,10 @@ package final class Spool: Sendable {
     package func append(
         _ records: [SpoolRecord],
         loads: [LoadRequest],
-        shard: Int,
         ticket: Ticket,
         wall: Timestamp
     ) -> Position {
-        intake.append(SpoolAppend(records: records, loads: loads, shard: shard, ticket: ticket), wall: wall)
+        intake.append(SpoolAppend(records: records, loads: loads, ticket: ticket), wall: wall)
     }
 
     /// Other bounds for the queues of sessions, and of links by their names, from the next batch on. What a smaller queue

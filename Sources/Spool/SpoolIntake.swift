@@ -3,11 +3,10 @@ import DequeModule
 import Foundation
 import MQTTCodec
 
-/// What one shard handed over in one turn.
+/// What was handed over in one turn.
 struct SpoolAppend {
     var records: [SpoolRecord]
     var loads: [LoadRequest]
-    var shard: Int
     var ticket: Ticket
 }
 
@@ -19,21 +18,15 @@ struct AllBounds {
     var watermarks: Watermarks
 }
 
-/// A row that the reader found damaged.
-struct DamagedRow {
-    var position: UInt64
-    /// Who asked for it.
-    var shard: Int
-}
-
-/// Where shards leave their records and the writer thread finds them. It gives positions, under the same lock that
+/// Where turns leave their records and the writer thread finds them. It gives positions, under the same lock that
 /// orders the records, so that the order of commits is the order of positions.
 ///
 /// Unchecked: every stored property is touched with `condition` locked, and nothing is called while it is held.
 final class SpoolIntake: @unchecked Sendable {
     private let condition = NSCondition()
     private var pending: Deque<SpoolAppend> = []
-    private var damaged: [DamagedRow] = []
+    /// Positions of rows that the reader found damaged.
+    private var damaged: [UInt64] = []
     private var bounds: AllBounds?
     private var nextPosition: UInt64
     private var wallMark: Timestamp
@@ -62,10 +55,10 @@ final class SpoolIntake: @unchecked Sendable {
     }
 
     /// The reader found damage: the writer takes the row out of the queues.
-    func found(_ row: DamagedRow) {
+    func foundDamaged(_ position: UInt64) {
         condition.lock()
         defer { condition.unlock() }
-        damaged.append(row)
+        damaged.append(position)
         wakeWriter()
     }
 
@@ -93,7 +86,7 @@ final class SpoolIntake: @unchecked Sendable {
     }
 
     /// What the reader found since this was asked last.
-    func takeDamaged() -> [DamagedRow] {
+    func takeDamaged() -> [UInt64] {
         condition.lock()
         defer { condition.unlock() }
         defer { damaged = [] }

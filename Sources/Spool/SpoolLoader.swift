@@ -174,7 +174,7 @@ struct SpoolLoader {
         }
         for position in damaged {
             status.foundDamage(at: position)
-            status.changed(index.forget(position, shard: 0, .damaged))
+            status.changed(index.forget(position, .damaged))
         }
     }
 

@@ -80,7 +80,7 @@ package enum FullQueuePolicy: String, Sendable, Hashable, CaseIterable {
     case dropOldest = "drop-oldest"
     /// The message that comes is not kept for this receiver.
     case dropNewest = "drop-newest"
-    /// Nothing is dropped: shards are told, and refuse who publishes to it.
+    /// Nothing is dropped: the broker is told, and refuses who publishes to it.
     case reject
 }
 

@@ -11,14 +11,13 @@ import NIOCore
 /// Unchecked: `jobs` and the flags are touched with `condition` locked; the rest belongs to the thread.
 final class SpoolReader: @unchecked Sendable {
     struct Job {
-        var shard: Int
         var request: LoadRequest
         var positions: [UInt64]
         var end: Position
     }
 
     private let path: String
-    private let shards: SpoolShards
+    private let tidings: SpoolTidings
     private let status: SpoolStatus
     private let intake: SpoolIntake
     private let condition = NSCondition()
@@ -26,9 +25,9 @@ final class SpoolReader: @unchecked Sendable {
     private var isClosing = false
     private var hasEnded = false
 
-    init(path: String, shards: SpoolShards, status: SpoolStatus, intake: SpoolIntake) {
+    init(path: String, tidings: SpoolTidings, status: SpoolStatus, intake: SpoolIntake) {
         self.path = path
-        self.shards = shards
+        self.tidings = tidings
         self.status = status
         self.intake = intake
     }
@@ -66,9 +65,9 @@ final class SpoolReader: @unchecked Sendable {
                         source = open
                         let page = try open.page(job) { position in
                             guard status.foundDamage(at: position) else { return }
-                            intake.found(DamagedRow(position: position, shard: job.shard))
+                            intake.foundDamaged(position)
                         }
-                        shards.deliver([.loaded(page)], to: job.shard)
+                        tidings.tell([.loaded(page)])
                         break
                     } catch {
                         source?.close()

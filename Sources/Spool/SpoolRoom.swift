@@ -2,7 +2,7 @@ import BrokerCore
 import Foundation
 
 /// Whether the spool may grow: its own bound and what the file system has left. Both let go a sixteenth later than they
-/// take hold, so that shards are not told twice a message. Used by the writer.
+/// take hold, so that the broker is not told twice a message. Used by the writer.
 final class SpoolRoom {
     private let options: SpoolOptions
     private var isFull = false

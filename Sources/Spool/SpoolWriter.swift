@@ -17,7 +17,7 @@ final class SpoolWriter: @unchecked Sendable {
     private let options: SpoolOptions
     private let room: SpoolRoom
     private let intake: SpoolIntake
-    private let shards: SpoolShards
+    private let tidings: SpoolTidings
     private let status: SpoolStatus
     private let reader: SpoolReader
     private let directory: SpoolDirectory
@@ -59,7 +59,7 @@ final class SpoolWriter: @unchecked Sendable {
         directory: SpoolDirectory,
         options: SpoolOptions,
         intake: SpoolIntake,
-        shards: SpoolShards,
+        tidings: SpoolTidings,
         status: SpoolStatus,
         reader: SpoolReader,
         openedAt: Timestamp
@@ -73,7 +73,7 @@ final class SpoolWriter: @unchecked Sendable {
         self.options = options
         room = SpoolRoom(options)
         self.intake = intake
-        self.shards = shards
+        self.tidings = tidings
         self.status = status
         self.reader = reader
     }
@@ -160,7 +160,7 @@ final class SpoolWriter: @unchecked Sendable {
         } else {
             status.changed(batch)
         }
-        announce(appends, batch)
+        tell(batch, committed: appends.map(\.ticket).max() ?? .none)
         load(appends)
         maintain { (store) throws(SpoolError) in try store.checkpointIfLong() }
         hasPagesToGive = false
@@ -193,7 +193,7 @@ final class SpoolWriter: @unchecked Sendable {
         guard let position = aside.position else { return }
         batch.rows.removeAll { $0.position == position }
         batch.messages -= 1
-        let change = index.forget(position, shard: aside.shard, .setAside)
+        let change = index.forget(position, .setAside)
         batch.dropped += change.dropped
         batch.tallies += change.tallies
         batch.open = change.open
@@ -206,17 +206,17 @@ final class SpoolWriter: @unchecked Sendable {
         let change = index.setBounds(session: bounds.session, links: bounds.links)
         room.setWatermarks(bounds.watermarks)
         status.changed(change)
-        tell(change, tickets: [:])
+        tell(change)
     }
 
     /// What the reader found damaged leaves the queues: it would be counted, and waited for, for ever.
     private func setDamagedAside() {
-        for row in intake.takeDamaged() {
-            let change = index.forget(row.position, shard: row.shard, .damaged)
+        for position in intake.takeDamaged() {
+            let change = index.forget(position, .damaged)
             status.changed(change)
-            tell(change, tickets: [:])
+            tell(change)
             maintain { (store) throws(SpoolError) in
-                try store.setDamagedAside(row.position, wall: lastWall.microseconds)
+                try store.setDamagedAside(position, wall: lastWall.microseconds)
             }
         }
     }
@@ -227,7 +227,7 @@ final class SpoolWriter: @unchecked Sendable {
         maintain { (store) throws(SpoolError) in hasPagesToGive = try store.tidy() }
     }
 
-    /// Tells the shards when the spool, or the disk, has no more room, and when it has again.
+    /// Tells when the spool, or the disk, has no more room, and when it has again.
     private func updateRefusal() {
         maintain { (store) throws(SpoolError) in
             let bytesUsed = try store.bytesUsed()
@@ -235,13 +235,13 @@ final class SpoolWriter: @unchecked Sendable {
             let wasHigh = room.isHigh
             guard room.isHigh(bytesUsed: bytesUsed) != wasHigh else { return }
             status.isHigh(room.isHigh)
-            shards.level(QueueLevel(isHigh: room.isHigh, messages: index.openMessages, bytes: bytesUsed))
+            tidings.level(QueueLevel(isHigh: room.isHigh, messages: index.openMessages, bytes: bytesUsed))
         }
     }
 
     private func refuse(_ refusal: SpoolRefusal?) {
         status.refuses(refusal)
-        shards.refuse(refusal)
+        tidings.refuse(refusal)
     }
 
     /// Writes until it is on disk. Nil when the spool closes before that.
@@ -286,31 +286,17 @@ final class SpoolWriter: @unchecked Sendable {
         }
     }
 
-    /// One call per shard, with its highest ticket.
-    private func announce(_ appends: [SpoolAppend], _ batch: Batch) {
-        var tickets: [Int: Ticket] = [:]
-        for append in appends { tickets[append.shard] = max(tickets[append.shard] ?? .none, append.ticket) }
-        tell(batch, tickets: tickets)
-    }
-
-    private func tell(_ batch: Batch, tickets: [Int: Ticket]) {
-        var events: [Int: [SpoolEvent]] = [:]
-        for (shard, ticket) in tickets where ticket != .none { events[shard] = [.committed(ticket)] }
-        for dropped in batch.dropped {
-            let event = SpoolEvent.dropped(dropped.receiver, messages: dropped.messages)
-            guard let shard = dropped.shard else {
-                shards.deliverToEveryone([event])
-                continue
-            }
-            events[shard, default: []].append(event)
-        }
+    /// - Parameter ticket: the highest that is on disk now; none when nothing was written for somebody who waits.
+    private func tell(_ batch: Batch, committed ticket: Ticket = .none) {
+        var events: [SpoolEvent] = ticket == .none ? [] : [.committed(ticket)]
+        for dropped in batch.dropped { events.append(.dropped(dropped.receiver, messages: dropped.messages)) }
         // Who is full is told first: the answers that follow may bring the next message.
-        shards.fullness(batch.fullness + batch.tallies.compactMap { $0.isGone ? ($0.receiver, false) : nil })
+        tidings.fullness(batch.fullness + batch.tallies.compactMap { $0.isGone ? ($0.receiver, false) : nil })
         let lowered = batch.tallies.filter(\.isGone).map {
             ($0.receiver, QueueLevel(isHigh: false, messages: 0, bytes: 0))
         }
-        shards.levels(batch.levels + lowered)
-        for (shard, events) in events.sorted(by: { $0.key < $1.key }) { shards.deliver(events, to: shard) }
+        tidings.levels(batch.levels + lowered)
+        if !events.isEmpty { tidings.tell(events) }
     }
 
     private func load(_ appends: [SpoolAppend]) {
@@ -318,7 +304,7 @@ final class SpoolWriter: @unchecked Sendable {
         for append in appends {
             for request in append.loads {
                 let (positions, end) = index.page(request)
-                jobs.append(.init(shard: append.shard, request: request, positions: positions, end: end))
+                jobs.append(.init(request: request, positions: positions, end: end))
             }
         }
         if !jobs.isEmpty { reader.read(jobs) }

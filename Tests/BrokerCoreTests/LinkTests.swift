@@ -53,9 +53,9 @@ struct LinkTests {
     func handshake(_ version: ProtocolVersion) throws {
         let broker = ShardHarness(try Self.settings(version))
         let link = try #require(broker.shard.links.first)
-        #expect(link.state == .dialing)
+        #expect(link.state == .connecting)
         let upstream = try Self.connect(broker)
-        #expect(link.state == .catchingUp)
+        #expect(link.state == .probing)
         var options = SubscriptionOptions(maximumQoS: .exactlyOnce)
         if version == .v5 {
             options = SubscriptionOptions(
@@ -320,12 +320,14 @@ struct LinkTests {
         _ = upstream.takes()
         upstream.sends(.connAck(ConnAck(reason: .badUserNameOrPassword)))
         #expect(upstream.isClosed)
-        #expect(link.state == .backingOff)
-        broker.advance(.seconds(120))
+        #expect(link.state == .refused)
+        broker.advance(.seconds(107))
+        #expect(broker.dials.isEmpty, "a password is not better a second later")
+        broker.advance(.seconds(13))
         let silent = try Self.accept(broker)
         broker.advance(.seconds(10))
         #expect(silent.isClosed)
-        #expect(link.state == .backingOff)
+        #expect(link.state == .stalled)
         #expect(broker.shard.timerCount < 50)
     }
 
@@ -398,7 +400,7 @@ struct LinkTests {
         #expect(upstream.isClosed)
         broker.advance(.seconds(1000))
         #expect(broker.dials.isEmpty)
-        #expect(broker.shard.links.first?.state == .stopped)
+        #expect(broker.shard.links.first?.state == .disabled)
     }
 
     @Test("QoS 2 to and from the upstream survives a crash after every step, exactly once")

@@ -64,13 +64,13 @@ struct ReconfiguringTests {
         client.receives(.pubAck(id: 1, reason: .noMatchingSubscribers))
         let link = try Self.link("hub")
         broker.reconfigures { $0.links = [link] }
-        #expect(Self.state(broker, "hub") == .dialing)
+        #expect(Self.state(broker, "hub") == .connecting)
         client.sends(.publish(topic: "hub/1", payload: "x", qos: .atLeastOnce, id: 2))
         client.receives(.pubAck(id: 2))
         let (upstream, packets) = try Self.answer(broker)
         let messages = packets.compactMap { if case .publish(let publish) = $0 { publish.text } else { nil } }
         #expect(messages + upstream.takesMessages().map(\.text) == ["x"])
-        #expect(Self.state(broker, "hub") != .dialing)
+        #expect(Self.state(broker, "hub") != .connecting)
     }
 
     @Test("a link that is removed says DISCONNECT, does not dial again, and nothing more is kept for it")

@@ -75,7 +75,7 @@ struct ConfigurationExamplesTests {
             .authenticationUsers, .access, .accessFile, .accessRule, .accessWho, .accessTopic, .listener,
             .listenerLimits, .rate, .deflate,
             .listenerTLS,
-            .linkDefaults, .link, .linkTLS, .backoff, .password,
+            .linkDefaults, .link, .linkTLS, .linkStart, .linkStatus, .backoff, .password,
             .rule,
             .bothRule,
         ]

@@ -1,3 +1,4 @@
+import BrokerCore
 import BrokerServer
 import MQTTCodec
 import Testing
@@ -23,10 +24,37 @@ struct ConfigurationLinkTests {
         expected.sessionExpiry = .seconds(30 * 86_400)
         expected.maxInflight = 64
         expected.acknowledgementTimeout = .seconds(30)
+        expected.probe.mode = .auto
+        expected.probe.every = .seconds(15)
+        expected.probe.topic = nil
+        expected.start = .automatic
+        expected.status.isLocalOnly = true
+        expected.status.hasDetail = true
         expected.backoff.base = .seconds(1)
         expected.backoff.cap = .seconds(120)
         expected.backoff.stable = .seconds(30)
         #expect(link == expected)
+    }
+
+    @Test(
+        "a link starts when it is said to",
+        arguments: [
+            ("\"automatic\"", .automatic), ("\"lazy\"", .lazy), ("\"once\"", .once), ("\"manual\"", .manual),
+            ("{ window = \"02:00-05:30\" }", .window(DailyWindow(from: 120, to: 330))),
+            ("{ window = \"22:00-24:00\" }", .window(DailyWindow(from: 1_320, to: 0))),
+        ] as [(String, LinkStart)]
+    )
+    func starts(text: String, start: LinkStart) throws {
+        #expect(try link("start = \(text)\n").start == start)
+    }
+
+    @Test("a link says how it is under its own name, unless another is given")
+    func status() throws {
+        let text = "status = { topic = \"links/hub\", local_only = false, json = false }\n"
+        let status = try link(text).status
+        #expect(status.topic == "links/hub" && !status.isLocalOnly && !status.hasDetail)
+        let settings = BrokerSettings(try read(start).configuration)
+        #expect(settings.links[0].status == LinkStatusSettings(topic: "$SYS/broker/connection/host.hub/state"))
     }
 
     @Test("a link overrides what defaults.link says, and keeps the rest")
@@ -41,11 +69,15 @@ struct ConfigurationLinkTests {
             keepalive = "5s"
             session_expiry = "0s"
             max_inflight = 1
+            probe_every = "3s"
+            probe_topic = "probes/me"
             backoff = { base = "2s" }
             [defaults.link]
             protocol = "3.1.1"
             keepalive = "6s"
             ack_timeout = "7s"
+            probe = "off"
+            probe_every = "9s"
             backoff = { base = "3s", cap = "4s", jitter = "decorrelated", stable = "5s" }
             """
         let link = try #require(try read(text).configuration.links.first)
@@ -57,6 +89,9 @@ struct ConfigurationLinkTests {
         #expect(link.keepAlive == .seconds(5))
         #expect(link.sessionExpiry == .zero)
         #expect(link.maxInflight == 1)
+        #expect(link.probe.mode == .off)
+        #expect(link.probe.every == .seconds(3))
+        #expect(link.probe.topic == "probes/me")
         #expect(link.acknowledgementTimeout == .seconds(7))
         #expect(link.backoff.base == .seconds(2))
         #expect(link.backoff.cap == .seconds(4))
@@ -202,10 +237,34 @@ struct ConfigurationLinkTests {
     @Test(
         "each setting of a link is checked",
         arguments: [
-            ("status = {}", 4, "status: not available in this version"),
             ("protocol = 4", 4, "protocol: must be 5, \"3.1.1\" or \"3.1\", or a list of them, found 4"),
             ("protocol = [5, \"4\"]", 4, "protocol: must be 5, \"3.1.1\" or \"3.1\", or a list of them, found \"4\""),
+            ("trust_ids = true", 4, "trust_ids: not available in this version"),
+            (
+                "start = \"later\"", 4,
+                "start: must be \"automatic\", \"lazy\", \"once\", \"manual\" or { window = \"02:00-05:00\" }, "
+                    + "found \"later\""
+            ),
+            ("start = {}", 4, "start: must say { window = \"02:00-05:00\" }"),
+            (
+                "start = { window = \"2-5\" }", 4,
+                "start.window: must be two times of the day, as in \"02:00-05:00\", found \"2-5\""
+            ),
+            (
+                "start = { window = \"02:00-02:00\" }", 4,
+                "start.window: must be two times of the day, as in \"02:00-05:00\", found \"02:00-02:00\""
+            ),
+            (
+                "status = { topic = \"a/+\" }", 4,
+                "status.topic: must be the name of a topic, without wildcards, found \"a/+\""
+            ),
             ("keepalive = \"0s\"", 4, "keepalive: must be 1s to 65535s, found \"0s\""),
+            ("probe = \"on\"", 4, "probe: must be \"auto\" or \"off\", found \"on\""),
+            ("probe_every = \"10ms\"", 4, "probe_every: must be 1s to 1h, found \"10ms\""),
+            (
+                "probe_topic = \"a/#\"", 4,
+                "probe_topic: must be the name of a topic, without wildcards, found \"a/#\""
+            ),
             ("max_inflight = 65536", 4, "max_inflight: must be 1 to 65535, found 65536"),
             (
                 "protocol = [5]\nbridge_bit = true", 5,

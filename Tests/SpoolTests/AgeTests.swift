@@ -48,7 +48,7 @@ struct AgeTests {
         clock.now = .seconds(70)
         #expect(try fixture.positions(alice).map(\.number) == [3])
         #expect(fixture.spool.drops(of: alice) == [.aged: 1])
-        #expect(fixture.shard.now.dropped == [alice: 1])
+        #expect(fixture.tidings.now.dropped == [alice: 1])
         #expect(try fixture.positions(bob).map(\.number) == [1, 2], "whose queue has no such bound keeps everything")
         #expect(fixture.spool.drops(of: bob) == [:])
         #expect(fixture.spool.tally.isClosed)
@@ -70,15 +70,12 @@ struct AgeTests {
         #expect(try fixture.sql("SELECT count(*) FROM message") == "1")
     }
 
-    @Test("a queue that nobody touches shrinks by itself, and every shard hears of it")
+    @Test("a queue that nobody touches shrinks by itself, and says so")
     func idle() throws {
         let fixture = try SpoolFixture { $0.session = Self.bounds(.milliseconds(200)) }
-        let other = ShardRecorder()
-        fixture.spool.attach(shard: 7) { other.received($0) }
         try fixture.commit(.session(alice))
         try fixture.commit(.message("1", to: alice), .message("2", to: alice))
-        try fixture.shard.wait("their end") { $0.dropped == [alice: 2] }
-        try other.wait("the news") { $0.dropped == [alice: 2] }
+        try fixture.tidings.wait("their end") { $0.dropped == [alice: 2] }
         #expect(fixture.spool.tally(of: alice).dropped.byReason == [.aged: 2])
         #expect(fixture.spool.standing.messages == 0)
         #expect(try fixture.sql("SELECT count(*) FROM message") == "0", "a batch of its own took the rows")
@@ -153,7 +150,7 @@ struct AgeTests {
         clock.now = .seconds(600)
         try fixture.commit(.message("2", to: alice, bob))
         fixture.spool.setBounds(session: Self.bounds(.seconds(300)), links: ["hub": Self.bounds(.seconds(3_600))])
-        try fixture.shard.wait("its end") { $0.dropped == [alice: 1] }
+        try fixture.tidings.wait("its end") { $0.dropped == [alice: 1] }
         clock.now = .seconds(3_700)
         #expect(try fixture.positions(bob).map(\.number) == [2])
         fixture.spool.setBounds(session: Self.bounds(nil), links: ["hub": Self.bounds(nil)])
@@ -167,10 +164,10 @@ struct AgeTests {
         let fixture = try Self.fixture(clock, Self.bounds(.seconds(60), .reject, 3))
         try fixture.commit(.session(alice))
         try fixture.commit((1...3).map { .message("\($0)", to: alice) })
-        try fixture.shard.wait("full") { $0.full == [alice: [true]] }
+        try fixture.tidings.wait("full") { $0.full == [alice: [true]] }
         clock.now = .seconds(120)
         try fixture.commit(.demandsSync)
-        try fixture.shard.wait("room") { $0.full == [alice: [true, false]] }
+        try fixture.tidings.wait("room") { $0.full == [alice: [true, false]] }
     }
 
     @Test("a queue that was forgotten goes in steps, so that no commit takes long")
@@ -187,7 +184,7 @@ struct AgeTests {
         clock.now = .seconds(120)
         let before = batches.withLock { $0 }
         try fixture.commit(.demandsSync)
-        try fixture.shard.wait("their end") { $0.dropped == [alice: 25_000] }
+        try fixture.tidings.wait("their end") { $0.dropped == [alice: 25_000] }
         #expect(batches.withLock { $0 } >= before + 3)
     }
 

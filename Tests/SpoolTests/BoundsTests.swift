@@ -75,7 +75,7 @@ struct BoundsTests {
         try fixture.commit((1...5).map { .message("\($0)", to: alice, bob) })
         #expect(try fixture.positions(alice).map(\.number) == [1, 2])
         #expect(try fixture.positions(bob).count == 5)
-        #expect(fixture.shard.now.dropped == [alice: 3])
+        #expect(fixture.tidings.now.dropped == [alice: 3])
         #expect(fixture.spool.drops(of: alice) == [.newest: 3])
         #expect(fixture.spool.tally.dropped.byReason == [.newest: 3])
         try fixture.commit(.acknowledged(alice, Position(1)), .message(to: alice))
@@ -89,19 +89,16 @@ struct BoundsTests {
         let fixture = try SpoolFixture {
             $0.links["hub"] = QueueBounds(messagesMax: 16, bytesMax: 1 << 20, whenFull: .reject)
         }
-        let other = ShardRecorder()
-        fixture.spool.attach(shard: 7) { other.received($0) }
         try fixture.commit(.link(alice))
         try fixture.commit((1...15).map { _ in .message(to: alice) })
-        #expect(fixture.shard.now.full == [:])
+        #expect(fixture.tidings.now.full == [:])
         try fixture.commit((1...5).map { _ in .message(to: alice) })
-        #expect(fixture.shard.now.full == [alice: [true]])
+        #expect(fixture.tidings.now.full == [alice: [true]])
         #expect(try fixture.positions(alice).count == 20, "what was appended is stored")
         try fixture.commit((1...5).map { .acknowledged(alice, Position($0)) })
-        #expect(fixture.shard.now.full == [alice: [true]], "15 of 16 is not yet room enough")
+        #expect(fixture.tidings.now.full == [alice: [true]], "15 of 16 is not yet room enough")
         try fixture.commit(.acknowledged(alice, Position(6)))
-        #expect(fixture.shard.now.full == [alice: [true, false]])
-        #expect(other.now.full == [alice: [true, false]], "every shard is told")
+        #expect(fixture.tidings.now.full == [alice: [true, false]])
         #expect(fixture.spool.tally.dropped.total == 0)
     }
 
@@ -111,13 +108,13 @@ struct BoundsTests {
             $0.link = QueueBounds(messagesMax: 100, bytesMax: 300, whenFull: .reject)
         }
         try fixture.commit(.link(alice), .message(payload, to: alice), .message(payload, to: alice))
-        #expect(fixture.shard.now.full == [:])
+        #expect(fixture.tidings.now.full == [:])
         try fixture.commit(.message(payload, to: alice))
-        #expect(fixture.shard.now.full == [alice: [true]])
+        #expect(fixture.tidings.now.full == [alice: [true]])
         try fixture.reopen()
-        #expect(fixture.shard.now.full == [alice: [true]], "known before the first turn")
+        #expect(fixture.tidings.now.full == [alice: [true]], "known before the first turn")
         try fixture.commit(.receiverGone(alice))
-        #expect(fixture.shard.now.full == [alice: [true, false]])
+        #expect(fixture.tidings.now.full == [alice: [true, false]])
     }
 
     @Test("a spool that is full refuses, and takes messages again when room was made")
@@ -126,15 +123,15 @@ struct BoundsTests {
         try fixture.commit(.link(alice))
         let large = String(repeating: "x", count: 100_000)
         for _ in 0..<8 { try fixture.commit(.message(large, to: alice)) }
-        #expect(fixture.shard.now.refusals.isEmpty)
+        #expect(fixture.tidings.now.refusals.isEmpty)
         for _ in 0..<4 { try fixture.commit(.message(large, to: alice)) }
-        try fixture.shard.wait("the refusal") { $0.refusals == [.full] }
+        try fixture.tidings.wait("the refusal") { $0.refusals == [.full] }
         #expect(fixture.spool.refusal == .full)
         #expect(try fixture.positions(alice).count == 12, "what was appended is stored")
         try fixture.reopen()
-        #expect(fixture.shard.now.refusals == [.full], "known before the first turn")
+        #expect(fixture.tidings.now.refusals == [.full], "known before the first turn")
         try fixture.commit((1...6).map { .acknowledged(alice, Position($0)) })
-        try fixture.shard.wait("room") { $0.refusals == [.full, nil] }
+        try fixture.tidings.wait("room") { $0.refusals == [.full, nil] }
         #expect(fixture.spool.refusal == nil)
     }
 
@@ -148,10 +145,10 @@ struct BoundsTests {
         #expect(fixture.spool.refusal == nil)
         free.withLock { $0 = 159_999 }
         try fixture.reopen()
-        #expect(fixture.shard.now.refusals == [.diskFull])
+        #expect(fixture.tidings.now.refusals == [.diskFull])
         try fixture.commit(.session(alice), .message(to: alice))
         free.withLock { $0 = 170_000 }
-        try fixture.shard.wait("room, without a commit") { $0.refusals == [.diskFull, nil] }
+        try fixture.tidings.wait("room, without a commit") { $0.refusals == [.diskFull, nil] }
     }
 
     @Test("the free bytes of the file system are looked at")
@@ -173,9 +170,9 @@ struct BoundsTests {
         try fixture.commit(.session(alice))
         isSick.withLock { $0 = true }
         let ticket = fixture.append(.message(to: alice)).ticket
-        try fixture.shard.wait("the refusal") { $0.refusals == [.sick] }
+        try fixture.tidings.wait("the refusal") { $0.refusals == [.sick] }
         isSick.withLock { $0 = false }
-        try fixture.shard.wait("recovery") { $0.refusals == [.sick, nil] && $0.committed == ticket }
+        try fixture.tidings.wait("recovery") { $0.refusals == [.sick, nil] && $0.committed == ticket }
         #expect(fixture.spool.state == .ok)
     }
 }

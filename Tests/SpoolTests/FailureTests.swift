@@ -34,10 +34,10 @@ struct FailureTests {
         try fixture.commit(.session(alice))
         trouble.begin(3)
         let (position, ticket) = fixture.append(.message("kept", to: alice), .retain(.sample("r")))
-        try fixture.shard.wait("the commit") { $0.committed == ticket }
+        try fixture.tidings.wait("the commit") { $0.committed == ticket }
         #expect(fixture.spool.state == .ok)
         #expect(fixture.spool.statistics.failures == 2)
-        #expect(fixture.shard.now.tickets == [Ticket(1), Ticket(2)])
+        #expect(fixture.tidings.now.tickets == [Ticket(1), Ticket(2)])
         #expect(try fixture.positions(alice) == [position])
         #expect(trouble.seen.withLock { $0 } == [1, 2, 2, 2], "the same batch each time")
     }
@@ -52,7 +52,7 @@ struct FailureTests {
         trouble.begin(2)
         let position = try fixture.commit(.message(to: alice))
         #expect(trouble.seen.withLock { $0 } == [1, 2], "found by its number, not written again")
-        #expect(fixture.shard.now.tickets == [Ticket(1), Ticket(2)])
+        #expect(fixture.tidings.now.tickets == [Ticket(1), Ticket(2)])
         #expect(try fixture.positions(alice) == [position])
         try fixture.reopen()
         #expect(fixture.contents.receivers.map(\.depth) == [1])
@@ -72,10 +72,10 @@ struct FailureTests {
             fixture.spool.state
                 == .failing(since: fixture.wall, reason: SpoolError.io(code: 10, context: "writing").description)
         )
-        #expect(fixture.shard.now.committed == Ticket(1))
+        #expect(fixture.tidings.now.committed == Ticket(1))
         #expect(fixture.spool.depth(of: alice) == 0)
         fixture.spool.close()
-        #expect(fixture.shard.now.committed == Ticket(1), "closing on a sick disk gives up, unannounced")
+        #expect(fixture.tidings.now.committed == Ticket(1), "closing on a sick disk gives up, unannounced")
         trouble.begin(0)
         try fixture.reopen()
         #expect(fixture.contents.receivers.map(\.depth) == [0])
@@ -95,10 +95,10 @@ struct FailureTests {
         try input.fileHandleForWriting.write(contentsOf: Data("BEGIN IMMEDIATE; SELECT 'held';\n".utf8))
         #expect(output.fileHandleForReading.availableData == Data("held\n".utf8))
         let (position, ticket) = fixture.append(.message(to: alice))
-        #expect(fixture.shard.now.committed < ticket)
+        #expect(fixture.tidings.now.committed < ticket)
         try input.fileHandleForWriting.close()
         process.waitUntilExit()
-        try fixture.shard.wait("the commit") { $0.committed == ticket }
+        try fixture.tidings.wait("the commit") { $0.committed == ticket }
         #expect(try fixture.positions(alice) == [position])
     }
 

@@ -35,7 +35,7 @@ private func writeUntilKilled(_ folder: String, last: Int) throws {
     let (spool, _) = try Spool.open(SpoolOptions(directory: folder), now: Timestamp(microseconds: 1))
     let log = open(folder + "/announced", O_WRONLY | O_CREAT | O_APPEND, 0o600)
     let announced = Mutex(UInt64(0))
-    spool.attach(shard: 0) { events in
+    spool.attach { events in
         for case .committed(let ticket) in events {
             announced.withLock { $0 = ticket.number }
             let line = "\(ticket.number)\n"
@@ -43,11 +43,11 @@ private func writeUntilKilled(_ folder: String, last: Int) throws {
         }
     }
     let wall = Timestamp(microseconds: 1)
-    spool.append([.session(alice), .link(bob)], loads: [], shard: 0, ticket: Ticket(1), wall: wall)
+    spool.append([.session(alice), .link(bob)], loads: [], ticket: Ticket(1), wall: wall)
     for number in 1... {
         var records: [SpoolRecord] = [.message("\(number)", to: alice, bob)]
         if number > 10 { records.append(.acknowledged(bob, Position(UInt64(number - 10)))) }
-        spool.append(records, loads: [], shard: 0, ticket: Ticket(UInt64(number + 1)), wall: wall)
+        spool.append(records, loads: [], ticket: Ticket(UInt64(number + 1)), wall: wall)
         // Let the writer keep up a little, so that there are many batches to die in.
         while announced.withLock({ $0 }) + 20 < UInt64(number) {}
         if number == last { kill(getpid(), SIGKILL) }

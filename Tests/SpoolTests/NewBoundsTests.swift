@@ -30,13 +30,13 @@ struct NewBoundsTests {
         let fixture = try SpoolFixture { $0.session = Self.bounds(2, .reject) }
         try fixture.commit(.session(alice))
         try fixture.commit(.message(to: alice), .message(to: alice))
-        try fixture.shard.wait("full") { $0.full == [alice: [true]] }
+        try fixture.tidings.wait("full") { $0.full == [alice: [true]] }
         fixture.spool.setBounds(session: Self.bounds(9, .reject), links: [:])
-        try fixture.shard.wait("room") { $0.full == [alice: [true, false]] }
+        try fixture.tidings.wait("room") { $0.full == [alice: [true, false]] }
         fixture.spool.setBounds(session: Self.bounds(2, .reject), links: [:])
-        try fixture.shard.wait("full again") { $0.full == [alice: [true, false, true]] }
+        try fixture.tidings.wait("full again") { $0.full == [alice: [true, false, true]] }
         fixture.spool.setBounds(session: Self.bounds(2, .dropNewest), links: [:])
-        try fixture.shard.wait("it drops") { $0.full == [alice: [true, false, true, false]] }
+        try fixture.tidings.wait("it drops") { $0.full == [alice: [true, false, true, false]] }
         try fixture.commit(.message(to: alice))
         #expect(try fixture.positions(alice).map(\.number) == [1, 2])
     }

@@ -86,10 +86,10 @@ struct QueueTests {
         fixture.append(.session(alice))
         let request = LoadRequest(receiver: alice, after: .zero, messagesMax: 10, bytesMax: 1000, epoch: 5)
         fixture.append(.message(to: alice), .message(to: alice), loads: [request])
-        try fixture.shard.wait("the page") { $0.pages.count == 1 }
-        #expect(fixture.shard.now.committed == Ticket(2))
-        #expect(fixture.shard.pages.first?.entries.count == 2)
-        #expect(fixture.shard.pages.first?.epoch == 5, "the page says which request it answers")
+        try fixture.tidings.wait("the page") { $0.pages.count == 1 }
+        #expect(fixture.tidings.now.committed == Ticket(2))
+        #expect(fixture.tidings.pages.first?.entries.count == 2)
+        #expect(fixture.tidings.pages.first?.epoch == 5, "the page says which request it answers")
     }
 
     @Test("the row of a message goes with its last reader; until then each is done with it on its own")
@@ -121,7 +121,7 @@ struct QueueTests {
         try fixture.commit((1...5).map { .message("\($0)", to: alice, bob) })
         #expect(try fixture.positions(alice).map(\.number) == [3, 4, 5])
         #expect(try fixture.positions(bob).map(\.number) == [1, 2, 3, 4, 5])
-        #expect(fixture.shard.now.dropped == [alice: 2])
+        #expect(fixture.tidings.now.dropped == [alice: 2])
         #expect(fixture.spool.tally.dropped.total == 2)
         try fixture.commit(.outboundPublish(alice, packetID: 9, Position(3)))
         try fixture.commit(.message(to: alice))

@@ -41,12 +41,12 @@ struct RandomOperationsTests {
             switch Int.random(in: 0..<100, using: &dice) {
             case 0..<4:
                 fixture.spool.close()
-                dropped.merge(fixture.shard.now.dropped, uniquingKeysWith: +)
+                dropped.merge(fixture.tidings.now.dropped, uniquingKeysWith: +)
                 try fixture.reopen()
                 try compare(fixture, naive, "seed \(seed) turn \(turn), reopened")
             case 4..<6:
                 try fixture.commit()
-                dropped.merge(fixture.shard.now.dropped, uniquingKeysWith: +)
+                dropped.merge(fixture.tidings.now.dropped, uniquingKeysWith: +)
                 fixture = try fixture.copyAsIfKilled()
                 try #require(fixture.contents.lastPosition.number == naive.lastPosition + 1 << 20)
                 naive.lastPosition = fixture.contents.lastPosition.number
@@ -58,7 +58,7 @@ struct RandomOperationsTests {
             }
         }
         fixture.spool.close()
-        dropped.merge(fixture.shard.now.dropped, uniquingKeysWith: +)
+        dropped.merge(fixture.tidings.now.dropped, uniquingKeysWith: +)
         #expect(dropped == naive.dropped)
         #expect(fixture.spool.tally.isClosed, "seed \(seed)")
     }

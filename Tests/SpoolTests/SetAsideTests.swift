@@ -24,11 +24,11 @@ struct SetAsideTests {
         records[30] = .message("poison", to: alice, bob)
         records.append(.inboundPublish(alice, packetID: 4))
         try fixture.commit(records)
-        #expect(fixture.spool.state == .ok && fixture.shard.now.refusals.isEmpty, "the disk is well")
+        #expect(fixture.spool.state == .ok && fixture.tidings.now.refusals.isEmpty, "the disk is well")
         #expect(fixture.spool.statistics.commits == 2 && fixture.spool.statistics.failures == 0)
         #expect(fixture.spool.statistics.recordsSetAside == 2)
         #expect(fixture.spool.statistics.rowsWritten == 35)
-        #expect(fixture.shard.now.dropped == [alice: 2, bob: 1])
+        #expect(fixture.tidings.now.dropped == [alice: 2, bob: 1])
         #expect(fixture.spool.drops(of: bob) == [.setAside: 1])
         let sound = (1...37).filter { $0 != 6 && $0 != 31 }
         #expect(try fixture.positions(alice).map(\.number) == sound.map(UInt64.init))
@@ -62,7 +62,7 @@ struct SetAsideTests {
         try fixture.reopen()
         #expect(fixture.contents.receivers.map(\.depth) == [3, 3], "found when it is read")
         #expect(try fixture.positions(alice).map(\.number) == [1, 3])
-        try fixture.shard.wait("the loss") { $0.dropped == [alice: 1, bob: 1] }
+        try fixture.tidings.wait("the loss") { $0.dropped == [alice: 1, bob: 1] }
         #expect(fixture.spool.depth(of: alice) == 2 && fixture.spool.depth(of: bob) == 2)
         #expect(fixture.spool.drops(of: bob) == [.damaged: 1])
         try fixture.commit(.session(alice))

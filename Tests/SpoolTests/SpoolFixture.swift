@@ -6,12 +6,12 @@ import Spool
 import Synchronization
 import Testing
 
-/// A spool in a fresh folder, with shard 0 attached. The folder goes with it.
+/// A spool in a fresh folder, with a recorder attached. The folder goes with it.
 final class SpoolFixture {
     let folder: String
     private(set) var spool: Spool
     private(set) var contents: SpoolContents
-    private(set) var shard = ShardRecorder()
+    private(set) var tidings = TidingsRecorder()
     private var ticket: UInt64 = 0
     private(set) var options: SpoolOptions
     var wall = Timestamp(microseconds: 1_000_000)
@@ -39,9 +39,9 @@ final class SpoolFixture {
     static func freshFolder() -> String { NSTemporaryDirectory() + "spool-test-" + UUID().uuidString }
 
     private func attach() {
-        let shard = ShardRecorder()
-        self.shard = shard
-        spool.attach(shard: 0) { shard.received($0) }
+        let recorder = TidingsRecorder()
+        tidings = recorder
+        spool.attach { recorder.received($0) }
     }
 
     /// Closes and opens again, perhaps with other options.
@@ -84,7 +84,7 @@ final class SpoolFixture {
     @discardableResult
     func append(_ records: [SpoolRecord], loads: [LoadRequest] = []) -> (position: Position, ticket: Ticket) {
         ticket += 1
-        let position = spool.append(records, loads: loads, shard: 0, ticket: Ticket(ticket), wall: wall)
+        let position = spool.append(records, loads: loads, ticket: Ticket(ticket), wall: wall)
         return (position, Ticket(ticket))
     }
 
@@ -95,7 +95,7 @@ final class SpoolFixture {
     @discardableResult
     func commit(_ records: [SpoolRecord]) throws -> Position {
         let (position, ticket) = append(records)
-        try shard.wait("commit of \(ticket)") { $0.committed >= ticket }
+        try tidings.wait("commit of \(ticket)") { $0.committed >= ticket }
         return position
     }
 
@@ -106,10 +106,10 @@ final class SpoolFixture {
         messagesMax: Int = 1_000_000,
         bytesMax: Int = .max
     ) throws -> Page {
-        let seen = shard.pages.count
+        let seen = tidings.pages.count
         append(loads: [.init(receiver: receiver, after: after, messagesMax: messagesMax, bytesMax: bytesMax)])
-        try shard.wait("a page") { $0.pages.count > seen }
-        return try #require(shard.pages.last)
+        try tidings.wait("a page") { $0.pages.count > seen }
+        return try #require(tidings.pages.last)
     }
 
     func positions(_ receiver: ReceiverID) throws -> [Position] { try page(receiver).entries.map(\.position) }
@@ -129,8 +129,8 @@ final class SpoolFixture {
     }
 }
 
-/// What one shard was told.
-final class ShardRecorder: @unchecked Sendable {
+/// What the spool told.
+final class TidingsRecorder: @unchecked Sendable {
     struct Told {
         var calls: [[SpoolEvent]] = []
         var tickets: [Ticket] = []
@@ -215,7 +215,7 @@ final class Door: @unchecked Sendable {
         condition.lock()
         defer { condition.unlock() }
         while waiting == 0 {
-            guard condition.wait(until: deadline) else { throw ShardRecorder.Late(what: "the writer") }
+            guard condition.wait(until: deadline) else { throw TidingsRecorder.Late(what: "the writer") }
         }
     }
 }

@@ -18,7 +18,7 @@ struct ThroughputTests {
         for _ in 0..<batches {
             let records = (0..<1_000).map { _ in SpoolRecord.message(payload, to: alice) }
             let ticket = fixture.append(records).ticket
-            try fixture.shard.wait("the batch before") { $0.committed.number + 1 >= ticket.number }
+            try fixture.tidings.wait("the batch before") { $0.committed.number + 1 >= ticket.number }
         }
         report(fixture, "1,000 messages an append", batches * 1_000, since: start)
         let read = ContinuousClock.now
@@ -45,7 +45,7 @@ struct ThroughputTests {
         let start = ContinuousClock.now
         for _ in 0..<200_000 {
             let ticket = fixture.append(.message(payload, to: alice)).ticket
-            try fixture.shard.wait("the window") { $0.committed.number + 1_000 >= ticket.number }
+            try fixture.tidings.wait("the window") { $0.committed.number + 1_000 >= ticket.number }
         }
         try fixture.commit(.message(payload, to: alice))
         report(fixture, "one by one, window of 1,000", 200_000, since: start)
@@ -86,9 +86,9 @@ struct ThroughputTests {
             var last = Ticket.none
             for _ in 0..<20 {
                 last = fixture.append((0..<1_000).map { _ in .message(payload, to: alice) }).ticket
-                try fixture.shard.wait("the batch before") { $0.committed.number + 1 >= last.number }
+                try fixture.tidings.wait("the batch before") { $0.committed.number + 1 >= last.number }
             }
-            try fixture.shard.wait("the last batch") { $0.committed >= last }
+            try fixture.tidings.wait("the last batch") { $0.committed >= last }
             spoolTime += ContinuousClock.now - middle
         }
         print(

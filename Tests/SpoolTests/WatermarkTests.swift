@@ -16,7 +16,7 @@ struct WatermarkTests {
     }
 
     private func said(_ fixture: SpoolFixture, _ receiver: ReceiverID) -> [Bool] {
-        fixture.shard.now.levels[receiver]?.map(\.isHigh) ?? []
+        fixture.tidings.now.levels[receiver]?.map(\.isHigh) ?? []
     }
 
     @Test("an alarm is raised once at the high watermark, and cleared once below the low one", arguments: [10, 11])
@@ -30,7 +30,7 @@ struct WatermarkTests {
             #expect(said(fixture, alice) == [], "\(count)")
         }
         try fixture.commit(.message(to: alice))
-        #expect(fixture.shard.now.levels[alice] == [QueueLevel(isHigh: true, messages: high, bytes: high * 11)])
+        #expect(fixture.tidings.now.levels[alice] == [QueueLevel(isHigh: true, messages: high, bytes: high * 11)])
         #expect(fixture.spool.tally(of: alice).isHigh)
         try fixture.commit((1...20).map { _ in .message(to: alice) })
         let waiting = try fixture.positions(alice)
@@ -40,7 +40,8 @@ struct WatermarkTests {
         #expect(said(fixture, alice) == [true])
         try fixture.commit(try fixture.positions(alice).dropFirst(low - 1).map { .acknowledged(alice, $0) })
         #expect(
-            fixture.shard.now.levels[alice]?.last == QueueLevel(isHigh: false, messages: low - 1, bytes: (low - 1) * 11)
+            fixture.tidings.now.levels[alice]?.last
+                == QueueLevel(isHigh: false, messages: low - 1, bytes: (low - 1) * 11)
         )
         #expect(said(fixture, alice) == [true, false])
         #expect(!fixture.spool.tally(of: alice).isHigh)
@@ -48,14 +49,12 @@ struct WatermarkTests {
         #expect(said(fixture, alice) == [true, false, true])
     }
 
-    @Test("bytes count like messages, each queue by its own bounds, and every shard hears of it")
+    @Test("bytes count like messages, each queue by its own bounds")
     func bytesAndLinks() throws {
         let fixture = try SpoolFixture {
             $0.session = Self.bounds(100, bytesMax: 110)
             $0.links["hub"] = Self.bounds(3, .reject)
         }
-        let other = ShardRecorder()
-        fixture.spool.attach(shard: 7) { other.received($0) }
         try fixture.commit(.session(alice), .link(bob))
         // 11 bytes a message.
         try fixture.commit((1...5).map { _ in .message(to: alice) })
@@ -63,7 +62,6 @@ struct WatermarkTests {
         try fixture.commit(.message(to: alice, bob), .message(to: bob))
         #expect(said(fixture, alice) == [true])
         #expect(said(fixture, bob) == [true])
-        #expect(other.now.levels == fixture.shard.now.levels)
     }
 
     @Test("a queue for one message is high when it has it and low when it has not")
@@ -84,8 +82,8 @@ struct WatermarkTests {
         #expect(said(fixture, alice) == [true], "known before the first turn")
         try fixture.commit(.receiverGone(alice))
         #expect(said(fixture, alice) == [true, false])
-        let late = ShardRecorder()
-        fixture.spool.attach(shard: 1) { late.received($0) }
+        let late = TidingsRecorder()
+        fixture.spool.attach { late.received($0) }
         #expect(late.now.calls.isEmpty)
     }
 
@@ -95,11 +93,11 @@ struct WatermarkTests {
         try fixture.commit(.session(alice))
         try fixture.commit((1...50).map { _ in .message(to: alice) })
         fixture.spool.setBounds(session: Self.bounds(80), links: [:])
-        try fixture.shard.wait("the alarm") { $0.levels[alice]?.count == 1 }
+        try fixture.tidings.wait("the alarm") { $0.levels[alice]?.count == 1 }
         var wide = Self.bounds(80)
         wide.watermarks = Watermarks(low: 0.7, high: 0.9)
         fixture.spool.setBounds(session: wide, links: [:])
-        try fixture.shard.wait("its end") { $0.levels[alice]?.map(\.isHigh) == [true, false] }
+        try fixture.tidings.wait("its end") { $0.levels[alice]?.map(\.isHigh) == [true, false] }
     }
 
     @Test("the spool as a whole has watermarks of its own")
@@ -113,15 +111,15 @@ struct WatermarkTests {
         try fixture.commit((1...3).map { _ in .message(large, to: alice) })
         #expect(!fixture.spool.isHigh)
         try fixture.commit((1...3).map { _ in .message(large, to: alice) })
-        try fixture.shard.wait("the alarm") { $0.spoolLevels.map(\.isHigh) == [true] }
+        try fixture.tidings.wait("the alarm") { $0.spoolLevels.map(\.isHigh) == [true] }
         #expect(fixture.spool.isHigh)
-        #expect(fixture.shard.now.refusals.isEmpty)
+        #expect(fixture.tidings.now.refusals.isEmpty)
         try fixture.reopen()
-        #expect(fixture.shard.now.spoolLevels.map(\.messages) == [6])
+        #expect(fixture.tidings.now.spoolLevels.map(\.messages) == [6])
         try fixture.commit((1...5).map { .acknowledged(alice, Position($0)) })
-        try fixture.shard.wait("its end") { $0.spoolLevels.map(\.isHigh) == [true, false] }
+        try fixture.tidings.wait("its end") { $0.spoolLevels.map(\.isHigh) == [true, false] }
         fixture.spool.setBounds(session: Self.bounds(9), links: [:], watermarks: Watermarks(low: 0.01, high: 0.02))
-        try fixture.shard.wait("other watermarks") { $0.spoolLevels.map(\.isHigh) == [true, false, true] }
-        #expect(fixture.shard.now.levels == [:])
+        try fixture.tidings.wait("other watermarks") { $0.spoolLevels.map(\.isHigh) == [true, false, true] }
+        #expect(fixture.tidings.now.levels == [:])
     }
 }

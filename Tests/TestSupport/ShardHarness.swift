@@ -230,6 +230,7 @@ package final class ShardHarness {
         }
         let resumed = shard.outbox.resumed
         shard.outbox.resumed.removeAll(keepingCapacity: true)
+        shard.outbox.changedLinks.removeAll(keepingCapacity: true)
         notices += shard.outbox.notices
         shard.outbox.notices.removeAll(keepingCapacity: true)
         ledger += shard.outbox.ledger

@@ -17,6 +17,13 @@ package struct Backoff: Sendable {
         return last
     }
 
+    /// About the cap, for what trying again changes nothing about.
+    package mutating func longest(_ random: inout RandomSource) -> Duration {
+        last = settings.cap
+        let cap = Self.milliseconds(settings.cap)
+        return .milliseconds(Int64.random(in: (cap - cap / 10)...cap, using: &random))
+    }
+
     /// The connection lived long enough to be believed.
     package mutating func reset() { last = settings.base }
 

@@ -1,32 +1,17 @@
-import MQTTCodec
+package import MQTTCodec
 
 /// One configured connection to an upstream broker: a durable receiver for what goes out, a subscriber at the upstream
-/// for what comes in.
-///
-///     idle -> dialling -> handshaking -> catching up -> live
-///               ^  |           |             |           |
-///               |  +-----------+-------------+-----------+   refused, lost, silent
-///               |                            v
-///               +--------------------- backing off
+/// for what comes in. Where it stands says its machine.
 package final class Link {
-    package enum State: String, Sendable {
-        case idle
-        case dialing = "connecting"
-        case handshaking = "handshaking"
-        case catchingUp = "catching up"
-        case live
-        case backingOff = "backing off"
-        case stopped
-    }
+    package typealias State = LinkMachine.State
 
     package internal(set) var settings: LinkSettings
     package let receiver: ReceiverID
     package internal(set) var session: Session?
     package internal(set) var lastError: String?
+    package internal(set) var machine = LinkMachine()
     var connection: Connection?
-    var phase = State.idle
     var backoff: Backoff
-    var attempt = 0
     /// Where it goes next, or is.
     package internal(set) var route: LinkRoute
     /// Back to a better address.
@@ -42,16 +27,39 @@ package final class Link {
     var connectedAt = Instant(nanoseconds: 0)
     /// When the upstream last settled a message of ours, or had nothing to settle.
     var progressedAt = Instant(nanoseconds: 0)
-    var pingSentAt: Instant?
+    /// What this connection is asked.
+    package internal(set) var probe = LinkProbe()
+    /// Connections in a row that the upstream closed before a round trip had returned or was refused: some brokers close
+    /// rather than say no.
+    var closedOverProbe = 0
     /// Tells dials of one connection from those of the next.
     package internal(set) var epoch: UInt64 = 0
-    /// The identifier of the SUBSCRIBE that was sent last, and of the UNSUBSCRIBE; 0 before the first.
+    /// The identifier of the SUBSCRIBE that was not answered yet; 0 when there is none. Then that of the UNSUBSCRIBE
+    /// that was sent last.
     var subscribePacketID: UInt16 = 0
     /// What the upstream's session of ours is still subscribed to and no rule wants any more.
     var staleFilters: [TopicFilter] = []
     var unsubscribePacketID: UInt16 = 0
-    /// The one thing that the link waits for: CONNACK, its next heartbeat, or the end of a back-off.
+    /// Somebody told it to start, whatever the configuration says of when.
+    var isForced = false
+    /// Of a link that starts once: it was good, and is over.
+    var hadItsOnce = false
+    /// What a lazy link has to do: something waited when the node started, or came since it hung up.
+    var hasBacklog = false
+    var restedAt = Position.zero
+    /// When a lazy link last had something to do, and what had moved by then.
+    var busyAt = Instant(nanoseconds: 0)
+    var movedBefore: UInt64 = 0
+    package internal(set) var traffic = LinkTraffic()
+    package internal(set) var pace = LinkPace()
+    /// What was last said of it, and since when it is that.
+    var toldState: LinkMachine.State?
+    package internal(set) var since = Timestamp(microseconds: 0)
+    /// The one thing that the link waits for: CONNACK, its next probe, the end of a back-off, or a reason to connect.
     var timer: TimerQueue.Token?
+
+    /// Messages that it sent and that came, by the second.
+    package func lookAtPace(_ now: Now) { pace.look(at: traffic, now.instant) }
 
     init(settings: LinkSettings, receiver: ReceiverID) {
         self.settings = settings
@@ -60,10 +68,14 @@ package final class Link {
         self.route = LinkRoute(settings)
     }
 
-    /// What users read: live when connected, subscribed and with nothing left behind.
-    package var state: State {
-        guard phase == .live else { return phase }
-        return session?.flow == .live ? .live : .catchingUp
+    package var state: LinkMachine.State { machine.state(isBehind: session?.flow != .live) }
+
+    /// The address that it is connected to.
+    package var peer: String? { connection?.peer }
+
+    /// Where a round trip goes.
+    package var probeTopic: MQTTString {
+        settings.probe.topic ?? ProbeTopic.standard(clientID: settings.clientID)
     }
 
     /// The rule by which a local message goes out: the first that has a name for it at the upstream.

@@ -27,6 +27,22 @@ extension Shard {
         say(message, now)
     }
 
+    /// Says no more what was said.
+    func untell(_ topic: MQTTString, now: Now) {
+        guard retained[topic: topic] != nil else { return }
+        retained.remove(topic)
+        let message = Message(
+            id: ids.next(now.wall),
+            topic: topic,
+            payload: ByteBuffer(),
+            qos: .atMostOnce,
+            isRetained: true,
+            properties: Properties(),
+            expiry: nil
+        )
+        say(message, now)
+    }
+
     /// Says how the node is doing, under all names that are configured.
     package func report(_ node: NodeFigures, now: Now) {
         let (seconds, attoseconds) = now.instant.since(reportedAt).components

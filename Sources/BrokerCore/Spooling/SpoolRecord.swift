@@ -164,7 +164,7 @@ package struct WillRecord: Sendable {
     }
 }
 
-/// Why the spool takes nothing more, as shards know it when they route a message: refused then, before anything is
+/// Why the spool takes nothing more, as the shard knows it when it routes a message: refused then, before anything is
 /// delivered.
 package enum SpoolRefusal: String, Sendable, Hashable {
     /// `durability.max_bytes` is reached.

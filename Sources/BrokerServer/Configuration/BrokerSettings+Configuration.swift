@@ -1,4 +1,5 @@
 import BrokerCore
+import Foundation
 import MQTTCodec
 import NIOCore
 
@@ -50,13 +51,16 @@ extension BrokerSettings {
         serverReference = configuration.node.serverReference.map { MQTTString($0) }
         isServerMoved = configuration.node.isServerMoved
         systemNames = configuration.metrics.systemNames
-        links = configuration.links.compactMap(LinkSettings.init)
+        links = configuration.links.compactMap { LinkSettings($0, node: configuration.node.id) }
+        secondsEastOfGreenwich = { wall in
+            TimeZone.current.secondsFromGMT(for: Date(timeIntervalSince1970: Double(wall.microseconds) / 1_000_000))
+        }
     }
 }
 
 extension LinkSettings {
     /// - Returns: nil when a filter is not valid, which `ConfigurationFile.load` reports before.
-    fileprivate init?(_ configuration: LinkConfiguration) {
+    fileprivate init?(_ configuration: LinkConfiguration, node: String) {
         self.init(name: MQTTString(configuration.name), clientID: MQTTString(configuration.clientID))
         versions = configuration.versions
         addressCount = configuration.addresses.count
@@ -73,6 +77,13 @@ extension LinkSettings {
         sessionExpiry = UInt32(clamping: configuration.sessionExpiry.components.seconds)
         inflightMax = configuration.maxInflight
         acknowledgementTimeout = configuration.acknowledgementTimeout
+        probe = configuration.probe
+        start = configuration.start
+        let topic = configuration.status.topic ?? "$SYS/broker/connection/\(node).\(configuration.name)/state"
+        var status = LinkStatusSettings(topic: MQTTString(topic))
+        status.isLocalOnly = configuration.status.isLocalOnly
+        status.hasDetail = configuration.status.hasDetail
+        self.status = status
         backoff.base = configuration.backoff.base
         backoff.cap = configuration.backoff.cap
         backoff.stable = configuration.backoff.stable

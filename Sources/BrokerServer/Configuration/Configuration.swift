@@ -50,11 +50,13 @@ package struct NodeConfiguration: Sendable, Equatable {
     package var serverReference: String?
     /// `server_moved`: whether they are to stay there (0x9D) or may come back (0x9C); default false.
     package var isServerMoved = false
-    /// `loops`: event loops that carry connections, 1 to 64; default: one for each core, 8 at most.
+    /// `loops`: event loops that carry connections, 1 to 64; default: one for two cores, 8 at most.
     package var loopCount = NodeConfiguration.loopsByDefault
 
-    /// One for each core.
-    static var loopsByDefault: Int { min(8, System.coreCount) }
+    /// One for two cores. A loop that is busy keeps a second core busy: with the writer of the spool, with the network of
+    /// the system, with whoever talks to it; more loops than that take turns, and what they tell one another costs more
+    /// than it brings.
+    static var loopsByDefault: Int { min(8, max(1, System.coreCount / 2)) }
 
     package init(id: String, dataDirectory: String = "./drawbridge-data") {
         self.id = id

@@ -43,6 +43,8 @@ extension ConfigurationReader {
         link.maxInflight = table.integer("max_inflight", in: 1...65_535) ?? link.maxInflight
         readTLS(of: table, into: &link)
         readLinkSpool(of: table, into: &link)
+        readStart(of: table, into: &link)
+        readStatus(of: table, into: &link)
         readRules(of: table, into: &link)
         checkVersions(of: &link, table)
         checkRules(of: link, table)
@@ -62,6 +64,7 @@ extension ConfigurationReader {
             table.duration("keepalive", in: .seconds(1)...(.seconds(65_535)), wholeSeconds: true) ?? link.keepAlive
         link.acknowledgementTimeout =
             table.duration("ack_timeout", in: .seconds(1)...(.seconds(3_600))) ?? link.acknowledgementTimeout
+        readProbe(table, into: &link)
         guard let backoff = table.table("backoff", known: .backoff) else { return }
         let day = Duration.seconds(86_400)
         link.backoff.base = backoff.duration("base", in: .milliseconds(10)...day) ?? link.backoff.base

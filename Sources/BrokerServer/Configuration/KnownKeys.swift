@@ -74,19 +74,23 @@ package struct KnownKeys: Sendable {
     package static let accessTopic = KnownKeys(available: ["eq"], later: [])
     package static let defaults = KnownKeys(available: ["link"], later: [])
     package static let linkDefaults = KnownKeys(
-        available: ["protocol", "keepalive", "backoff", "ack_timeout", "connect_timeout", "proxy"],
-        later: ["loop", "probe", "probe_every"]
+        available: [
+            "protocol", "keepalive", "backoff", "ack_timeout", "connect_timeout", "proxy", "probe", "probe_every",
+        ],
+        later: ["loop"]
     )
     package static let link = KnownKeys(
         available: [
             "name", "addresses", "protocol", "bridge_bit", "client_id", "username", "password", "keepalive",
             "session_expiry", "max_inflight", "backoff", "ack_timeout", "connect_timeout", "prefer", "proxy", "tls",
-            "spool", "out", "in", "both",
+            "spool", "out", "in", "both", "probe", "probe_every", "probe_topic", "start", "status",
         ],
         later: [
-            "trust_ids", "start", "catchup_rate", "status", "loop", "probe", "probe_every",
+            "trust_ids", "catchup_rate", "loop",
         ]
     )
+    package static let linkStart = KnownKeys(available: ["window"], later: [])
+    package static let linkStatus = KnownKeys(available: ["topic", "local_only", "json"], later: [])
     package static let linkTLS = KnownKeys(
         available: ["ca", "cert", "key", "alpn", "server_name", "verify"], later: ["crl"]
     )
@@ -113,7 +117,7 @@ package struct KnownKeys: Sendable {
         ("a rule of [acl]", accessRule), ("[[listener]]", listener), ("[listener.limits]", listenerLimits),
         ("`rate` of [[listener]]", rate),
         ("`deflate` of [[listener]]", deflate), ("[listener.tls]", listenerTLS),
-        ("[[link]]", link), ("[link.tls]", linkTLS), ("[defaults.link]", linkDefaults),
+        ("[[link]]", link), ("[link.tls]", linkTLS), ("[link.status]", linkStatus), ("[defaults.link]", linkDefaults),
         ("[[link.out]] or [[link.in]]", rule), ("[[link.both]]", bothRule),
     ]
 

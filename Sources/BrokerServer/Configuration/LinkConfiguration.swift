@@ -1,3 +1,4 @@
+package import BrokerCore
 package import MQTTCodec
 package import Spool
 
@@ -39,6 +40,13 @@ package struct LinkConfiguration: Sendable, Equatable {
     /// `ack_timeout`: without an awaited acknowledgement for so long the connection is given up; default 30 s;
     /// 1 s to 1 h.
     package var acknowledgementTimeout = Duration.seconds(30)
+    /// `probe`, `probe_every` and `probe_topic`: how it is found out whether anything moves; default `auto`, 15 s, 1 s to
+    /// 1 h, and a topic with the client id in it.
+    package var probe = LinkProbeSettings(.auto)
+    /// `start`: when it is connected; default `automatic`.
+    package var start = LinkStart.automatic
+    /// `[link.status]`: where it says how it is.
+    package var status = LinkStatusConfiguration()
     /// `[link.tls]`: for addresses with TLS.
     package var tls = LinkTLSConfiguration()
     /// `[link.spool]`: what may wait while the link is down: `max_messages`, default 5,000,000, 1 to 1,000,000,000;
@@ -70,6 +78,18 @@ package struct LinkConfiguration: Sendable, Equatable {
     package var version: ProtocolVersion { versions.first ?? .v5 }
     /// Whether the upstream may be spoken to without No Local.
     package var hasVersion3: Bool { versions.contains { $0 != .v5 } }
+}
+
+/// `[link.status]`
+package struct LinkStatusConfiguration: Sendable, Equatable {
+    /// `topic`: default `$SYS/broker/connection/<node id>.<link name>/state`.
+    package var topic: String?
+    /// `local_only`: whether the upstream does not hear it; default true.
+    package var isLocalOnly = true
+    /// `json`: whether `…/detail` says more; default true.
+    package var hasDetail = true
+
+    package init() {}
 }
 
 /// `backoff = { base, cap, jitter, stable }`: decorrelated jitter, the only kind of this version.

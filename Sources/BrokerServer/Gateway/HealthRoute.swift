@@ -21,7 +21,9 @@ package enum HealthRoute {
                     json.object { json in
                         json.member("name", link.name.string)
                         json.member("state", link.state)
+                        json.member("since", Int(clamping: link.since.microseconds / 1_000_000))
                         json.member("queued", link.queued)
+                        json.member("queued_bytes", link.queuedBytes)
                         if let error = link.lastError { json.member("last_error", error) }
                     }
                 }

@@ -29,6 +29,11 @@ enum Mail: @unchecked Sendable {
     indirect case publish(GatewayPublish, CheckedContinuation<GatewayReceipt, any Error>)
     case health(CheckedContinuation<NodeHealth, Never>)
     case account(CheckedContinuation<ShardAccount, Never>)
+    case links(CheckedContinuation<[LinkAccount], Never>)
+    /// Answered with false when there is no such link.
+    case linkAction(LinkAction, MQTTString, CheckedContinuation<Bool, Never>)
+    /// When the oldest messages of links came.
+    case arrivals([ReceiverID: Timestamp])
     indirect case reconfigure(ShardRunner.Reconfiguration)
     /// Succeeds when every connection is closed and the last records are appended.
     case drain(EventLoopPromise<Void>)

@@ -24,5 +24,6 @@ extension ShardRunner {
             ),
             now: now
         )
+        lookAtLinks(now)
     }
 }

@@ -12,9 +12,6 @@ import Spool
 /// A turn takes all mail that waits, and performs the outbox once behind all of it. All of this class, and the shard with
 /// everything in it, is touched by whoever holds the lock of `SharedShard` only.
 final class ShardRunner {
-    /// Of the node's only shard, in the spool.
-    static let index = 0
-
     let shard: Shard
     let logger: Logger
     /// `[log] denials`
@@ -49,6 +46,8 @@ final class ShardRunner {
     private var isDraining = false
     /// Succeeds when a shutdown has nothing left to wait for.
     private var drained: EventLoopPromise<Void>?
+    /// When the oldest message of each link came, as of the last look.
+    var arrivals: [ReceiverID: Timestamp] = [:]
     /// When `$SYS` is told next, and how often.
     var reportAt: Instant?
     var reportInterval = Duration.zero
@@ -128,6 +127,10 @@ final class ShardRunner {
         case .publish(let request, let continuation): publish(request, continuation, now)
         case .health(let continuation): continuation.resume(returning: health)
         case .account(let continuation): continuation.resume(returning: account)
+        case .links(let continuation): continuation.resume(returning: linkAccounts(now))
+        case .linkAction(let action, let name, let continuation):
+            continuation.resume(returning: shard.act(action, onLink: name, now: now))
+        case .arrivals(let arrivals): tellLinks(arrivals, now)
         case .reconfigure(let new): reconfigure(new, now)
         case .drain(let promise): drain(promise, now)
         case .giveUpDraining: giveUpDraining()
@@ -181,6 +184,7 @@ final class ShardRunner {
         }
         for dial in outbox.dials { order(.dial(dial, linkConnector), on: 0) }
         for question in outbox.questions { authenticate(question, now) }
+        for link in outbox.changedLinks { tellDetail(of: link, now) }
         for notice in outbox.notices { order(.log(notice, level(of: notice)), on: own) }
         outbox.removeAll()
     }
@@ -194,7 +198,7 @@ final class ShardRunner {
             shard.outbox.loads.removeAll(keepingCapacity: true)
             // Loads alone take no ticket: one that is not filled yet must not be announced.
             let ticket = records.isEmpty ? Ticket(shard.ticket.number &- 1) : shard.ticket
-            let first = spool.append(records, loads: loads, shard: Self.index, ticket: ticket, wall: now.wall)
+            let first = spool.append(records, loads: loads, ticket: ticket, wall: now.wall)
             if !records.isEmpty { shard.appended(first: first, now: now) }
         }
     }
@@ -267,7 +271,9 @@ final class ShardRunner {
                 NodeHealth.Link(
                     name: link.settings.name,
                     state: link.state.rawValue,
+                    since: link.since,
                     queued: spool.depth(of: link.receiver),
+                    queuedBytes: spool.tally(of: link.receiver).bytes,
                     lastError: link.lastError
                 )
             },

@@ -54,7 +54,7 @@ final class SharedShard: Sendable {
             runner.loops = loops.map(\.orders)
             runner.post = { [weak self] in self?.post($0) }
         }
-        spool.attach(shard: ShardRunner.index) { [weak self] events in self?.post(.spool(events)) }
+        spool.attach { [weak self] events in self?.post(.spool(events)) }
         // What the shard wants from the start on, as links that dial.
         post(.timer)
     }

@@ -8,8 +8,6 @@ struct Batch {
         var position: UInt64
         var message: Message
         var deliveries: [Delivery]
-        /// Who handed it over, and is told if it cannot be stored.
-        var shard: Int
     }
 
     struct Will {
@@ -85,7 +83,7 @@ struct Batch {
 
     /// Messages in the batch, with and without a row.
     var messages = 0
-    /// Messages given up by queues, by shard and receiver, in the order in which they were first given up.
+    /// Messages given up by queues, by receiver, in the order in which they were first given up.
     var dropped: [Dropped] = []
     /// The books of receivers that something happened to.
     var tallies: [Tallied] = []
@@ -102,8 +100,6 @@ struct Batch {
     }
 
     struct Dropped {
-        /// Who is told; nil for everybody, when nothing that a shard did was the cause.
-        var shard: Int?
         var receiver: ReceiverID
         var messages: Int
         var reason: DropReason

@@ -79,18 +79,17 @@ struct BatchChanges {
         for queue in run.queues { touch(queue) }
     }
 
-    mutating func dropped(_ receiver: ReceiverID, shard: Int?, messages: Int, _ reason: DropReason) {
-        let key = DropKey(shard: shard, receiver: receiver, reason: reason)
+    mutating func dropped(_ receiver: ReceiverID, messages: Int, _ reason: DropReason) {
+        let key = DropKey(receiver: receiver, reason: reason)
         if let index = dropIndices[key] {
             batch.dropped[index].messages += messages
         } else {
             dropIndices[key] = batch.dropped.count
-            batch.dropped.append(Batch.Dropped(shard: shard, receiver: receiver, messages: messages, reason: reason))
+            batch.dropped.append(Batch.Dropped(receiver: receiver, messages: messages, reason: reason))
         }
     }
 
     private struct DropKey: Hashable {
-        var shard: Int?
         var receiver: ReceiverID
         var reason: DropReason
     }

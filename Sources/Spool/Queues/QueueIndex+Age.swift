@@ -44,6 +44,6 @@ extension QueueIndex {
         for place in places { finish(place, for: queue, &changes) }
         queue.dropped(.aged, places.count)
         changes.touch(queue)
-        changes.dropped(queue.receiver, shard: nil, messages: places.count, .aged)
+        changes.dropped(queue.receiver, messages: places.count, .aged)
     }
 }

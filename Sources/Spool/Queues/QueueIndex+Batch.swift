@@ -14,20 +14,20 @@ extension QueueIndex {
         for append in appends {
             // Borrowed: copying a record takes a reference to its message and to its list of receivers.
             let records = append.records.span
-            for index in records.indices { apply(records[index], shard: append.shard, &changes) }
+            for index in records.indices { apply(records[index], &changes) }
         }
         ages.note(lastPosition + 1, at: now)
         if var cutoff = ages.cutoff(at: now) { giveUpAged(appends, below: &cutoff, at: now, &changes) }
         return finish(&changes)
     }
 
-    private mutating func apply(_ record: SpoolRecord, shard: Int, _ changes: inout BatchChanges) {
+    private mutating func apply(_ record: SpoolRecord, _ changes: inout BatchChanges) {
         switch record {
         case .message(let message, let deliveries):
             lastPosition += 1
-            enqueue(message, deliveries, shard: shard, &changes)
+            enqueue(message, deliveries, &changes)
         case .acknowledged(let receiver, let position):
-            acknowledge(position, by: receiver, shard: shard, &changes)
+            acknowledge(position, by: receiver, &changes)
         case .givenUp(let receiver, let position, let reason):
             giveUp(position.number, for: receiver, reason, &changes)
         case .outboundPublish(let receiver, let packetID, let position):
@@ -40,7 +40,7 @@ extension QueueIndex {
         case .outboundRelease(let receiver, let packetID, let position):
             let outbound = SpoolContents.Outbound(packetID: packetID, position: position, isReleased: true)
             setOutbound(outbound, packetID, of: receiver, &changes)
-            acknowledge(position, by: receiver, shard: shard, &changes)
+            acknowledge(position, by: receiver, &changes)
         case .outboundComplete(let receiver, let packetID):
             setOutbound(nil, packetID, of: receiver, &changes)
         case .inboundPublish(let receiver, let packetID):
@@ -74,13 +74,8 @@ extension QueueIndex {
         }
     }
 
-    private mutating func enqueue(
-        _ message: Message,
-        _ deliveries: [Delivery],
-        shard: Int,
-        _ changes: inout BatchChanges
-    ) {
-        var row = Batch.Row(position: lastPosition, message: message, deliveries: deliveries, shard: shard)
+    private mutating func enqueue(_ message: Message, _ deliveries: [Delivery], _ changes: inout BatchChanges) {
+        var row = Batch.Row(position: lastPosition, message: message, deliveries: deliveries)
         if keepsNewestOut { refuseNewest(&row, &changes) }
         guard !row.deliveries.isEmpty else { return changes.append(row, nil) }
         let run = run(for: row.deliveries)
@@ -94,7 +89,7 @@ extension QueueIndex {
         if run.receivers < row.deliveries.count { keepReceivers(&row, of: run, &changes) }
         changes.append(row, place)
         if run.mayOverflow {
-            for queue in run.queues { makeRoom(in: queue, shard: shard, &changes) }
+            for queue in run.queues { makeRoom(in: queue, &changes) }
             run.measureRoom()
         }
         openRuns.closeIfLong(run)
@@ -114,7 +109,7 @@ extension QueueIndex {
             let reason: DropReason = queue.hasTooManyHoles ? .holes : .newest
             queue.turnAway(reason)
             changes.touch(queue)
-            changes.dropped(receiver, shard: row.shard, messages: 1, reason)
+            changes.dropped(receiver, messages: 1, reason)
         }
         row.deliveries.removeAll(where: isRefused)
     }
@@ -128,27 +123,22 @@ extension QueueIndex {
 
     // MARK: What is done
 
-    private mutating func makeRoom(in queue: ReceiverQueue, shard: Int, _ changes: inout BatchChanges) {
+    private mutating func makeRoom(in queue: ReceiverQueue, _ changes: inout BatchChanges) {
         guard queue.dropsOldest else { return }
         while let reason = queue.excess, let place = queue.takeOldestNotInExchange() {
             finish(place, for: queue, &changes)
             queue.dropped(reason)
-            changes.dropped(queue.receiver, shard: shard, messages: 1, reason)
+            changes.dropped(queue.receiver, messages: 1, reason)
         }
     }
 
-    private mutating func acknowledge(
-        _ position: Position,
-        by receiver: ReceiverID,
-        shard: Int,
-        _ changes: inout BatchChanges
-    ) {
+    private mutating func acknowledge(_ position: Position, by receiver: ReceiverID, _ changes: inout BatchChanges) {
         guard position > .zero, let queue = queues[receiver] else { return }
         changes.touch(queue)
         guard let place = queue.waiting.take(position.number) else { return queue.deliveredAfterAll(position.number) }
         queue.delivered()
         finish(place, for: queue, &changes)
-        if queue.hasTooManyHoles { makeRoom(in: queue, shard: shard, &changes) }
+        if queue.hasTooManyHoles { makeRoom(in: queue, &changes) }
     }
 
     private mutating func giveUp(

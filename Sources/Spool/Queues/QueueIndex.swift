@@ -169,7 +169,7 @@ struct QueueIndex {
 
     /// Takes a message out of all queues, because it could not be stored or its row is damaged.
     /// - Returns: what changed, for those who are told; nothing of it needs to be written.
-    mutating func forget(_ position: UInt64, shard: Int, _ reason: DropReason) -> Batch {
+    mutating func forget(_ position: UInt64, _ reason: DropReason) -> Batch {
         var batch = Batch()
         var touched: [ReceiverQueue] = []
         for queue in queues.values.sorted(by: { $0.receiver < $1.receiver }) {
@@ -178,7 +178,7 @@ struct QueueIndex {
             place.run.forget(place.index)
             queue.dropped(reason)
             touched.append(queue)
-            batch.dropped.append(.init(shard: shard, receiver: queue.receiver, messages: 1, reason: reason))
+            batch.dropped.append(.init(receiver: queue.receiver, messages: 1, reason: reason))
         }
         tell(touched, &batch)
         return batch

@@ -8,8 +8,6 @@ struct SetAside {
     var kind: String
     /// Of a message.
     var position: UInt64?
-    /// Who handed a message over.
-    var shard = 0
     var name: MQTTString = ""
     var payload = ByteBuffer()
 
@@ -29,7 +27,7 @@ struct SetAside {
         if at < batch.rows.count {
             kind = "message"
             let row = batch.rows[at]
-            (position, shard) = (row.position, row.shard)
+            position = row.position
             (name, payload) = (row.message.topic, row.message.payload)
             return
         }

@@ -7,7 +7,9 @@ struct ControlCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "ctl",
         abstract: "Ask a running node.",
-        subcommands: [ControlSpoolCommand.self, ControlDropsCommand.self]
+        subcommands: [
+            ControlSpoolCommand.self, ControlDropsCommand.self, ControlLinksCommand.self, ControlLinkCommand.self,
+        ]
     )
 }
 
