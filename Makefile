@@ -69,7 +69,7 @@ sanitize: ## Run the tests of spool, server and core, and a fight, under the thr
 	@scripts/setup.sh run
 	@$(fight_settings) scripts/sanitize.sh $(ARGS)
 
-chaos: ## Crash tests: kill -9 and power cuts, 200 rounds at QoS 1 and 200 at QoS 2 (ARGS="--seed 7 --rounds 50")
+chaos: ## Crash tests: kill -9 and power cuts, then chains of brokers with broken lines (ARGS="chain --seconds 60")
 	@scripts/setup.sh test
 	@$(SWIFT) build --product drawbridge
 	@scripts/chaos.sh $(ARGS)

@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
-# Crash tests with the real binary, kill -9 and power cuts: `make chaos`. Arguments go to the campaign, for example
-# `--qos 2 --rounds 50 --seed 7`. DRAWBRIDGE=path picks another binary.
+# Crash tests with the real binary: `make chaos`. Two campaigns: `node` (kill -9 and power cuts of one broker) and `chain`
+# (kill -9 and broken lines in chains of brokers). Without arguments both run as long as they run by default; otherwise the
+# first names one, or none for `node`, and the others go to it: `--qos 2 --rounds 50 --seed 7`,
+# `chain --shape five --seconds 60`. DRAWBRIDGE=path picks another binary.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -11,4 +13,13 @@ if [ ! -x "$DRAWBRIDGE" ]; then
     exit 1
 fi
 export POWERCUT_SHIM=$PWD/.build/powercut.so # made from powercut.c when that is newer
-exec .build-venv/bin/python Tests/Interop/chaos/campaign.py "$@"
+python=.build-venv/bin/python
+if [ "$#" -eq 0 ]; then
+    $python Tests/Interop/chaos/campaign.py
+    exec $python Tests/Interop/chaos/chain.py
+fi
+case "$1" in
+    chain) shift && exec $python Tests/Interop/chaos/chain.py "$@" ;;
+    node) shift ;;
+esac
+exec $python Tests/Interop/chaos/campaign.py "$@"

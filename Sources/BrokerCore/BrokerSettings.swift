@@ -66,6 +66,9 @@ package struct BrokerSettings: Sendable {
     package var pageMessagesMax = 256
     package var pageBytesMax = 1 << 20
     package var links: [LinkSettings] = []
+    package var loop = LoopSettings()
+    /// Users who are links of other nodes: the marks of their messages are believed.
+    package var linkUsers: Set<MQTTString> = []
     /// What clocks on the wall show here, for links that connect at certain hours.
     package var secondsEastOfGreenwich: @Sendable (Timestamp) -> Int = { _ in 0 }
     package var admission = Admission.believing
@@ -113,6 +116,8 @@ package struct LinkSettings: Sendable, Equatable {
     package var sessionExpiry: UInt32 = 30 * 86_400
     package var inflightMax = 64
     package var acknowledgementTimeout: Duration = .seconds(30)
+    /// Marks of an upstream that does not say that it is a Drawbridge are believed, and sent to it.
+    package var trustsMarks = false
     /// Off, unless the configuration says otherwise, as it does by default.
     package var probe = LinkProbeSettings(.off)
     package var start = LinkStart.automatic
@@ -153,22 +158,4 @@ package struct BackoffSettings: Sendable, Equatable {
     package var stable: Duration = .seconds(30)
 
     package init() {}
-}
-
-/// Which messages cross a link in one direction, and under which name.
-package struct LinkRule: Sendable, Equatable {
-    package enum Retain: Sendable, Equatable { case keep, set, clear }
-
-    /// The local filter of an out rule, the upstream's filter of an in rule.
-    package var filter: TopicFilter
-    /// Taken off the front of the topic, where it is.
-    package var stripPrefix: MQTTString = ""
-    /// Put around the topic.
-    package var prefix: MQTTString = ""
-    package var suffix: MQTTString = ""
-    /// The highest QoS that crosses; nil keeps what the message has.
-    package var qosCap: QoS?
-    package var retain: Retain = .keep
-
-    package init(filter: TopicFilter) { self.filter = filter }
 }

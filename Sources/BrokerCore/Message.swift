@@ -3,7 +3,7 @@ package import NIOCore
 
 /// The name of a message: 128 bits, ordered by time, unique across nodes. It identifies and never orders.
 ///
-/// 64 bits of microseconds since 1970, 48 bits of node number, 16 bits of sequence.
+/// 64 bits of microseconds since 1970, 48 bits of node number, 4 bits of the run of the node, 12 bits of sequence.
 package struct MessageID: Sendable, Hashable, CustomStringConvertible {
     package let high: UInt64
     package let low: UInt64
@@ -13,8 +13,21 @@ package struct MessageID: Sendable, Hashable, CustomStringConvertible {
         self.low = low
     }
 
+    /// The node that made it, 48 bits.
+    package var node: UInt64 { low >> 16 }
+    /// When the message came to this node.
+    package var time: Timestamp { Timestamp(microseconds: high) }
+
     /// 32 lower-case hexadecimal digits.
     package var description: String { Self.hex(high) + Self.hex(low) }
+
+    /// Nil for what are not 32 hexadecimal digits.
+    init?(hexadecimal text: Substring) {
+        guard text.utf8.count == 32, let high = UInt64(text.prefix(16), radix: 16),
+            let low = UInt64(text.dropFirst(16), radix: 16)
+        else { return nil }
+        self.init(high: high, low: low)
+    }
 
     private static func hex(_ value: UInt64) -> String {
         let digits = String(value, radix: 16)
@@ -24,15 +37,21 @@ package struct MessageID: Sendable, Hashable, CustomStringConvertible {
 
 /// Makes message ids: always larger than the one before, also when the wall clock steps back.
 package struct MessageIDSource: Sendable {
-    private let node: UInt64
+    /// Of whoever makes them, 48 bits.
+    let node: UInt64
+    private let run: UInt16
     private var last: UInt64
     private var sequence: UInt16 = 0
+    private static let sequenceMax: UInt16 = 0xFFF
 
     /// - Parameters:
     ///   - node: 48 bits; higher bits are ignored.
+    ///   - run: how often the node was started. A crash forgets what was named after the mark; if the clock is set back as
+    ///     well, two runs name messages by the same time.
     ///   - mark: the highest time used before, so that ids stay ordered over a restart.
-    package init(node: UInt64, mark: Timestamp) {
+    package init(node: UInt64, run: UInt64, mark: Timestamp) {
         self.node = node & 0xFFFF_FFFF_FFFF
+        self.run = UInt16(truncatingIfNeeded: run & 0xF) << 12
         self.last = mark.microseconds
     }
 
@@ -41,13 +60,13 @@ package struct MessageIDSource: Sendable {
         if wall.microseconds > last {
             last = wall.microseconds
             sequence = 0
-        } else if sequence == .max {
+        } else if sequence == Self.sequenceMax {
             last &+= 1
             sequence = 0
         } else {
             sequence &+= 1
         }
-        return MessageID(high: last, low: node << 16 | UInt64(sequence))
+        return MessageID(high: last, low: node << 16 | UInt64(run | sequence))
     }
 }
 
@@ -67,6 +86,10 @@ package final class Message: Sendable {
     package let properties: Properties
     /// Absolute, so that it survives a restart; nil never expires (§3.3.2.3.3).
     package let expiry: Timestamp?
+    /// Where it came from, without the stream that it came by; nil when it was published here.
+    package let mark: LinkMark?
+    /// The client that published it, where a rule of a link names messages after their publishers; else nil.
+    package let publisher: MQTTString?
 
     package init(
         id: MessageID,
@@ -75,7 +98,9 @@ package final class Message: Sendable {
         qos: QoS,
         isRetained: Bool,
         properties: Properties,
-        expiry: Timestamp?
+        expiry: Timestamp?,
+        publisher: MQTTString? = nil,
+        mark: LinkMark? = nil
     ) {
         self.id = id
         self.topic = topic
@@ -84,6 +109,8 @@ package final class Message: Sendable {
         self.isRetained = isRetained
         self.properties = properties
         self.expiry = expiry
+        self.mark = mark
+        self.publisher = publisher
     }
 
     /// What the message holds in memory and on disk, apart from constants: limits in bytes count this.

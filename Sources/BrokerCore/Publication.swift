@@ -20,6 +20,10 @@ struct Publication: ~Copyable {
     var waitsForRecords = false
     /// The server itself says it: it is no message of anybody.
     var isOwn = false
+    /// What came with it over a link.
+    var mark: LinkMark?
+    /// The client that published it, where a rule of a link names messages after their publishers.
+    var clientID: MQTTString?
     /// Its name, where it has one before somebody keeps it.
     var id: MessageID?
     /// The message as it is kept, in a queue, in the spool or as a retained one; made when the first asks for it.
@@ -51,6 +55,7 @@ struct Publication: ~Copyable {
             properties: properties
         )
         kept = message
+        clientID = message.publisher
     }
 
     var topic: MQTTString { encoder.topic }
@@ -80,7 +85,9 @@ struct Publication: ~Copyable {
             qos: qos,
             isRetained: isRetained,
             properties: properties,
-            expiry: expiry
+            expiry: expiry,
+            publisher: clientID,
+            mark: mark
         )
         kept = message
         return message

@@ -55,6 +55,10 @@ extension Shard {
         }
         connection.principal.username = username
         connection.principal.clientID = clientID
+        if connection.version == .v5, isLink(connection.principal) {
+            connection.carriesMarks = true
+            connection.inflightMax = min(connection.inflightMax, StreamWindow.size)
+        }
         // [5:MQTT-3.1.4-2] before anything is done for this client.
         guard mayLeave(connect.will, connection.principal, now) else { return refuse(connection, .notAuthorized) }
         let expiry = requestedExpiry(connect)
@@ -192,6 +196,7 @@ extension Shard {
         values.serverKeepAlive = serverKeepAlive(connect)
         // [5:MQTT-3.2.2-16] [5:MQTT-3.1.3-7]
         values.assignedClientIdentifier = assigned
+        if connection.carriesMarks { values.userProperties = [ownMark] }
         if let exchange = connection.exchange {
             // [5:MQTT-4.12.0-5]
             values.authenticationMethod = exchange.method

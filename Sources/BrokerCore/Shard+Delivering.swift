@@ -23,6 +23,9 @@ extension Shard {
                 let reason: DropReason = session.connection?.isOpen == true ? .buffer : .away
                 return drop(reason, session, publication.message(&ids, now))
             }
+            if connection.carriesMarks {
+                return sendUpstream(publication.message(&ids, now), session, delivery, on: connection, now)
+            }
             guard fits(&publication.encoder, delivery, connection) else {
                 return drop(.tooLarge, session, publication.message(&ids, now))
             }
@@ -40,6 +43,12 @@ extension Shard {
             }
             guard let id = session.window.add(delivery.qos.publishedState, position: .zero) else {
                 return drop(.noIdentifier, session, publication.message(&ids, now))
+            }
+            if connection.carriesMarks {
+                let message = publication.message(&ids, now)
+                book(.delivered, session, message)
+                let delivery = Delivery(delivery, to: session.receiver)
+                return write(message, delivery, session, packetID: id, isDuplicate: false, on: connection, now)
             }
             touch(connection)
             counters.sentPublish(payloadBytes: publication.payloadBytes)
@@ -106,7 +115,7 @@ extension Shard {
             qos: delivery.qos,
             subscriptionIdentifiers: delivery.subscriptionIdentifiers
         )
-        if size <= connection.packetBytesMax { return true }
+        if size + connection.markBytesMax <= connection.packetBytesMax { return true }
         // [5:MQTT-3.1.2-25] dropped for this receiver only, as if it had been delivered.
         counters.tooLarge &+= 1
         return false
@@ -170,7 +179,7 @@ extension Shard {
             return sendAgain(entry, message, delivery, session, on: connection, now)
         }
         // Not asked of what is sent again: once a PUBLISH is out it does not expire [5:MQTT-4.3.3-7].
-        if let expiry = message.expiry, expiry <= now.wall {
+        if let expiry = expiry(of: message, for: session), expiry <= now.wall {
             // [5:MQTT-3.3.2-5]
             counters.expired &+= 1
             return acknowledge(session, position, as: .expired, givenUp: .expired)
@@ -270,10 +279,12 @@ extension Shard {
         touch(connection)
         counters.sentPublish(payloadBytes: message.payload.readableBytes)
         if let link = session.link { link.traffic.sent &+= 1 }
-        let properties = properties(of: message, now)
+        let topic = name(of: message, for: session)
+        var properties = properties(of: message, for: session, now)
+        if connection.carriesMarks { addMark(to: &properties, of: message, for: session, delivery.qos) }
         if connection.outboundAliases != nil,
             connection.writeAliased(
-                topic: message.topic,
+                topic: topic,
                 payload: message.payload,
                 properties: properties,
                 qos: delivery.qos,
@@ -286,7 +297,7 @@ extension Shard {
             return
         }
         PublishEncoder.append(
-            topic: name(of: message, for: session),
+            topic: topic,
             payload: message.payload,
             properties: properties,
             to: &connection.out,
@@ -300,12 +311,6 @@ extension Shard {
         )
     }
 
-    /// The topic as the receiver knows it: an upstream under its own name.
-    private func name(of message: Message, for session: Session) -> MQTTString {
-        guard let link = session.link else { return message.topic }
-        return link.remoteTopic(message.topic) ?? message.topic
-    }
-
     func packetFits(
         _ message: Message,
         _ delivery: Delivery,
@@ -315,13 +320,15 @@ extension Shard {
     ) -> Bool {
         guard connection.packetBytesMax != .max else { return true }
         return PublishEncoder(
-            topic: name(of: message, for: session), payload: message.payload, properties: properties(of: message, now)
+            topic: name(of: message, for: session),
+            payload: message.payload,
+            properties: properties(of: message, for: session, now)
         )
         .size(
             version: connection.version,
             qos: delivery.qos,
             subscriptionIdentifiers: delivery.subscriptionIdentifiers
-        ) <= connection.packetBytesMax
+        ) + connection.markBytesMax <= connection.packetBytesMax
     }
 
     func sendUpstream(
@@ -331,8 +338,7 @@ extension Shard {
         on connection: Connection,
         _ now: Now
     ) {
-        guard let receiver = session.receiver else { return }
-        let delivery = Delivery(receiver: receiver, qos: delivery.qos, isRetained: delivery.isRetained)
+        let delivery = Delivery(delivery, to: session.receiver)
         guard packetFits(message, delivery, session, connection, now) else {
             counters.tooLarge &+= 1
             return drop(.tooLarge, session, message)
@@ -341,12 +347,10 @@ extension Shard {
         write(message, delivery, session, packetID: 0, isDuplicate: false, on: connection, now)
     }
 
-    /// [5:MQTT-3.3.2-6] the expiry is what is left of it: rounded up, never 0.
     private func properties(of message: Message, _ now: Now) -> Properties {
         guard let expiry = message.expiry else { return message.properties }
         var properties = message.properties
-        let left = expiry.microseconds > now.wall.microseconds ? expiry.microseconds - now.wall.microseconds : 0
-        properties.messageExpiryInterval = UInt32(clamping: max(1, (left + 999_999) / 1_000_000))
+        properties.messageExpiryInterval = expiry.secondsLeft(now.wall)
         return properties
     }
 

@@ -234,6 +234,10 @@ extension Shard {
         connection.state = .open
         connection.session = session
         link.inflightMax = min(link.settings.inflightMax, Int(ack.properties.receiveMaximum ?? .max))
+        connection.carriesMarks =
+            connection.version == .v5
+            && (link.settings.trustsMarks || ack.properties.userProperties.contains { $0.name == LinkMark.name })
+        if connection.carriesMarks { link.inflightMax = min(link.inflightMax, StreamWindow.size) }
         connection.inflightMax = link.inflightMax
         connection.packetBytesMax = ack.properties.maximumPacketSize.map { Int($0) } ?? .max
         connection.peerMaximumQoS = ack.properties.maximumQoS ?? .exactlyOnce

@@ -53,6 +53,10 @@ extension Shard {
             connection.unanswered += 1
         }
 
+        // A mark is for nodes only, and believed from links only.
+        var properties = packet.properties
+        var mark = properties.takeMark()
+        if !connection.carriesMarks { mark = nil }
         var publication = Publication(
             topic: packet.topic,
             payload: packet.payload,
@@ -60,13 +64,23 @@ extension Shard {
             isRetained: packet.isRetained,
             // All that the message is comes along unchanged [5:MQTT-3.3.2-4] [5:MQTT-3.3.2-15] [5:MQTT-3.3.2-16]
             // [5:MQTT-3.3.2-17] [5:MQTT-3.3.2-20]; DUP does not [5:MQTT-3.3.1-3] [311:MQTT-3.3.1-3].
-            properties: packet.properties,
+            properties: properties,
             publisher: session.slot
         )
+        publication.mark = mark.map { LinkMark(id: $0.id, hops: $0.hops) }
         var refusal: ReasonCode?
         if let link = session.link {
             // Judged by the name and the flag that it has here.
-            refusal = link.accept(&publication) ? self.refusal(of: publication) : .noMatchingSubscribers
+            switch link.accept(&publication) {
+            case .crosses:
+                refusal = self.refusal(of: publication)
+                // What begins with `$` belongs to this node.
+                if refusal == .notAuthorized { count(.unnamed, session) }
+            case .stays: refusal = .noMatchingSubscribers
+            case .unnamed:
+                refusal = .noMatchingSubscribers
+                count(.unnamed, session)
+            }
             if !settings.isRetainAvailable { publication.isRetained = false }
             if refusal == .quotaExceeded {
                 // An upstream cannot be told; without the flag the message arrives at least.
@@ -88,8 +102,9 @@ extension Shard {
             // Version 3 has no refusal, and an acknowledgement would promise what is not kept.
             return fail(connection, .quotaExceeded, now)
         }
+        let isRepeated = mark.map { wasHere($0, as: publication.topic, now) } ?? false
         let storesIdentifier = packet.qos == .exactlyOnce && session.receiver != nil
-        if refusal == nil, mayLackRoom, hasNoRoom(for: publication, storesIdentifier: storesIdentifier) {
+        if refusal == nil, !isRepeated, mayLackRoom, hasNoRoom(for: publication, storesIdentifier: storesIdentifier) {
             if connection.version == .v5, session.link == nil {
                 refusal = .quotaExceeded
                 refused()
@@ -99,19 +114,22 @@ extension Shard {
                 return stall(packet, on: connection, now)
             }
         }
+        if let mark, refusal == nil { remember(mark, as: publication.topic, packet.qos) }
+        let isTaken = refusal == nil && !isRepeated
         // [5:MQTT-3.3.4-1] [311:MQTT-3.3.4-1] nothing, PUBACK or PUBREC, each with the identifier of its PUBLISH
         // [5:MQTT-2.2.1-5] [311:MQTT-2.3.1-6].
         switch packet.qos {
         case .atMostOnce:
-            if refusal == nil { publish(publication, now) }
+            if isTaken { publish(publication, now) }
         case .atLeastOnce:
             // [5:MQTT-4.3.2-4] [311:MQTT-4.3.2-2] the answer comes when the message is taken over; no identifier of
             // QoS 1 is remembered, so that the next PUBLISH is a new one, whatever its DUP says [5:MQTT-4.3.2-5].
-            let result = refusal == nil ? publish(publication, now) : nil
+            let result = isTaken ? publish(publication, now) : nil
             answer(
                 .pubAck(connection.publishAck(packet.packetID, reason(refusal, result, connection))),
                 on: connection,
-                after: result?.waits == true ? ticket : .none
+                // What is here already may still be on its way to the disk.
+                after: result?.waits == true ? ticket : isRepeated ? lastDemanded : .none
             )
         case .exactlyOnce:
             if let refusal, refusal.isFailure, connection.version == .v5, session.link == nil {
@@ -124,7 +142,7 @@ extension Shard {
                 publication.waitsForRecords = true
                 waits = true
             }
-            let result = refusal == nil ? publish(publication, now) : nil
+            let result = isTaken ? publish(publication, now) : nil
             if result?.waits == true { waits = true }
             // [5:MQTT-4.3.3-8]
             session.inbound[packet.packetID] = waits ? ticket : Ticket.none
@@ -221,6 +239,7 @@ extension Shard {
             counters.received &+= 1
             counters.payloadBytesReceived &+= UInt64(truncatingIfNeeded: publication.payloadBytes)
         }
+        if namesPublishers, let slot = publication.publisher { publication.clientID = sessions[Int(slot)]?.clientID }
         var result = PublishResult()
         // [5:MQTT-3.3.1-8] [311:MQTT-3.3.1-12] without the flag what is retained stays as it is.
         if publication.isRetained {
@@ -243,6 +262,7 @@ extension Shard {
         let waits = publication.qos == .exactlyOnce && waitsForCommit(publication, audience)
         result.matched = audience.count
         if !audience.links.isEmpty { result.links = audience.links }
+        for link in audience.unnamed { count(.unnamed, link) }
         if hand(&publication, to: audience, waits: waits, now) { result.isStored = true }
         // One layer, unless overlapping subscriptions bring a copy each [5:MQTT-3.3.4-2] [311:MQTT-3.3.5-1].
         var further = audience.further
@@ -305,7 +325,7 @@ extension Shard {
             payload: request.payload,
             qos: request.qos,
             isRetained: request.isRetained,
-            properties: request.properties,
+            properties: request.properties.unmarked,
             subject: access.isOpen ? nil : gatewaySubject(request.principal)
         )
         publication.id = ids.next(now.wall)

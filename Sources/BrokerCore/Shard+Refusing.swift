@@ -22,7 +22,7 @@ extension Shard {
         let route = router.route(publication.topic)
         for target in route.targets(of: publisher) where target.maximumQoS > .atMostOnce {
             guard let session = sessions[Int(target.slot)], session.receiver != nil else { continue }
-            if let link = session.link, publication.origin === link { continue }
+            if let link = session.link, !mayQueue(publication, link) { continue }
             // Nor does what a bridge sends go back to it: its own full queue must not hold it.
             if target.noLocal, target.slot == publisher { continue }
             if session.isFull {
@@ -33,6 +33,18 @@ extension Shard {
         }
         fullSession = nil
         return stores && spoolRefusal != nil
+    }
+
+    /// Whether the rules of a link store the message for it: what they exclude, or send with QoS 0, needs no room.
+    private func mayQueue(_ publication: borrowing Publication, _ link: Link) -> Bool {
+        guard publication.origin !== link else { return false }
+        var clientID = publication.clientID
+        if clientID == nil, link.namesPublishers, let slot = publication.publisher {
+            clientID = sessions[Int(slot)]?.clientID
+        }
+        let way = Link.way(of: publication.topic, from: clientID, by: link.settings.outRules)
+        guard case .crosses(let rule, _) = way else { return false }
+        return link.settings.outRules[rule].qos(for: publication.qos) > .atMostOnce
     }
 
     /// Whether there is somebody for whom there is no room.

@@ -5,7 +5,8 @@ extension Shard {
     /// The will of a new connection replaces the one before. One of QoS 1 or 2, or of a session that outlives its
     /// connection, is stored, so that it also goes out when the node dies with its client [5:MQTT-3.1.2-7].
     func keepWill(_ will: Connect.Will?, of session: Session, _ now: Now) {
-        guard let will else { return dropWill(of: session) }
+        guard var will else { return dropWill(of: session) }
+        will.properties = will.properties.unmarked
         let isStored = will.qos > .atMostOnce || session.receiver != nil
         if !isStored { dropWill(of: session) }
         session.will = Session.PendingWill(will: will, isStored: isStored)

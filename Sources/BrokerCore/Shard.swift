@@ -58,9 +58,16 @@ package final class Shard {
     var random: RandomSource
     var ids: MessageIDSource
     var nextReceiver: UInt64
-    package internal(set) var links: [Link] = []
+    package internal(set) var links: [Link] = [] {
+        didSet { namesPublishers = links.contains(where: \.namesPublishers) }
+    }
+    /// Whether any link names messages after their publishers.
+    private(set) var namesPublishers = false
     /// Links that are not configured any more, by name: their queues stay in the spool until they are named again.
     var sleepingLinks: [MQTTString: Link] = [:]
+    /// What came over links, so that it comes once.
+    var streams = StreamWindows()
+    var seen = SeenMessages()
     package internal(set) var connectionCount = 0
     /// Clients that got CONNACK and are there, and the most of them at the same time.
     package internal(set) var clientsConnected = 0
@@ -88,7 +95,7 @@ package final class Shard {
     /// Connections whose `stalled` message waits for room.
     var stalledConnections: [Connection] = []
     var isRetrying = false
-    /// On a node whose mode is `off`: the last turn that stored something for which a rule demands more.
+    /// The last turn that stored a message whose answer waits for it.
     var lastDemanded = Ticket.none
     private var spares: [ByteBuffer] = []
     private static let sparesMax = 256
@@ -104,13 +111,14 @@ package final class Shard {
         self.access = settings.access
         self.backlog = SpoolBacklog(bytesMax: settings.spoolBacklogBytesMax)
         self.random = RandomSource(seed: seed)
-        self.ids = MessageIDSource(node: contents.nodeNumber, mark: contents.wallMark)
+        self.ids = MessageIDSource(node: contents.nodeNumber, run: contents.bootCount, mark: contents.wallMark)
         self.nextReceiver = contents.nextReceiver.number
         self.latest = now
         self.startedAt = now.instant
         self.reportedAt = now.instant
         router.foldsOverlapping = settings.overlapping == .one
         router.mayReceive = { [unowned self] slot, topic in mayReceive(slot: slot, topic) }
+        for (stream, ids) in contents.streams { for id in ids { streams.insert(id, of: stream) } }
         restore(contents, now)
     }
 

@@ -237,7 +237,7 @@ package final class BrokerServer: Sendable {
         _ shared: SharedShard,
         _ logger: Logger
     ) async -> ControlSocket? {
-        let routes = SpoolRoutes.all(
+        var routes = SpoolRoutes.all(
             spool,
             account: { await withCheckedContinuation { shared.post(.account($0)) } },
             now: { ShardRunner.wall }
@@ -247,6 +247,9 @@ package final class BrokerServer: Sendable {
             accounts: { await withCheckedContinuation { shared.post(.links($0)) } },
             act: { action, link in await withCheckedContinuation { shared.post(.linkAction(action, link, $0)) } },
             now: { ShardRunner.wall }
+        )
+        routes.append(
+            LinkExplanationRoute.route { await withCheckedContinuation { shared.post(.linkSettings($0)) } }
         )
         do {
             return try await ControlSocket.open(

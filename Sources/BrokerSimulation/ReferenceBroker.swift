@@ -46,12 +46,23 @@ struct ReferenceBroker {
     var isSpoolRefusing = false
     /// The name of the link, which takes everything that did not come in over it.
     let link: MQTTString?
-    private var committed: [MQTTString: Session] = [:]
-    private var appended: [(ticket: Ticket, sessions: [MQTTString: Session])] = []
+    private var committed = Stored()
+    private var appended: [(ticket: Ticket, stored: Stored)] = []
+    /// Messages that came over links with a mark; and those of QoS 2, which a crash does not take back.
+    private var seen: Set<MessageID> = []
+    private var seenExactlyOnce: Set<MessageID> = []
+    private let node: UInt64
+
+    /// What a crash leaves.
+    private struct Stored {
+        var sessions: [MQTTString: Session] = [:]
+        var seenExactlyOnce: Set<MessageID> = []
+    }
 
     private let matches: FilterMatches
 
-    init(link: MQTTString?, _ matches: FilterMatches) {
+    init(node: UInt64, link: MQTTString?, _ matches: FilterMatches) {
+        self.node = node
         self.link = link
         self.matches = matches
         if let link { sessions[link] = Session(isDurable: true, isBridge: false) }
@@ -108,7 +119,7 @@ struct ReferenceBroker {
     /// - Parameter client: nil for the gateway.
     func refuses(_ client: MQTTString?, _ packet: Publish) -> Bool {
         let isAnybodyFull = sessions.values.contains(where: \.isFull) || groups.values.contains(where: \.isFull)
-        guard packet.qos > .atMostOnce, isSpoolRefusing || isAnybodyFull else { return false }
+        guard packet.qos > .atMostOnce, isSpoolRefusing || isAnybodyFull, !wasHere(packet) else { return false }
         let sender = client.flatMap { sessions[$0] }
         if packet.qos == .exactlyOnce, sender?.unreleased.contains(packet.packetID) == true { return false }
         let takers = takers(client, packet.topic).filter { $0.granted > .atMostOnce }
@@ -125,6 +136,12 @@ struct ReferenceBroker {
         if packet.qos == .exactlyOnce, let client {
             guard sessions[client]?.unreleased.insert(packet.packetID).inserted == true else { return [:] }
         }
+        let wasHere = wasHere(packet)
+        if let mark = packet.mark {
+            seen.insert(mark.id)
+            if packet.qos == .exactlyOnce { seenExactlyOnce.insert(mark.id) }
+        }
+        if wasHere { return [:] }
         var copies: [MQTTString: Copy] = [:]
         for taker in takers(client, packet.topic) {
             copies[taker.name] = Copy(
@@ -134,6 +151,12 @@ struct ReferenceBroker {
             )
         }
         return copies
+    }
+
+    /// Whether a link brings what was here already, or was published here.
+    private func wasHere(_ packet: Publish) -> Bool {
+        guard let mark = packet.mark else { return false }
+        return mark.id.node == node || seen.contains(mark.id)
     }
 
     private struct Taker {
@@ -211,16 +234,20 @@ struct ReferenceBroker {
 
     // MARK: - What the disk says
 
-    mutating func append(_ ticket: Ticket) { appended.append((ticket, sessions)) }
+    mutating func append(_ ticket: Ticket) {
+        appended.append((ticket, Stored(sessions: sessions, seenExactlyOnce: seenExactlyOnce)))
+    }
 
     mutating func commit(_ ticket: Ticket) {
-        if let last = appended.last(where: { $0.ticket <= ticket }) { committed = last.sessions }
+        if let last = appended.last(where: { $0.ticket <= ticket }) { committed = last.stored }
         appended.removeAll { $0.ticket <= ticket }
     }
 
     mutating func crash() {
         appended.removeAll()
-        sessions = committed.filter(\.value.isDurable)
+        sessions = committed.sessions.filter(\.value.isDurable)
+        seenExactlyOnce = committed.seenExactlyOnce
+        seen = seenExactlyOnce
         isSpoolRefusing = false
         for name in groups.keys { groups[name]?.isFull = false }
         for name in sessions.keys {
@@ -256,5 +283,12 @@ struct ReferenceBroker {
             }
         }
         return differences
+    }
+}
+
+extension Publish {
+    /// Only links send one in a simulation.
+    fileprivate var mark: LinkMark? {
+        properties.userProperties.first { $0.name == LinkMark.name }.flatMap { LinkMark($0.value.string) }
     }
 }

@@ -147,7 +147,9 @@ extension SimulatedNode {
             return perform()
         }
         let line = simulation.newLine()
-        guard let connection = shard.dialed(link, epoch: epoch, peer: "node-\(index + 1)", now: simulation.now) else {
+        let login = LinkLogin(username: simulation.options.hasMarks ? Self.linkUser : nil)
+        let peer = "node-\(index + 1)"
+        guard let connection = shard.dialed(link, epoch: epoch, peer: peer, login: login, now: simulation.now) else {
             return perform()
         }
         add(line, .dialer, connection, PacketDecoder(role: .client, version: connection.version))

@@ -93,6 +93,7 @@ final class SimulatedNode {
         if index + 1 < simulation.options.nodes {
             settings.links = [Self.link(from: index, simulation.options)]
         }
+        if simulation.options.hasMarks { settings.linkUsers = [Self.linkUser] }
         self.settings = settings
         if simulation.options.sabotage == .narrowBounds {
             settings.pageMessagesMax = 0
@@ -100,7 +101,8 @@ final class SimulatedNode {
             settings.awaitingReleaseMax = 0
         }
         self.limits = settings
-        self.reference = ReferenceBroker(link: settings.links.first?.clientID, simulation.matches)
+        self.reference = ReferenceBroker(
+            node: UInt64(index + 1), link: settings.links.first?.clientID, simulation.matches)
         spool.onCommit = { ticket in
             self.books.committed(ticket)
             self.reference.commit(ticket)
@@ -112,6 +114,8 @@ final class SimulatedNode {
             }
         }
     }
+
+    static let linkUser: MQTTString = "link"
 
     /// Everything crosses in both directions.
     static func link(from index: Int, _ options: SimulationOptions) -> LinkSettings {

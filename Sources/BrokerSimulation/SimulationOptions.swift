@@ -44,6 +44,8 @@ package struct SimulationOptions: Sendable {
     package var hasShares = false
     /// An upstream that may lose the session of its link.
     package var upstreamForgets = false
+    /// Links are believed to be links: their messages have marks, in version 5.
+    package var hasMarks = false
     /// The run stops after so many steps, and is judged by what happened until then.
     package var stepsMax: Int?
     /// Whether the report holds the lines of the trace and not only their digest.
@@ -55,8 +57,10 @@ package struct SimulationOptions: Sendable {
         settings.keepsLedger = true
     }
 
-    /// None of the seeds of the regression list has several loops with it, which would make other runs of them.
+    /// None of the seeds of the regression list has several loops, or links with marks, with these, which would make
+    /// other runs of them.
     private static let loopSalt: UInt64 = 0x1744
+    private static let markSalt: UInt64 = 0x1C82
     /// None of them has probes.
     private static let probeSalt: UInt64 = 0x212_733A
 
@@ -91,6 +95,8 @@ package struct SimulationOptions: Sendable {
         var sharing = RandomSource(seed: seed ^ 0x5A49)
         hasShares = sharing.once(in: 4)
         if hasShares, sharing.once(in: 2) { settings.sharedOrder = .publisher }
+        var marking = RandomSource(seed: seed ^ Self.markSalt)
+        hasMarks = marking.once(in: 3)
         var looping = RandomSource(seed: seed ^ Self.loopSalt)
         if looping.once(in: 4) { loops = Int.random(in: 2...4, using: &looping) }
         var probing = RandomSource(seed: seed ^ Self.probeSalt)

@@ -29,6 +29,7 @@ struct SpoolStore {
     private(set) var queues: [UInt64: Queue] = [:]
     private var retained: [MQTTString: Message] = [:]
     private(set) var wills: [MQTTString: WillRecord] = [:]
+    private var streams: [(StreamID, [MessageID])] = []
     private(set) var lastPosition: UInt64 = 0
     /// When each message that waits came.
     private var came: [UInt64: Instant] = [:]
@@ -97,6 +98,8 @@ struct SpoolStore {
             wills[record.clientID] = record
         case .willGone(let clientID):
             wills[clientID] = nil
+        case .streamSeen(let stream, let id):
+            streams.append((stream, [id]))
         case .demandsSync:
             break
         }
@@ -224,6 +227,7 @@ struct SpoolStore {
         contents.nextReceiver = ReceiverID(lastReceiver + 1)
         contents.lastPosition = Position(lastPosition)
         contents.nodeNumber = nodeNumber
+        contents.streams = streams
         contents.wallMark = wallMark
         contents.bootCount = bootCount
         return contents

@@ -32,6 +32,7 @@ struct SpoolLoader {
         try readQueues()
         try readRetained()
         try readWills()
+        try readStreams()
         for at in contents.receivers.indices {
             contents.receivers[at].depth = index.depth(of: contents.receivers[at].record.receiver)
         }
@@ -196,6 +197,26 @@ struct SpoolLoader {
             }
         }
         rows.reset()
+    }
+
+    private mutating func readStreams() throws(SpoolError) {
+        let rows = try connection.prepare("SELECT node, receiver, number, ids FROM stream ORDER BY number")
+        while try rows.step() {
+            let stream = StreamID(node: rows.number(0), receiver: rows.number(1))
+            let ids = rows.bytes(3) { MessageIDList.read($0) }
+            contents.streams.append((stream, ids))
+            index.streams.restore(ids.count, of: stream, number: rows.number(2))
+        }
+        rows.reset()
+        let silent = Set(index.streams.forgetSilent())
+        guard !silent.isEmpty else { return }
+        contents.streams.removeAll { silent.contains($0.0) }
+        let delete = try connection.prepare("DELETE FROM stream WHERE node = ? AND receiver = ?")
+        for stream in silent {
+            delete.bind(stream.node, at: 1)
+            delete.bind(stream.receiver, at: 2)
+            try delete.run()
+        }
     }
 
     private mutating func readRetained() throws(SpoolError) {

@@ -107,6 +107,18 @@ enum SpoolSchema {
         -- The share group whose queue the message of an exchange stands in; NULL for the receiver's own.
         ALTER TABLE outbound ADD COLUMN source INTEGER;
         """,
+        """
+        -- Messages of QoS 2 that came over links lately, 16 bytes each, those of one batch together, in the order of
+        -- `number`: by the node and the receiver there whose queue they left. From here on properties of messages may
+        -- have marks.
+        CREATE TABLE stream (
+            node INTEGER NOT NULL,
+            receiver INTEGER NOT NULL,
+            number INTEGER NOT NULL,
+            ids BLOB NOT NULL,
+            PRIMARY KEY (node, receiver, number)
+        ) WITHOUT ROWID;
+        """,
     ]
 
     /// Looks whether the file is a spool that this program knows, without changing it.

@@ -11,8 +11,8 @@ struct Drawbridge: AsyncParsableCommand {
         version: Version.text,
         subcommands: [
             RunCommand.self, CheckCommand.self, CertificateCommand.self, PasswordCommand.self, AccessCommand.self,
-            ControlCommand.self, SpoolCommand.self, PublishCommand.self, SubscribeCommand.self, BenchCommand.self,
-            SimulateCommand.self, VersionCommand.self,
+            LinkCommand.self, ControlCommand.self, SpoolCommand.self, ImportCommand.self, PublishCommand.self,
+            SubscribeCommand.self, BenchCommand.self, SimulateCommand.self, VersionCommand.self,
         ],
         defaultSubcommand: RunCommand.self
     )

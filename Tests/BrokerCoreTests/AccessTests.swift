@@ -496,10 +496,10 @@ struct AccessTests {
         var link = LinkSettings(name: "hub", clientID: "site")
         var incoming = LinkRule(filter: try #require(TopicFilter("in/#")))
         incoming.stripPrefix = "in/"
-        incoming.prefix = "secret/"
+        incoming.template = TopicTemplate(prefix: "secret/")
         var out = LinkRule(filter: try #require(TopicFilter("out/#")))
         out.stripPrefix = "out/"
-        out.prefix = "open/"
+        out.template = TopicTemplate(prefix: "open/")
         link.inRules = [incoming]
         link.outRules = [out]
         let broker = ShardHarness(rules: Self.rules + [rule(.allow, .subscribe, "in/#", "+/x")]) { $0.links = [link] }

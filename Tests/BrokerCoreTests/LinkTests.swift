@@ -15,10 +15,10 @@ struct LinkTests {
         link.version = version
         var out = LinkRule(filter: try #require(TopicFilter("out/#")))
         out.stripPrefix = "out/"
-        out.prefix = "site/"
+        out.template = TopicTemplate(prefix: "site/")
         var incoming = LinkRule(filter: try #require(TopicFilter("in/#")))
         incoming.stripPrefix = "in/"
-        incoming.prefix = "hub/"
+        incoming.template = TopicTemplate(prefix: "hub/")
         link.outRules = [out]
         link.inRules = [incoming]
         change(&link)
@@ -273,9 +273,9 @@ struct LinkTests {
         let broker = ShardHarness(
             try Self.settings { link in
                 var system = LinkRule(filter: TopicFilter("$SYS/#") ?? link.inRules[0].filter)
-                system.prefix = "hub/"
+                system.template = TopicTemplate(prefix: "hub/")
                 var bad = LinkRule(filter: TopicFilter("bad/#") ?? link.inRules[0].filter)
-                bad.prefix = "$"
+                bad.template = TopicTemplate(prefix: "$")
                 link.inRules = [system, bad]
             }
         )

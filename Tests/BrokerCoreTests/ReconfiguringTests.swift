@@ -200,7 +200,7 @@ struct ReconfiguringTests {
         _ = upstream.takes()
         let link = try Self.link("hub") { link in
             link.outRules = [LinkRule(filter: TopicFilter("+/2") ?? link.outRules[0].filter)]
-            link.outRules[0].prefix = "site/"
+            link.outRules[0].template = TopicTemplate(prefix: "site/")
             link.keepAlive = .seconds(7)
         }
         broker.reconfigures { $0.links = [link] }

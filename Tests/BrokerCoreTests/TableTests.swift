@@ -175,7 +175,7 @@ struct TableTests {
 
     @Test("a million message ids are unique and sorted, also when the wall clock steps back")
     func messageIDs() {
-        var source = MessageIDSource(node: .max, mark: Timestamp(microseconds: 1000))
+        var source = MessageIDSource(node: .max, run: .max, mark: Timestamp(microseconds: 1000))
         var random = RandomSource(seed: 1)
         var last = MessageID(high: 0, low: 0)
         var isSorted = true
@@ -187,6 +187,16 @@ struct TableTests {
         #expect(isSorted)
         #expect(last.high > 1000)
         #expect(last.low >> 16 == 0xFFFF_FFFF_FFFF)
+    }
+
+    @Test("two runs of a node name nothing alike, even if the clock says the same")
+    func messageIDsOfRuns() {
+        var names: Set<MessageID> = []
+        for run in 0..<16 as Range<UInt64> {
+            var source = MessageIDSource(node: 1, run: run, mark: Timestamp(microseconds: 7))
+            for _ in 0..<10_000 { names.insert(source.next(Timestamp(microseconds: 7))) }
+        }
+        #expect(names.count == 160_000)
     }
 
     @Test("back-off stays between base and cap and grows")
@@ -237,8 +247,7 @@ struct TableTests {
     ) throws {
         var rule = LinkRule(filter: try #require(TopicFilter(filter)))
         rule.stripPrefix = MQTTString(strip)
-        rule.prefix = MQTTString(prefix)
-        rule.suffix = MQTTString(suffix)
+        rule.template = TopicTemplate(prefix: MQTTString(prefix), suffix: MQTTString(suffix))
         #expect(rule.map(MQTTString(topic)) == expected.map { MQTTString($0) })
     }
 }

@@ -119,8 +119,8 @@ struct ConfigurationExamplesTests {
     func bridges() throws {
         let hub = try load("bridges/site-to-hub.toml").configuration
         #expect(hub.listeners == ListenerConfiguration.defaults)
-        #expect(hub.links[0].outRules[0].target(of: "sensors/hall") == "site/site-1/sensors/hall")
-        #expect(hub.links[0].inRules[0].target(of: "site/site-1/cmd/open") == "cmd/open")
+        #expect(hub.links[0].outRules[0].map("sensors/hall") == "site/site-1/sensors/hall")
+        #expect(hub.links[0].inRules[0].map("site/site-1/cmd/open") == "cmd/open")
         let mosquitto = try load("bridges/mosquitto-upstream.toml").configuration.links[0]
         #expect(mosquitto.version == .v3_1_1 && mosquitto.usesBridgeBit)
         #expect(mosquitto.addresses == [LinkAddress(host: "127.0.0.1", port: 1884)])

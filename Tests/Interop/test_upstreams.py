@@ -219,3 +219,27 @@ def test_a_backlog_of_ten_thousand_arrives_whole_after_an_outage(brokers, upstre
         assert not again, f"the line stood, and yet twice: {again[:10]}"
     finally:
         line.close()
+
+
+def test_ten_thousand_messages_of_the_upstream_come_in_after_the_node_was_away(brokers, upstream):
+    """The upstream keeps them in the session of the link, the node hands them to a session of its own."""
+    edge = linked(brokers, upstream, '[[link.in]]\nfilter = "inward/#"\nqos = 1')
+    edge.wait_for_link("up")
+    with PahoFive(edge, "sleeper", clean=False) as sleeper:
+        sleeper.subscribe("inward/#", 1)
+        sleeper.close()
+    edge.kill()
+    with client(upstream, "writer-inward") as there:
+        sent = [there.client.publish("inward/x", str(number), 1) for number in range(1, BACKLOG + 1)]
+        eventually("everything is acknowledged", lambda: all(message.is_published() for message in sent), 120)
+    edge.restart()
+    with PahoFive(edge, "sleeper", clean=False) as sleeper:
+        sleeper.resume("inward/#", 1)
+        eventually(
+            lambda: f"{BACKLOG} arrive; {len(sleeper.messages)} have, the link is {edge.link('up')}",
+            lambda: len({message.payload for message in sleeper.messages}) >= BACKLOG,
+            120,
+        )
+        arrived = [int(message.payload) for message in sleeper.messages]
+        sleeper.close()
+    assert list(dict.fromkeys(arrived)) == list(range(1, BACKLOG + 1)), "lost, or out of order"

@@ -70,7 +70,7 @@ struct NaiveSpool {
             wills[record.clientID] = record.message.payload
         case .willGone(let clientID):
             wills[clientID] = nil
-        case .demandsSync:
+        case .demandsSync, .streamSeen:
             break
         }
     }

@@ -149,4 +149,30 @@ struct QueueTests {
         #expect(fixture.contents.nextReceiver == ReceiverID(3))
         #expect(try fixture.positions(bob).map(\.number) == [2, 4])
     }
+
+    @Test("a message keeps who published it, where a link wants to know")
+    func publisher() throws {
+        let fixture = try SpoolFixture()
+        var properties = Properties()
+        properties.contentType = "text/plain"
+        let sample = Message.sample(properties: properties)
+        let named = Message(
+            id: sample.id,
+            topic: sample.topic,
+            payload: sample.payload,
+            qos: sample.qos,
+            isRetained: false,
+            properties: properties,
+            expiry: nil,
+            publisher: "c-é"
+        )
+        try fixture.commit(.session(alice))
+        for message in [named, sample] {
+            try fixture.commit(.message(message, deliveries: [Delivery(receiver: alice, qos: .atLeastOnce)]))
+        }
+        try fixture.reopen()
+        let messages = try fixture.page(alice).entries.map(\.message)
+        #expect(messages.map(\.publisher) == ["c-é", nil])
+        #expect(messages.map(\.properties) == [properties, properties])
+    }
 }

@@ -17,6 +17,7 @@ package final class SimulatedSpool {
         var receivers: [ReceiverID: SpoolContents.Receiver] = [:]
         var retained: [MQTTString: Message] = [:]
         var wills: [MQTTString: WillRecord] = [:]
+        var streams: [(StreamID, [MessageID])] = []
         var last = Position.zero
         var nextReceiver: UInt64 = 1
         var boots: UInt64 = 0
@@ -91,6 +92,7 @@ package final class SimulatedSpool {
     package func contents() -> SpoolContents {
         disk.boots += 1
         var contents = SpoolContents()
+        contents.streams = disk.streams
         for (id, receiver) in disk.receivers.sorted(by: { $0.key < $1.key }) {
             var receiver = receiver
             receiver.depth = disk.rows.values.filter { $0.deliveries[id] != nil }.count
@@ -166,6 +168,7 @@ package final class SimulatedSpool {
         case .retainGone(let topic): disk.retained[topic] = nil
         case .will(let record): disk.wills[record.clientID] = record
         case .willGone(let clientID): disk.wills[clientID] = nil
+        case .streamSeen(let stream, let id): disk.streams.append((stream, [id]))
         case .demandsSync: break
         }
     }

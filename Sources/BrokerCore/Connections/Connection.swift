@@ -62,6 +62,9 @@ package final class Connection {
     /// What an upstream's CONNACK says that it takes; clients take everything.
     var peerMaximumQoS = QoS.exactlyOnce
     var peerTakesRetained = true
+    /// The peer is a Drawbridge's link, or the upstream of ours: messages have marks.
+    var carriesMarks = false
+    var markBytesMax: Int { carriesMarks ? LinkMark.bytesMax : 0 }
     /// The peer's Maximum Packet Size; bytes.
     var packetBytesMax = Int.max
     /// QoS 1 and 2 messages of a version 5 peer that were not answered: its send quota (§4.9).

@@ -5,7 +5,20 @@ package import MQTTCodec
 package final class Link {
     package typealias State = LinkMachine.State
 
-    package internal(set) var settings: LinkSettings
+    package internal(set) var settings: LinkSettings {
+        didSet {
+            lastPassage = nil
+            outward = Outward(settings)
+        }
+    }
+    /// What any of the rules out asks for: mostly nothing, and then nobody looks which rule it is.
+    private var outward: Outward
+    /// Whether a rule out names messages after their publishers.
+    var namesPublishers: Bool { outward.namesPublishers }
+    var setsExpiry: Bool { outward.setsExpiry }
+    var addsProperties: Bool { outward.addsProperties }
+    /// That of the last message: most follow one of their topic.
+    var lastPassage: LinkPassage?
     package let receiver: ReceiverID
     package internal(set) var session: Session?
     package internal(set) var lastError: String?
@@ -63,6 +76,7 @@ package final class Link {
 
     init(settings: LinkSettings, receiver: ReceiverID) {
         self.settings = settings
+        self.outward = Outward(settings)
         self.receiver = receiver
         self.backoff = Backoff(settings.backoff)
         self.route = LinkRoute(settings)
@@ -78,31 +92,15 @@ package final class Link {
         settings.probe.topic ?? ProbeTopic.standard(clientID: settings.clientID)
     }
 
-    /// The rule by which a local message goes out: the first that has a name for it at the upstream.
-    func outRule(for topic: MQTTString) -> LinkRule? {
-        settings.outRules.first { $0.map(topic) != nil }
-    }
+    private struct Outward {
+        let namesPublishers: Bool
+        let setsExpiry: Bool
+        let addsProperties: Bool
 
-    /// The name at the upstream, by the first rule that matches.
-    func remoteTopic(_ topic: MQTTString) -> MQTTString? {
-        for rule in settings.outRules { if let mapped = rule.map(topic) { return mapped } }
-        return nil
-    }
-
-    /// Makes a message of the upstream what it is here, by the first rule that matches.
-    ///
-    /// - Returns: false when none does.
-    func accept(_ publication: inout Publication) -> Bool {
-        for rule in settings.inRules {
-            guard let topic = rule.map(publication.topic) else { continue }
-            var properties = publication.properties
-            if !properties.subscriptionIdentifiers.isEmpty { properties.subscriptionIdentifiers = [] }
-            publication.rename(topic, properties: properties)
-            publication.isRetained = rule.retains(publication.isRetained)
-            if let cap = rule.qosCap { publication.qos = min(publication.qos, cap) }
-            publication.origin = self
-            return true
+        init(_ settings: LinkSettings) {
+            namesPublishers = settings.outRules.contains(where: \.template.usesClientID)
+            setsExpiry = settings.outRules.contains { $0.expiry != nil }
+            addsProperties = settings.outRules.contains { !$0.userProperties.isEmpty }
         }
-        return false
     }
 }

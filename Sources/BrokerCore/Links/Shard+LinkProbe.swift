@@ -9,11 +9,11 @@ extension Shard {
         link.busyAt = now.instant
         if link.machine.isPaused { connection.isWritable = false }
         linkChanged(link, now)
-        if mayReturn(link), let topic = TopicFilter(link.probeTopic.string), let id = session.window.addRequest() {
+        if mayReturn(link, over: connection), let topic = TopicFilter(link.probeTopic.string), let id = session.window.addRequest() {
             link.probe.asked(id)
             // A subscription of its own, without No Local; our rules have that, each by itself.
             let options = SubscriptionOptions(maximumQoS: .atMostOnce, retainHandling: .doNotSend)
-            let isFive = link.settings.version == .v5
+            let isFive = connection.version == .v5
             send(
                 .subscribe(
                     Subscribe(
@@ -35,8 +35,8 @@ extension Shard {
 
     /// Whether a message to ourselves can come back: not with the bridge bit, which is what it is for; and not where the
     /// upstream closed the connection over it again and again.
-    private func mayReturn(_ link: Link) -> Bool {
-        link.settings.probe.mode == .auto && (link.settings.version == .v5 || !link.settings.usesBridgeBit)
+    private func mayReturn(_ link: Link, over connection: Connection) -> Bool {
+        link.settings.probe.mode == .auto && (connection.version == .v5 || !link.settings.usesBridgeBit)
             && link.closedOverProbe < Self.closedOverProbeMax
     }
 

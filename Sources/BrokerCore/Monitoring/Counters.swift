@@ -31,6 +31,10 @@ package struct Counters: Sendable, Equatable {
     /// Queues, or the spool as a whole, that came to their high watermark, and those that are below their low one again.
     package var alarmsRaised: UInt64 = 0
     package var alarmsCleared: UInt64 = 0
+    /// Messages that a link sent again, and that were here already.
+    package var repeatsOfLinks: UInt64 = 0
+    /// Messages that came back to their node, came by a second way, or crossed too many links.
+    package var loopsCut: UInt64 = 0
     /// Publishes that were refused because a queue or the spool had no room: 0x97, or 507 over HTTP.
     package var refused: UInt64 = 0
     /// Publishes of version 3, which has no refusal, that waited for room.

@@ -23,6 +23,8 @@ package enum DropReason: String, Sendable, Hashable, CaseIterable {
     case denied
     /// All packet identifiers of the receiver are taken.
     case noIdentifier = "no_identifier"
+    /// The rules of the link that it was for have no name for it: what a template wants is not there, or the name is none.
+    case unnamed
     /// Its row was damaged.
     case damaged
     /// SQLite did not take it, for a reason that is its own and not the disk's.
@@ -58,6 +60,7 @@ package struct DropCounts: Sendable, Hashable {
     private var rejected: UInt64 = 0
     private var denied: UInt64 = 0
     private var noIdentifier: UInt64 = 0
+    private var unnamed: UInt64 = 0
     private var damaged: UInt64 = 0
     private var setAside: UInt64 = 0
     private var ended: UInt64 = 0
@@ -78,6 +81,7 @@ package struct DropCounts: Sendable, Hashable {
             case .rejected: rejected
             case .denied: denied
             case .noIdentifier: noIdentifier
+            case .unnamed: unnamed
             case .damaged: damaged
             case .setAside: setAside
             case .ended: ended
@@ -96,6 +100,7 @@ package struct DropCounts: Sendable, Hashable {
             case .rejected: rejected = newValue
             case .denied: denied = newValue
             case .noIdentifier: noIdentifier = newValue
+            case .unnamed: unnamed = newValue
             case .damaged: damaged = newValue
             case .setAside: setAside = newValue
             case .ended: ended = newValue

@@ -63,7 +63,8 @@ extension DropReason {
         case .expired: .expired
         case .tooLarge: .tooLarge
         case .ended: .discarded
-        case .oldest, .newest, .aged, .holes, .away, .buffer, .rejected, .denied, .noIdentifier, .damaged, .setAside:
+        case .oldest, .newest, .aged, .holes, .away, .buffer, .rejected, .denied, .noIdentifier, .unnamed,
+            .damaged, .setAside:
             .dropped
         }
     }

@@ -12,6 +12,8 @@ final class Audience {
     let transient: [(session: Session, delivery: TransientDelivery)]
     /// The links among the durable ones.
     let links: [MQTTString]
+    /// Links that would carry the message if one of their rules had a name for it.
+    let unnamed: [Session]
     /// Those of them who get another copy, and so on: one for each subscription that matches, if that is wanted.
     let further: Audience?
 
@@ -22,6 +24,7 @@ final class Audience {
         deliveries: [Delivery] = [],
         transient: [(session: Session, delivery: TransientDelivery)] = [],
         links: [MQTTString] = [],
+        unnamed: [Session] = [],
         further: Audience? = nil
     ) {
         self.topic = topic
@@ -30,6 +33,7 @@ final class Audience {
         self.deliveries = deliveries
         self.transient = transient
         self.links = links
+        self.unnamed = unnamed
         self.further = further
     }
 
@@ -47,6 +51,18 @@ struct TransientDelivery {
     var subscriptionIdentifiers: [UInt32]
 }
 
+extension Delivery {
+    /// - Parameter receiver: nil for one that is not durable.
+    init(_ delivery: TransientDelivery, to receiver: ReceiverID?) {
+        self.init(
+            receiver: receiver ?? ReceiverID(0),
+            qos: delivery.qos,
+            isRetained: delivery.isRetained,
+            subscriptionIdentifiers: delivery.subscriptionIdentifiers
+        )
+    }
+}
+
 extension Shard {
     /// Who gets a message.
     ///
@@ -61,7 +77,7 @@ extension Shard {
         if let known = router.recent(publication.topic, kind, of: publisher) { return known }
         let route = router.route(publication.topic)
         let audience = audience(of: publication, kind, route)
-        if !route.isByPublisher { router.note(audience, of: publisher) }
+        if !route.isByPublisher, !route.isByClientID { router.note(audience, of: publisher) }
         return audience
     }
 
@@ -72,7 +88,7 @@ extension Shard {
         if isCommon, !route.isByPublisher, let known = route[kind] { return known }
         if settings.sharedOrder == .publisher, hasGroup(route) { return audience(of: publication, route, isCommon) }
         let audience = makeAudience(of: publication, route.targets(of: publication.publisher))
-        if isCommon { route[kind] = audience }
+        if isCommon, !route.isByClientID { route[kind] = audience }
         return audience
     }
 
@@ -83,7 +99,7 @@ extension Shard {
         if isCommon, let known = route.audiencesByPublisher[kind] { return known }
         let audience = makeAudience(of: publication, route.targets(of: publication.publisher), publisher: publisher)
         route.isByPublisher = true
-        guard isCommon else { return audience }
+        guard isCommon, !route.isByClientID else { return audience }
         if route.audiencesByPublisher.count >= Self.audiencesMax { route.audiencesByPublisher.removeAll() }
         route.audiencesByPublisher[kind] = audience
         return audience
@@ -101,6 +117,10 @@ extension Shard {
         _ targets: [RouteTarget],
         publisher: UInt32? = nil
     ) -> Audience {
+        // Which rule of a link takes a message may depend on the very client that published it.
+        if namesPublishers, targets.contains(where: { sessions[Int($0.slot)]?.link?.namesPublishers == true }) {
+            router.route(publication.topic).isByClientID = true
+        }
         guard settings.overlapping == .each else { return makeLayer(of: publication, targets, publisher, nil) }
         // The spool knows a message for a receiver by its position: each further copy is a message of its own.
         var layers: [[RouteTarget]] = [[]]
@@ -128,6 +148,7 @@ extension Shard {
         var deliveries: [Delivery] = []
         var transient: [(session: Session, delivery: TransientDelivery)] = []
         var links: [MQTTString] = []
+        var unnamed: [Session] = []
         for target in targets {
             guard let session = sessions[Int(target.slot)] else { continue }
             // [5:MQTT-3.8.3-3] No Local; and what came in over a link never leaves over the same one.
@@ -138,9 +159,16 @@ extension Shard {
             var isRetained = target.retainAsPublished && publication.isRetained
             if let link = session.link {
                 // The first rule that matches decides, under the same name that the message will be sent with.
-                guard publication.origin !== link, let rule = link.outRule(for: publication.topic) else { continue }
-                qos = min(publication.qos, rule.qosCap ?? .exactlyOnce)
-                isRetained = rule.retains(publication.isRetained)
+                if publication.origin === link { continue }
+                switch Link.way(of: publication.topic, from: publication.clientID, by: link.settings.outRules) {
+                case .crosses(let rule, _):
+                    qos = link.settings.outRules[rule].qos(for: publication.qos)
+                    isRetained = link.settings.outRules[rule].retains(publication.isRetained)
+                case .unnamed:
+                    unnamed.append(session)
+                    continue
+                case .stays: continue
+                }
             }
             var identifiers = target.subscriptionIdentifiers
             if session.group != nil {
@@ -175,6 +203,7 @@ extension Shard {
             deliveries: deliveries,
             transient: transient,
             links: links,
+            unnamed: unnamed,
             further: further
         )
     }

@@ -46,6 +46,8 @@ final class Route {
     /// The same where a share group keeps the messages of a publisher together.
     var audiencesByPublisher: [PublisherKind: Audience] = [:]
     var isByPublisher = false
+    /// Whether a link that names messages after their publishers may take it: then nothing is remembered.
+    var isByClientID = false
 
     init(topic: MQTTString, targets: [RouteTarget], own: [Int32: RouteTarget]) {
         self.topic = topic

@@ -48,7 +48,7 @@ extension SpoolRecord {
         case .will(let record): 256 + record.message.bytes
         case .willGone(let clientID): 256 + clientID.count
         case .acknowledged, .givenUp, .outboundPublish, .outboundShared, .outboundRelease, .outboundComplete,
-            .inboundPublish, .inboundRelease, .receiver, .receiverGone, .demandsSync:
+            .inboundPublish, .inboundRelease, .streamSeen, .receiver, .receiverGone, .demandsSync:
             256
         }
     }

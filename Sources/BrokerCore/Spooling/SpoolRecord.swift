@@ -112,6 +112,9 @@ package enum SpoolRecord: Sendable {
     /// PUBREL came: the identifier is free.
     case inboundRelease(ReceiverID, packetID: UInt16)
 
+    /// A message of QoS 2 came by a stream, and is known when it comes again.
+    case streamSeen(StreamID, MessageID)
+
     /// A receiver is new or has changed.
     case receiver(ReceiverRecord)
     /// The receiver and all that is kept for it go: subscriptions, queue, packet identifiers.
@@ -278,6 +281,8 @@ package struct SpoolContents: Sendable {
     package var retained: [Message] = []
     /// Wills of clients that were connected, or whose delay ran, when the process ended.
     package var wills: [WillRecord] = []
+    /// What came by streams, in the order in which it came; one may be named several times.
+    package var streams: [(StreamID, [MessageID])] = []
     /// Higher than every number ever given to a receiver.
     package var nextReceiver: ReceiverID = ReceiverID(1)
     /// Highest position ever given.

@@ -113,6 +113,7 @@ extension SpoolOverview.Dropped {
             rejected: counts[.rejected],
             denied: counts[.denied],
             noIdentifier: counts[.noIdentifier],
+            unnamed: counts[.unnamed],
             damaged: counts[.damaged],
             setAside: counts[.setAside],
             ended: counts[.ended]

@@ -59,6 +59,8 @@ package struct SpoolOverview: AdminDocument {
         package var denied: UInt64
         /// All packet identifiers of the receiver were taken.
         package var noIdentifier: UInt64
+        /// The rules of its link had no name for it.
+        package var unnamed: UInt64
         /// Its row was damaged.
         package var damaged: UInt64
         /// SQLite did not take it.
@@ -68,7 +70,7 @@ package struct SpoolOverview: AdminDocument {
 
         package var total: UInt64 {
             oldest + newest + aged + holes + away + buffer + expired + tooLarge + rejected + denied + noIdentifier
-                + damaged + setAside + ended
+                + unnamed + damaged + setAside + ended
         }
     }
 

@@ -19,6 +19,10 @@ package struct AuthenticationConfiguration: Sendable, Equatable {
     /// `users.file`: names and hashed passwords, relative to the configuration file.
     package var usersFile: String?
 
+    /// `links`: users who are links of other Drawbridges: who a message is, where it comes from and whether it was sent
+    /// before is believed of them.
+    package var links: [String] = []
+
     /// Whether somebody decided who comes in from other machines: by a chain, or by letting everybody in.
     package var isDecided: Bool { !chain.isEmpty || allowsAnonymous }
 

@@ -51,7 +51,9 @@ extension BrokerSettings {
         serverReference = configuration.node.serverReference.map { MQTTString($0) }
         isServerMoved = configuration.node.isServerMoved
         systemNames = configuration.metrics.systemNames
-        links = configuration.links.compactMap { LinkSettings($0, node: configuration.node.id) }
+        loop = configuration.loop
+        linkUsers = Set(configuration.authentication.links.map { MQTTString($0) })
+        links = configuration.links.map { LinkSettings($0, node: configuration.node.id) }
         secondsEastOfGreenwich = { wall in
             TimeZone.current.secondsFromGMT(for: Date(timeIntervalSince1970: Double(wall.microseconds) / 1_000_000))
         }
@@ -59,8 +61,7 @@ extension BrokerSettings {
 }
 
 extension LinkSettings {
-    /// - Returns: nil when a filter is not valid, which `ConfigurationFile.load` reports before.
-    fileprivate init?(_ configuration: LinkConfiguration, node: String) {
+    fileprivate init(_ configuration: LinkConfiguration, node: String) {
         self.init(name: MQTTString(configuration.name), clientID: MQTTString(configuration.clientID))
         versions = configuration.versions
         addressCount = configuration.addresses.count
@@ -73,6 +74,7 @@ extension LinkSettings {
         order = configuration.preference == .first ? .first : .roundRobin
         connectTimeout = configuration.connectTimeout
         usesBridgeBit = configuration.usesBridgeBit
+        trustsMarks = configuration.trustsIDs
         keepAlive = configuration.keepAlive
         sessionExpiry = UInt32(clamping: configuration.sessionExpiry.components.seconds)
         inflightMax = configuration.maxInflight
@@ -87,28 +89,8 @@ extension LinkSettings {
         backoff.base = configuration.backoff.base
         backoff.cap = configuration.backoff.cap
         backoff.stable = configuration.backoff.stable
-        outRules = configuration.outRules.compactMap(BrokerCore.LinkRule.init)
-        inRules = configuration.inRules.compactMap(BrokerCore.LinkRule.init)
-        guard outRules.count == configuration.outRules.count, inRules.count == configuration.inRules.count else {
-            return nil
-        }
-    }
-}
-
-extension BrokerCore.LinkRule {
-    fileprivate init?(_ rule: LinkRule) {
-        guard let filter = TopicFilter(rule.filter) else { return nil }
-        self.init(filter: filter)
-        stripPrefix = MQTTString(rule.stripPrefix)
-        prefix = MQTTString(rule.topicPrefix)
-        suffix = MQTTString(rule.topicSuffix)
-        qosCap = rule.qosCap
-        retain =
-            switch rule.retain {
-            case .keep: .keep
-            case .set: .set
-            case .clear: .clear
-            }
+        outRules = configuration.outRules
+        inRules = configuration.inRules
     }
 }
 

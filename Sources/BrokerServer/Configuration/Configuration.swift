@@ -22,6 +22,8 @@ package struct Configuration: Sendable, Equatable {
     package var listeners: [ListenerConfiguration]
     /// `[[link]]`: the connections to upstream brokers, in the order of the file; names are unique.
     package var links: [LinkConfiguration]
+    /// `[defaults.link] loop`: what stops a message that goes round.
+    package var loop = LoopSettings()
 
     package init(
         node: NodeConfiguration,

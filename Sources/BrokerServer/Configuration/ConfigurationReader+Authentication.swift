@@ -14,6 +14,7 @@ extension ConfigurationReader {
             }
             configuration.authentication.chain = sources
         }
+        set(\.authentication.links, table.strings("links", mayBeEmpty: true)?.map(\.text))
         guard let users = table.table("users", known: .authenticationUsers) else { return }
         guard users.has("file") else {
             return reading.report("needs a file, as in file = \"users\"", at: users.place)

@@ -1,10 +1,11 @@
+import BrokerCore
 import MQTTCodec
 
 /// `[[link.out]]`, `[[link.in]]` and `[[link.both]]`.
 extension ConfigurationReader {
     func readRules(of table: SettingsTable, into link: inout LinkConfiguration) {
-        link.outRules = table.tables("out", known: .rule).compactMap(rule)
-        link.inRules = table.tables("in", known: .rule).compactMap(rule)
+        link.outRules = table.tables("out", known: .rule).compactMap { rule($0, isOutward: true) }
+        link.inRules = table.tables("in", known: .rule).compactMap { rule($0, isOutward: false) }
         for both in table.tables("both", known: .bothRule) {
             guard let (out, `in`) = rules(ofBoth: both) else { continue }
             link.outRules.append(out)
@@ -12,21 +13,24 @@ extension ConfigurationReader {
         }
     }
 
-    private func rule(_ table: SettingsTable) -> LinkRule? {
-        guard let filter = requiredFilter(of: table) else { return nil }
+    /// - Returns: nil where its filter is none; what is wrong with it has been reported in any case.
+    private func rule(_ table: SettingsTable, isOutward: Bool) -> LinkRule? {
+        guard let text = requiredFilter(of: table) else { return nil }
+        guard let filter = filter(text, at: table.place.key("filter")) else { return nil }
         var rule = LinkRule(filter: filter)
-        if let problem = FilterText.problem(in: filter) { table.report("filter", problem) }
+        rule.exclude = exclusions(from: text, prefix: "", of: table)
         if let to = table.string("to") {
             do throws(TopicTemplate.Failure) {
-                let template = try TopicTemplate.parse(to)
-                rule.topicPrefix = template.prefix
-                rule.topicSuffix = template.suffix
+                rule.template = try TopicTemplate.parse(
+                    to, for: text, node: configuration.node.id, knowsPublishers: isOutward)
             } catch {
                 table.report("to", error.message)
             }
+            if !isOutward, to.hasPrefix("$") {
+                table.report("to", "topics with `$` belong to this node; found `\(to)`")
+            }
         }
-        rule.qosCap = qosCap(of: table)
-        rule.retain = table.choice("retain", of: LinkRule.Retain.self) ?? .keep
+        readTreatment(of: table, into: &rule)
         return rule
     }
 
@@ -34,22 +38,21 @@ extension ConfigurationReader {
         guard let filter = requiredFilter(of: table) else { return nil }
         let local = prefix("local_prefix", of: table)
         let remote = prefix("remote_prefix", of: table)
-        // With a prefix the whole must be a filter: "chat" before "#" would be "chat#".
-        for prefix in local == remote ? [local] : [local, remote] {
-            guard let problem = FilterText.problem(in: prefix + filter) else { continue }
-            let advice =
-                prefix.isEmpty || prefix.hasSuffix("/") ? "" : " (the prefix \"\(prefix)\" does not end with `/`)"
-            table.report("filter", problem + advice)
-            break
-        }
-        var out = LinkRule(filter: local + filter)
-        out.stripPrefix = local
-        out.topicPrefix = remote
-        out.qosCap = qosCap(of: table)
-        var `in` = LinkRule(filter: remote + filter)
-        `in`.stripPrefix = remote
-        `in`.topicPrefix = local
-        `in`.qosCap = out.qosCap
+        guard
+            let localFilter = self.filter(local + filter, prefix: local, at: table.place.key("filter")),
+            let remoteFilter = local == remote
+                ? localFilter : self.filter(remote + filter, prefix: remote, at: table.place.key("filter"))
+        else { return nil }
+        var out = LinkRule(filter: localFilter)
+        readTreatment(of: table, into: &out)
+        var `in` = out
+        out.stripPrefix = MQTTString(local)
+        out.template = TopicTemplate(prefix: MQTTString(remote))
+        out.exclude = exclusions(from: local + filter, prefix: local, of: table)
+        `in`.filter = remoteFilter
+        `in`.stripPrefix = MQTTString(remote)
+        `in`.template = TopicTemplate(prefix: MQTTString(local))
+        `in`.exclude = out.exclude.compactMap { TopicFilter(remote + $0.text.string.dropFirst(local.count)) }
         return (out, `in`)
     }
 
@@ -60,6 +63,33 @@ extension ConfigurationReader {
         return table.string("filter")
     }
 
+    /// - Parameter prefix: what stands before the filter that was written; with it the whole must be one: "chat" before
+    ///   "#" would be "chat#".
+    private func filter(_ text: String, prefix: String = "", at place: Place) -> TopicFilter? {
+        if let problem = FilterText.problem(in: text) {
+            let advice =
+                prefix.isEmpty || prefix.hasSuffix("/") ? "" : " (the prefix \"\(prefix)\" does not end with `/`)"
+            reading.report(problem + advice, at: place)
+            return nil
+        }
+        let filter = TopicFilter(text)
+        if filter == nil { reading.report("is no topic filter, found \"\(text)\"", at: place) }
+        return filter
+    }
+
+    /// `exclude`: filters, of which each takes something away.
+    private func exclusions(from filter: String, prefix: String, of table: SettingsTable) -> [TopicFilter] {
+        (table.strings("exclude", mayBeEmpty: true) ?? []).compactMap { text, place in
+            guard let exclusion = self.filter(prefix + text, prefix: prefix, at: place) else { return nil }
+            if !FilterText.overlap(filter, prefix + text) {
+                reading.warn("excludes nothing: no topic of \"\(filter)\" matches \"\(prefix + text)\"", at: place)
+            } else if FilterText.covers(prefix + text, filter) {
+                reading.warn("excludes everything: \"\(prefix + text)\" matches all of \"\(filter)\"", at: place)
+            }
+            return exclusion
+        }
+    }
+
     private func prefix(_ key: String, of table: SettingsTable) -> String {
         guard let prefix = table.string(key) else { return "" }
         if prefix.contains(where: { $0 == "#" || $0 == "+" || $0 == "\0" }) {
@@ -68,6 +98,27 @@ extension ConfigurationReader {
         }
         return prefix
     }
+
+    // MARK: What becomes of a message
+
+    /// What rules of all kinds may say.
+    private func readTreatment(of table: SettingsTable, into rule: inout LinkRule) {
+        rule.qosCap = qosCap(of: table)
+        rule.retain = table.choice("retain", of: LinkRule.Retain.self) ?? .keep
+        if let expiry = table.duration("expiry", in: Self.expiryRange, wholeSeconds: true) {
+            rule.expiry = UInt32(clamping: expiry.components.seconds)
+        }
+        rule.priority = table.integer("priority", in: 0...9) ?? 0
+        rule.userProperties = userProperties(of: table)
+        if rule.priority > 0 {
+            reading.warn(
+                "is kept for a later version: what waits goes in the order in which it came",
+                at: table.place.key("priority")
+            )
+        }
+    }
+
+    private static let expiryRange = Duration.seconds(1)...Duration.seconds(Int64(UInt32.max))
 
     /// 0, 1, 2 or "keep".
     private func qosCap(of table: SettingsTable) -> QoS? {
@@ -84,30 +135,21 @@ extension ConfigurationReader {
         return nil
     }
 
-    // MARK: Loops
-
-    /// The least check against loops: what a 3.1.1 link sends out must not come back over its own subscriptions.
-    ///
-    /// Version 5 subscribes with No Local, and the bridge bit has the same effect at a broker that knows it. Without
-    /// either, an upstream sends our own messages back to us wherever a topic that `out` produces matches a filter of
-    /// `in`: a message arrives twice, and where its topic matches `out` again, it is a loop.
-    func checkLoops(of link: LinkConfiguration, at place: Place) {
-        guard link.hasVersion3, !link.usesBridgeBit else { return }
-        for out in link.outRules where !out.filter.isEmpty {
-            for `in` in link.inRules where FilterText.overlap(out.targetFilter, `in`.filter) {
-                let way = "what goes out from \"\(out.filter)\" comes back in through \"\(`in`.filter)\""
-                let result = `in`.targetFilter
-                guard link.outRules.contains(where: { FilterText.overlap(result, $0.filter) }) else {
-                    reading.warn("\(way) as \"\(result)\": protocol \"3.1.1\" has no No Local", at: place)
-                    continue
-                }
-                reading.report(
-                    "\(way) and would go out again: use protocol = 5, or bridge_bit = true if the upstream is mosquitto, "
-                        + "or different topics for the two directions",
-                    at: place
-                )
-                return
+    /// `user_properties = { key = "value" }`, in the order of their names: a table has none of its own.
+    private func userProperties(of table: SettingsTable) -> [Properties.UserProperty] {
+        guard let value = table.values["user_properties"] else { return [] }
+        guard case .table(let values) = value else {
+            table.report("user_properties", "must be a table, as in { site = \"shanghai\" }, found \(value.found)")
+            return []
+        }
+        let place = table.place.key("user_properties")
+        return values.sorted { $0.key < $1.key }.compactMap { name, value in
+            guard let text = table.expanded(value, at: place.key(name)) else { return nil }
+            for part in [name, text] where part.utf8.count > 1_024 || part.utf8.contains(0) {
+                reading.report("name and value have at most 1024 bytes, and no NUL", at: place.key(name))
+                return nil
             }
+            return Properties.UserProperty(MQTTString(name), MQTTString(text))
         }
     }
 }

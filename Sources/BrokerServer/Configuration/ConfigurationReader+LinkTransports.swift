@@ -65,9 +65,7 @@ extension ConfigurationReader {
 
     /// Whether an upstream that knows no No Local would send back what goes out.
     private func echoes(_ link: LinkConfiguration) -> Bool {
-        link.outRules.contains { out in
-            !out.filter.isEmpty && link.inRules.contains { FilterText.overlap(out.targetFilter, $0.filter) }
-        }
+        link.outRules.contains { out in link.inRules.contains { $0.taken(from: out.targetFilter) != nil } }
     }
 
     // MARK: Passwords

@@ -1,3 +1,4 @@
+import BrokerCore
 import MQTTCodec
 
 /// `[[link]]` and `[defaults.link]`.
@@ -13,6 +14,7 @@ extension ConfigurationReader {
             linkPlaces.append(table.place)
         }
         checkLinks()
+        checkRings()
     }
 
     /// - Returns: nil when the link has no name or no address; what is wrong with it has been reported in any case.
@@ -35,6 +37,7 @@ extension ConfigurationReader {
         link.clientID = table.nonEmptyString("client_id") ?? "\(configuration.node.id).\(link.name)"
         if link.clientID.utf8.count > 65_535 { table.report("client_id", "must be at most 65535 bytes") }
         link.usesBridgeBit = table.boolean("bridge_bit") ?? false
+        link.trustsIDs = table.boolean("trust_ids") ?? false
         link.username = table.nonEmptyString("username")
         link.password = readPassword(of: table)
         link.preference = table.choice("prefer", of: LinkConfiguration.Preference.self) ?? link.preference
@@ -78,6 +81,13 @@ extension ConfigurationReader {
                 at: backoff.place
             )
         }
+    }
+
+    /// `loop = { max_hops, dedup_window }`, one for the node: a message is cut off wherever it comes back.
+    mutating func readLoop(of table: SettingsTable) {
+        guard let loop = table.table("loop", known: .loop) else { return }
+        set(\.loop.hopsMax, loop.integer("max_hops", in: 1...255).map { UInt8(clamping: $0) })
+        set(\.loop.window, loop.duration("dedup_window", in: .seconds(1)...(.seconds(86_400))))
     }
 
     private func address(_ text: String, at place: Place) -> LinkAddress? {

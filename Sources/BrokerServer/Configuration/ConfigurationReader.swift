@@ -55,6 +55,7 @@ struct ConfigurationReader {
         if let table = root.table("acl", known: .access) { readAccess(table) }
         if let table = root.table("defaults", known: .defaults)?.table("link", known: .linkDefaults) {
             readCommonLinkSettings(table, into: &linkDefaults)
+            readLoop(of: table)
         }
     }
 

@@ -63,7 +63,8 @@ package struct KnownKeys: Sendable {
     package static let listenerTLS = KnownKeys(
         available: ["cert", "key", "client_ca", "client_cert", "username", "min_version", "watch"], later: ["crl"]
     )
-    package static let authentication = KnownKeys(available: ["chain", "anonymous", "users"], later: ["jwt", "hook"])
+    package static let authentication = KnownKeys(
+        available: ["chain", "anonymous", "users", "links"], later: ["jwt", "hook"])
     package static let authenticationUsers = KnownKeys(available: ["file"], later: [])
     package static let access = KnownKeys(
         available: ["default", "rules", "file", "presets", "on_denied", "on_denied_v3"], later: []
@@ -75,18 +76,19 @@ package struct KnownKeys: Sendable {
     package static let defaults = KnownKeys(available: ["link"], later: [])
     package static let linkDefaults = KnownKeys(
         available: [
-            "protocol", "keepalive", "backoff", "ack_timeout", "connect_timeout", "proxy", "probe", "probe_every",
+            "protocol", "keepalive", "backoff", "ack_timeout", "connect_timeout", "proxy", "probe", "probe_every", "loop",
         ],
-        later: ["loop"]
+        later: []
     )
+    package static let loop = KnownKeys(available: ["max_hops", "dedup_window"], later: [])
     package static let link = KnownKeys(
         available: [
             "name", "addresses", "protocol", "bridge_bit", "client_id", "username", "password", "keepalive",
             "session_expiry", "max_inflight", "backoff", "ack_timeout", "connect_timeout", "prefer", "proxy", "tls",
-            "spool", "out", "in", "both", "probe", "probe_every", "probe_topic", "start", "status",
+            "spool", "out", "in", "both", "trust_ids", "probe", "probe_every", "probe_topic", "start", "status",
         ],
         later: [
-            "trust_ids", "catchup_rate", "loop",
+            "catchup_rate",
         ]
     )
     package static let linkStart = KnownKeys(available: ["window"], later: [])
@@ -100,11 +102,14 @@ package struct KnownKeys: Sendable {
     package static let backoff = KnownKeys(available: ["base", "cap", "jitter", "stable"], later: [])
     package static let password = KnownKeys(available: ["file", "env", "command"], later: [])
     package static let rule = KnownKeys(
-        available: ["filter", "to", "qos", "retain"], later: ["exclude", "priority", "expiry"]
+        available: ["filter", "exclude", "to", "qos", "retain", "expiry", "priority", "user_properties"], later: []
     )
     package static let bothRule = KnownKeys(
-        available: ["filter", "qos", "local_prefix", "remote_prefix"],
-        later: ["retain", "exclude", "priority", "expiry"]
+        available: [
+            "filter", "exclude", "qos", "retain", "local_prefix", "remote_prefix", "expiry", "priority",
+            "user_properties",
+        ],
+        later: []
     )
 
     /// The tables in which a stray key may belong.

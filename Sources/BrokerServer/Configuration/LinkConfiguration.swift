@@ -22,6 +22,9 @@ package struct LinkConfiguration: Sendable, Equatable {
     package var mayFallBack = true
     /// `bridge_bit`: set the high bit of the protocol level, by which mosquitto keeps from echoing to 3.1.1; default false.
     package var usesBridgeBit = false
+    /// `trust_ids`: believe what messages of this upstream say of who they are and where they come from, also when it is
+    /// no Drawbridge and may have them from anybody; default false.
+    package var trustsIDs = false
     /// `client_id`: default `<node id>.<link name>`; the upstream keeps our session under this name.
     package var clientID: String
     /// `username`: default none.

@@ -34,6 +34,8 @@ enum Mail: @unchecked Sendable {
     case linkAction(LinkAction, MQTTString, CheckedContinuation<Bool, Never>)
     /// When the oldest messages of links came.
     case arrivals([ReceiverID: Timestamp])
+    /// With which rules links run.
+    case linkSettings(CheckedContinuation<[LinkSettings], Never>)
     indirect case reconfigure(ShardRunner.Reconfiguration)
     /// Succeeds when every connection is closed and the last records are appended.
     case drain(EventLoopPromise<Void>)

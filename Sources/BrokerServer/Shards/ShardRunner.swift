@@ -131,6 +131,7 @@ final class ShardRunner {
         case .linkAction(let action, let name, let continuation):
             continuation.resume(returning: shard.act(action, onLink: name, now: now))
         case .arrivals(let arrivals): tellLinks(arrivals, now)
+        case .linkSettings(let continuation): continuation.resume(returning: shard.links.map(\.settings))
         case .reconfigure(let new): reconfigure(new, now)
         case .drain(let promise): drain(promise, now)
         case .giveUpDraining: giveUpDraining()

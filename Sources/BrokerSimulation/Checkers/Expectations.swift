@@ -16,6 +16,7 @@ struct Expectations {
     /// Messages that expired or were given up somewhere on their way to the next node.
     private var stranded: Set<Int> = []
     private let upstreamForgot: Bool
+    private let hasMarks: Bool
     private let clockWentBack: Bool
 
     init(_ simulation: Simulation) {
@@ -23,6 +24,7 @@ struct Expectations {
         habits = simulation.clients.map(\.habits)
         matches = simulation.matches
         upstreamForgot = simulation.upstreamForgot
+        hasMarks = simulation.options.hasMarks && simulation.options.linkVersion == .v5
         clockWentBack = simulation.plan.entries.contains { entry in
             if case .wallJump(let milliseconds) = entry.fault { milliseconds < 0 } else { false }
         }
@@ -132,7 +134,7 @@ struct Expectations {
     func churns(_ client: Int) -> Bool { habits[client].churns }
 
     /// Whether what is published at one node comes to another over sessions that nobody lost.
-    func isExact(from node: Int, at client: Int) -> Bool { !upstreamForgot || node == homes[client] }
+    func isExact(from node: Int, at client: Int) -> Bool { hasMarks || !upstreamForgot || node == homes[client] }
 
     /// Whether a message keeps its place among others. One that had expired may live again: a crash forgets that it was
     /// passed over, and a clock that was set back says that it has time left.

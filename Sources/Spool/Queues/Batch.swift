@@ -49,6 +49,15 @@ struct Batch {
         var isOpen: Bool
     }
 
+    /// What came by one stream.
+    struct StreamPart {
+        var stream: StreamID
+        var number: UInt64
+        var ids: [MessageID]
+        /// Parts of the stream up to this number go; 0 for none.
+        var forgotten: UInt64 = 0
+    }
+
     struct Retained {
         var topic: MQTTString
         /// Nil when it goes.
@@ -72,13 +81,14 @@ struct Batch {
     var outbound: [Exchange] = []
     var retained: [Retained] = []
     var wills: [Will] = []
+    var streams: [StreamPart] = []
     /// True when the commit must be on disk whatever the mode of the spool.
     var demandsSync = false
 
     /// How many things the batch writes; each can be written, or fail, alone.
     var count: Int {
         gone.count + receivers.count + rows.count + finished.count + cursors.count + subscriptions.count
-            + inbound.count + outbound.count + retained.count + wills.count
+            + inbound.count + outbound.count + retained.count + wills.count + streams.count
     }
 
     /// Messages in the batch, with and without a row.

@@ -20,6 +20,7 @@ struct BatchChanges {
     var inbound = LatestValues<PacketKey, Bool>()
     var outbound = LatestValues<PacketKey, Bool>()
     var wills = LatestValues<MQTTString, WillRecord?>()
+    var streams = LatestValues<StreamID, [MessageID]>()
     /// Where each stands in `batch.dropped`: one message may overflow the queues of all sessions that are away, and looking
     /// through the list for each of them would take the square of their number.
     private var dropIndices: [DropKey: Int] = [:]
@@ -122,6 +123,8 @@ struct LatestValues<Key: Hashable, Value> {
     private var entries: [(key: Key, value: Value)] = []
 
     var inOrder: [(key: Key, value: Value)] { entries }
+
+    subscript(key: Key) -> Value? { indices[key].map { entries[$0].value } }
 
     mutating func set(_ key: Key, _ value: Value) {
         if let index = indices[key] {

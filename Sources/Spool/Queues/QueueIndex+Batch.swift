@@ -51,6 +51,8 @@ extension QueueIndex {
             guard let queue = queues[receiver] else { return }
             let existed = queue.inbound.remove(packetID) != nil
             changes.inbound.touch(PacketKey(receiver, packetID), existed: existed)
+        case .streamSeen(let stream, let id):
+            changes.streams.set(stream, (changes.streams[stream] ?? []) + [id])
         case .receiver(let record):
             setReceiver(record, &changes)
         case .receiverGone(let receiver):
@@ -261,6 +263,7 @@ extension QueueIndex {
             }
             batch.wills.append(Batch.Will(clientID: clientID, record: record))
         }
+        for (stream, ids) in changes.streams.inOrder { batch.streams.append(streams.add(ids, of: stream)) }
         tell(changes.touched.filter { queues[$0.receiver] === $0 }, &batch)
         return batch
     }

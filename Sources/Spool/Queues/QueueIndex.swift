@@ -17,6 +17,7 @@ struct QueueIndex {
     var wills: Set<MQTTString> = []
     /// True when there may be queues that keep what they have when they are full.
     var keepsNewestOut = false
+    var streams = StreamParts()
     /// How many were applied.
     var batches: UInt64 = 0
     /// Messages that somebody waits for, each counted once, and their bytes.

@@ -33,10 +33,12 @@ struct Salvage: ~Copyable {
         let hasNode = try copyNode(from: source)
         let knowsGroups =
             sound({ () throws(SpoolError) in try source.prepare("SELECT source FROM outbound").reset() }) != nil
+        let knowsStreams =
+            sound({ () throws(SpoolError) in try source.prepare("SELECT ids FROM stream").reset() }) != nil
         for table in [
             SalvageTable.receiver, .subscription, .inbound, knowsGroups ? .outbound : .outboundBeforeGroups,
             .retained, .will, .message,
-        ] {
+        ] + (knowsStreams ? [.stream] : []) {
             try copy(table, from: source)
         }
         if !hasNode {

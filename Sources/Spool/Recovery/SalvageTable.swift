@@ -43,6 +43,12 @@ struct SalvageTable: Sendable {
         return table
     }
 
+    static let stream = SalvageTable(
+        name: "stream",
+        columns: ["node", "receiver", "number", "ids"],
+        keyColumns: 3
+    ) { row, _ in row.bytes(3) { !$0.isEmpty && $0.count.isMultiple(of: 16) } }
+
     static let retained = messages(.retained) { $1.decode($0, from: .retained) != nil }
     static let will = messages(.will) { $1.decodeWill($0) != nil }
     static let message = messages(.message) { $1.decode($0, from: .message) != nil }

@@ -1,3 +1,4 @@
+import BrokerCore
 import MQTTCodec
 import NIOCore
 
@@ -31,11 +32,30 @@ enum MessageProperties {
         }
     }
 
+    /// The client that published the message; no property of MQTT, whose identifiers end at 0x2A.
+    static func write(publisher: MQTTString, to buffer: inout ByteBuffer) {
+        buffer.writeInteger(publisherTag)
+        buffer.writeText(publisher.string)
+    }
+
+    /// Id and hops of the mark that came with the message; no property of MQTT either.
+    static func write(_ mark: LinkMark, to buffer: inout ByteBuffer) {
+        buffer.writeInteger(markTag)
+        buffer.writeInteger(mark.id.high)
+        buffer.writeInteger(mark.id.low)
+        buffer.writeInteger(mark.hops)
+    }
+
+    private static let publisherTag: UInt8 = 0xF0
+    private static let markTag: UInt8 = 0xF1
+
     /// Nil when the bytes are no such list.
-    static func read(_ bytes: ByteBuffer) -> Properties? {
-        guard bytes.readableBytes > 0 else { return Properties() }
+    static func read(_ bytes: ByteBuffer) -> (Properties, publisher: MQTTString?, LinkMark?)? {
+        guard bytes.readableBytes > 0 else { return (Properties(), nil, nil) }
         var bytes = bytes
         var values = Properties.Values()
+        var publisher: MQTTString?
+        var mark: LinkMark?
         while let identifier = bytes.readInteger(as: UInt8.self) {
             switch identifier {
             case 0x01:
@@ -53,12 +73,20 @@ enum MessageProperties {
             case 0x26:
                 guard let name = bytes.readText(), let value = bytes.readText() else { return nil }
                 values.userProperties.append(Properties.UserProperty(MQTTString(name), MQTTString(value)))
+            case markTag:
+                guard let high = bytes.readInteger(as: UInt64.self), let low = bytes.readInteger(as: UInt64.self),
+                    let hops = bytes.readInteger(as: UInt8.self)
+                else { return nil }
+                mark = LinkMark(id: MessageID(high: high, low: low), hops: hops)
+            case publisherTag:
+                guard let clientID = bytes.readText() else { return nil }
+                publisher = MQTTString(clientID)
             default:
                 return nil
             }
         }
         var properties = Properties()
         properties.values = values
-        return properties
+        return (properties, publisher, mark)
     }
 }

@@ -84,6 +84,8 @@ struct MessageRow: ~Copyable {
         bytes.writeImmutableBuffer(message.payload)
         payload = topic.upperBound..<bytes.writerIndex
         MessageProperties.write(message.properties, to: &bytes)
+        if let publisher = message.publisher { MessageProperties.write(publisher: publisher, to: &bytes) }
+        if let mark = message.mark { MessageProperties.write(mark, to: &bytes) }
         properties = payload.upperBound..<bytes.writerIndex
     }
 
@@ -166,7 +168,7 @@ struct MessageRow: ~Copyable {
         let checksum = statement.number(table == .retained ? 7 : 9)
         guard bytes.withUnsafeReadableBytes({ XXHash64.hash($0) }) == checksum,
             let qos = QoS(rawValue: qos),
-            let properties = MessageProperties.read(copy(properties))
+            let (properties, publisher, mark) = MessageProperties.read(copy(properties))
         else { return nil }
         return Message(
             id: id,
@@ -175,7 +177,9 @@ struct MessageRow: ~Copyable {
             qos: qos,
             isRetained: flags & Self.retained != 0,
             properties: properties,
-            expiry: expiry
+            expiry: expiry,
+            publisher: publisher,
+            mark: mark
         )
     }
 

@@ -24,6 +24,8 @@ final class BatchStore {
     private let deleteRetained: SQLStatement
     private let replaceWill: SQLStatement
     private let deleteWill: SQLStatement
+    private let insertStream: SQLStatement
+    private let deleteStream: SQLStatement
     private let insertAside: SQLStatement
     private let copyAside: SQLStatement
     private let freePages: SQLStatement
@@ -81,6 +83,8 @@ final class BatchStore {
         deleteRetained = try connection.prepare("DELETE FROM retained WHERE topic = ?")
         replaceWill = try connection.prepare(MessageRow.Table.will.replace)
         deleteWill = try connection.prepare("DELETE FROM will WHERE client_id = ?")
+        insertStream = try connection.prepare("INSERT OR REPLACE INTO stream VALUES (?, ?, ?, ?)")
+        deleteStream = try connection.prepare("DELETE FROM stream WHERE node = ? AND receiver = ? AND number <= ?")
         insertAside = try connection.prepare("INSERT INTO aside VALUES (NULL, ?, ?, ?, ?, ?, ?)")
         copyAside = try connection.prepare(
             """
@@ -173,6 +177,7 @@ final class BatchStore {
         for at in parts.next(batch.outbound.count) { try write(batch.outbound[at]) }
         for at in parts.next(batch.retained.count) { try write(batch.retained[at], hooks) }
         for at in parts.next(batch.wills.count) { try write(batch.wills[at], hooks) }
+        for at in parts.next(batch.streams.count) { try write(batch.streams[at]) }
     }
 
     private func write(gone receiver: ReceiverID) throws(SpoolError) {
@@ -236,6 +241,19 @@ final class BatchStore {
             statement.bind(outbound.source, at: 5)
         }
         try statement.run()
+    }
+
+    private func write(_ part: Batch.StreamPart) throws(SpoolError) {
+        insertStream.bind(part.stream.node, at: 1)
+        insertStream.bind(part.stream.receiver, at: 2)
+        insertStream.bind(part.number, at: 3)
+        insertStream.bind(copyOf: MessageIDList.write(part.ids), at: 4)
+        try insertStream.run()
+        guard part.forgotten > 0 else { return }
+        deleteStream.bind(part.stream.node, at: 1)
+        deleteStream.bind(part.stream.receiver, at: 2)
+        deleteStream.bind(part.forgotten, at: 3)
+        try deleteStream.run()
     }
 
     private func write(_ retained: Batch.Retained, _ hooks: SpoolHooks) throws(SpoolError) {

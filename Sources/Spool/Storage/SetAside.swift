@@ -39,6 +39,8 @@ struct SetAside {
             kind = "retained"
             name = batch.retained[at].topic
             payload = batch.retained[at].message?.payload ?? ByteBuffer()
+        } else if at >= batch.retained.count + batch.wills.count {
+            kind = "stream"
         } else {
             kind = "will"
             guard let will = batch.wills.dropFirst(at - batch.retained.count).first else { return }

@@ -37,8 +37,10 @@ struct ControlLinkCommand: ParsableCommand {
             pause   send nothing more; the connection stays, and what comes in comes in
             resume  send again what waits
 
-            All of this lasts until the node is started again.
-            """
+            All of this lasts until the node is started again. `drawbridge ctl link explain NAME TOPIC` says what becomes
+            of a topic.
+            """,
+        subcommands: [ControlExplainLinkCommand.self]
     )
 
     @OptionGroup var directory: DataDirectory

@@ -83,8 +83,8 @@ enum SpoolTable {
             ("oldest", dropped.oldest), ("newest", dropped.newest), ("aged", dropped.aged),
             ("holes", dropped.holes), ("away", dropped.away), ("buffer", dropped.buffer),
             ("expired", dropped.expired), ("too large", dropped.tooLarge), ("rejected", dropped.rejected),
-            ("denied", dropped.denied), ("no identifier", dropped.noIdentifier), ("damaged", dropped.damaged),
-            ("set aside", dropped.setAside), ("session ended", dropped.ended),
+            ("denied", dropped.denied), ("no identifier", dropped.noIdentifier), ("no name", dropped.unnamed),
+            ("damaged", dropped.damaged), ("set aside", dropped.setAside), ("session ended", dropped.ended),
         ]
         return named.filter { $0.1 > 0 }.map { "\($0.0) \($0.1)" }.joined(separator: ", ")
     }

@@ -1,0 +1,97 @@
+package import MQTTCodec
+
+/// What travels with a message between Drawbridges, as a user property of MQTT 5: who it is, how far it came, and by
+/// which stream.
+///
+///     drawbridge: id=0006440be1a2c3d43fa2c0ffee120001;hops=2;stream=3fa2c0ffee12.7
+///
+/// It is believed from peers that are marked as links only, and nobody else sees it: it is taken off a message that
+/// comes in, and put on one that leaves for such a peer.
+package struct LinkMark: Sendable, Hashable {
+    /// The name of the user property. Whoever is no link and sends one loses it.
+    package static let name: MQTTString = "drawbridge"
+
+    /// The name that the message got at the node that it was published to. Its low bits say which that was.
+    package var id: MessageID
+    /// Links that it crossed, the one that it came over included; 1 to 255.
+    package var hops: UInt8
+    /// The queue that it left its last node by; nil for QoS 0, which is never sent again.
+    package var stream: StreamID?
+
+    package init(id: MessageID, hops: UInt8, stream: StreamID? = nil) {
+        self.id = id
+        self.hops = hops
+        self.stream = stream
+    }
+
+    /// The most bytes that a mark adds to a PUBLISH: name and value with their lengths, and the property's identifier.
+    static let bytesMax = 5 + 10 + 3 + 32 + 6 + 3 + 8 + 12 + 1 + 16
+
+    /// - Complexity: O(1), one string.
+    package var text: String {
+        var text = "id=\(id);hops=\(hops)"
+        if let stream { text += ";stream=\(stream)" }
+        return text
+    }
+
+    /// Nil for what no Drawbridge wrote. Fields that are not known are skipped: a later version may have more.
+    package init?(_ text: String) {
+        var id: MessageID?
+        var hops: UInt8?
+        var stream: StreamID?
+        for field in text.utf8.split(separator: UInt8(ascii: ";")) {
+            guard let equals = field.firstIndex(of: UInt8(ascii: "=")) else { return nil }
+            let value = Substring(field[field.index(after: equals)...])
+            switch Substring(field[..<equals]) {
+            case "id": id = MessageID(hexadecimal: value)
+            case "hops": hops = UInt8(value)
+            case "stream": stream = StreamID(value)
+            default: break
+            }
+        }
+        guard let id, let hops, hops > 0 else { return nil }
+        self.init(id: id, hops: hops, stream: stream)
+    }
+}
+
+/// The queue of one receiver at one node, as its peer knows it.
+package struct StreamID: Sendable, Hashable, CustomStringConvertible {
+    /// The number of the node, 48 bits.
+    package var node: UInt64
+    /// The number of the receiver there.
+    package var receiver: UInt64
+
+    package init(node: UInt64, receiver: UInt64) {
+        self.node = node
+        self.receiver = receiver
+    }
+
+    init?(_ text: Substring) {
+        let parts = text.split(separator: ".", omittingEmptySubsequences: false)
+        guard parts.count == 2, let node = UInt64(parts[0], radix: 16), let receiver = UInt64(parts[1], radix: 16)
+        else { return nil }
+        self.init(node: node, receiver: receiver)
+    }
+
+    package var description: String { "\(String(node, radix: 16)).\(String(receiver, radix: 16))" }
+}
+
+extension Properties {
+    /// Without the mark that somebody put on who is no link.
+    var unmarked: Properties {
+        var properties = self
+        _ = properties.takeMark()
+        return properties
+    }
+
+    /// Takes the mark off, whether anybody believes it or not.
+    ///
+    /// - Complexity: O(user properties); a message without any costs a look.
+    mutating func takeMark() -> LinkMark? {
+        guard !isEmpty, userProperties.contains(where: { $0.name == LinkMark.name }) else { return nil }
+        let mark = userProperties.lazy.filter { $0.name == LinkMark.name }.compactMap { LinkMark($0.value.string) }
+            .first
+        userProperties.removeAll { $0.name == LinkMark.name }
+        return mark
+    }
+}

@@ -1,0 +1,218 @@
+import BrokerCore
+import MQTTCodec
+import NIOCore
+import TestSupport
+import Testing
+
+@Suite("Marks: exactly once over links, and no loops")
+struct LinkMarkTests {
+    private static let stream = StreamID(node: 0xABC, receiver: 7)
+
+    private static func settings(_ change: (inout BrokerSettings) -> Void = { _ in }) -> BrokerSettings {
+        var settings = BrokerSettings()
+        settings.linkUsers = ["edge"]
+        change(&settings)
+        return settings
+    }
+
+    /// A link of another node; its session outlives the connection unless told otherwise.
+    private static func link(
+        _ broker: ShardHarness,
+        user: MQTTString? = "edge",
+        id: MQTTString = "edge.hub",
+        cleanStart: Bool = false
+    ) -> ScriptedPeer {
+        let peer = broker.opens(.v5)
+        peer.sends(.connect(clientID: id, cleanStart: cleanStart, expiry: 3_600, username: user))
+        return peer
+    }
+
+    /// A client that hears everything.
+    private static func reader(_ broker: ShardHarness) -> ScriptedPeer {
+        let reader = broker.connects("reader")
+        reader.sends(.subscribe(id: 1, filters: "#", options: SubscriptionOptions(maximumQoS: .exactlyOnce)))
+        _ = reader.takes()
+        return reader
+    }
+
+    private static func id(_ number: UInt64, node: UInt64 = 0xABC) -> MessageID {
+        MessageID(high: number, low: node << 16 | 1)
+    }
+
+    private static func publish(
+        _ mark: LinkMark?,
+        topic: MQTTString = "t",
+        _ qos: QoS = .exactlyOnce,
+        packetID: UInt16 = 1,
+        others: [Properties.UserProperty] = []
+    ) -> Packet {
+        var properties = Properties()
+        properties.userProperties = others
+        if let mark { properties.userProperties.append(.init(LinkMark.name, MQTTString(mark.text))) }
+        return .publish(
+            Publish(
+                topic: topic, payload: ByteBuffer(string: "x"), qos: qos, packetID: qos == .atMostOnce ? 0 : packetID,
+                properties: properties))
+    }
+
+    private static func mark(_ publish: Publish?) -> LinkMark? {
+        publish?.properties.userProperties.first { $0.name == LinkMark.name }.flatMap { LinkMark($0.value.string) }
+    }
+
+    @Test("a mark is read as it was written, and what is none is refused")
+    func text() {
+        for mark in [
+            LinkMark(id: Self.id(1), hops: 1), LinkMark(id: Self.id(.max), hops: 255, stream: Self.stream),
+            LinkMark(id: Self.id(5), hops: 8, stream: StreamID(node: 0xFFFF_FFFF_FFFF, receiver: .max)),
+        ] {
+            #expect(LinkMark(mark.text) == mark)
+            #expect(LinkMark(mark.text + ";later=1") == mark)
+        }
+        let id = Self.id(1)
+        for text in [
+            "", "id", ";", "=", "id=\(id)", "hops=1", "id=\(id);hops=0", "id=\(id);hops=256", "id=\(id);hops=-1",
+            "id=+\(String(id.description.dropFirst()));hops=x", "id=0\(id);hops=1", "node=abc",
+        ] {
+            #expect(LinkMark(text) == nil, "\(text)")
+        }
+        #expect(LinkMark("id=\(id);hops=1;stream=x.y")?.stream == nil)
+    }
+
+    @Test("what a link sends again in a new session was here already: answered, and delivered to nobody")
+    func repeats() throws {
+        let broker = ShardHarness(Self.settings())
+        let reader = Self.reader(broker)
+        let mark = LinkMark(id: Self.id(1), hops: 1, stream: Self.stream)
+        for qos in [QoS.atLeastOnce, .exactlyOnce] {
+            let mark = LinkMark(id: Self.id(UInt64(qos.rawValue)), hops: 1, stream: Self.stream)
+            Self.link(broker, cleanStart: true).sends(Self.publish(mark, qos))
+            #expect(reader.takesMessages().count == 1)
+            let again = Self.link(broker, cleanStart: true)
+            _ = again.takes()
+            again.sends(Self.publish(mark, qos))
+            #expect(reader.takesMessages().isEmpty)
+            let answer: Packet =
+                qos == .atLeastOnce ? .pubAck(PublishAck(packetID: 1)) : .pubRec(PublishAck(packetID: 1))
+            #expect(again.takes() == [answer])
+        }
+        #expect(broker.shard.counters.repeatsOfLinks == 2)
+        // A crash does not make it new, be it ever so late.
+        broker.restarts()
+        broker.advance(.seconds(86_400 * 3))
+        let late = Self.reader(broker)
+        Self.link(broker, cleanStart: true).sends(
+            Self.publish(LinkMark(id: Self.id(2), hops: 1, stream: Self.stream)))
+        #expect(late.takesMessages().isEmpty)
+        // The same message of another stream, a day later, is another story: nobody knows it any more.
+        Self.link(broker, cleanStart: true).sends(
+            Self.publish(LinkMark(id: mark.id, hops: 1, stream: StreamID(node: 1, receiver: 1)), packetID: 9))
+        #expect(late.takesMessages().count == 1)
+    }
+
+    @Test("what a crash took back is taken again")
+    func crash() throws {
+        let broker = ShardHarness(Self.settings(), commitsAtOnce: false)
+        let link = Self.link(broker)
+        broker.settle()
+        link.sends(Self.publish(LinkMark(id: Self.id(1), hops: 1, stream: Self.stream)))
+        broker.restarts()
+        broker.commitsAtOnce = true
+        let reader = Self.reader(broker)
+        Self.link(broker).sends(Self.publish(LinkMark(id: Self.id(1), hops: 1, stream: Self.stream)))
+        #expect(reader.takesMessages().count == 1)
+    }
+
+    @Test("only links are believed, and nobody else sees a mark")
+    func trust() throws {
+        let broker = ShardHarness(Self.settings())
+        let reader = Self.reader(broker)
+        let stranger = Self.link(broker, user: "somebody", id: "stranger")
+        let own = Properties.UserProperty("colour", "red")
+        for _ in 0..<2 {
+            stranger.sends(Self.publish(LinkMark(id: Self.id(1), hops: 99), .atMostOnce, others: [own]))
+            #expect(reader.takesMessages().map(\.properties.userProperties) == [[own]])
+        }
+        let link = Self.link(broker)
+        link.sends(Self.publish(LinkMark(id: Self.id(2), hops: 1), .atMostOnce, others: [own]))
+        #expect(reader.takesMessages().map(\.properties.userProperties) == [[own]])
+        #expect(broker.shard.counters.loopsCut == 0)
+    }
+
+    @Test("a link is told that a Drawbridge is here, and nobody else is")
+    func announcement() throws {
+        let broker = ShardHarness(Self.settings())
+        func announced(_ peer: ScriptedPeer) -> Bool {
+            for case .connAck(let ack) in peer.takes() {
+                return ack.properties.userProperties.contains { $0.name == LinkMark.name }
+            }
+            return false
+        }
+        #expect(announced(Self.link(broker)))
+        #expect(!announced(Self.link(broker, user: "somebody", id: "x")))
+        #expect(!announced(Self.link(broker, user: nil, id: "y")))
+    }
+
+    @Test("a message that leaves for a link has its name, one hop more, and a stream where it may be sent again")
+    func outgoing() throws {
+        let broker = ShardHarness(Self.settings())
+        let other = Self.link(broker, id: "other")
+        other.sends(.subscribe(id: 1, filters: "#", options: SubscriptionOptions(maximumQoS: .exactlyOnce)))
+        _ = other.takes()
+        let link = Self.link(broker)
+        link.sends(Self.publish(LinkMark(id: Self.id(1), hops: 3, stream: Self.stream), .atMostOnce))
+        #expect(Self.mark(other.takesMessages().first) == LinkMark(id: Self.id(1), hops: 4))
+        link.sends(Self.publish(LinkMark(id: Self.id(2), hops: 3, stream: Self.stream), .exactlyOnce))
+        let durable = try #require(Self.mark(other.takesMessages().first))
+        #expect(durable.id == Self.id(2) && durable.hops == 4)
+        #expect(durable.stream != nil && durable.stream != Self.stream)
+        let client = broker.connects("client")
+        client.sends(.publish(topic: "t", payload: "y", qos: .atLeastOnce, id: 1))
+        let fresh = try #require(Self.mark(other.takesMessages().first))
+        #expect(fresh.hops == 1 && fresh.stream == durable.stream)
+    }
+
+    @Test("a message that comes back to its node, by a second way, or over too many links is answered and goes nowhere")
+    func loops() throws {
+        let broker = ShardHarness(Self.settings { $0.loop.hopsMax = 3 })
+        let reader = Self.reader(broker)
+        let first = Self.link(broker, id: "first")
+        let second = Self.link(broker, id: "second")
+        // By a second way.
+        for link in [first, second] { link.sends(Self.publish(LinkMark(id: Self.id(1), hops: 1), .atMostOnce)) }
+        #expect(reader.takesMessages().count == 1)
+        // Under another name it is meant.
+        second.sends(Self.publish(LinkMark(id: Self.id(1), hops: 1), topic: "other", .atMostOnce))
+        #expect(reader.takesMessages().count == 1)
+        // Its own.
+        let node = broker.spool.contents().nodeNumber
+        first.sends(Self.publish(LinkMark(id: Self.id(2, node: node), hops: 1), .atMostOnce))
+        // Too far.
+        first.sends(Self.publish(LinkMark(id: Self.id(3), hops: 4), .atMostOnce))
+        #expect(reader.takesMessages().isEmpty)
+        first.sends(Self.publish(LinkMark(id: Self.id(4), hops: 3), .atMostOnce))
+        #expect(reader.takesMessages().count == 1)
+        #expect(broker.shard.counters.loopsCut == 3)
+        // What is old enough is forgotten, and the memory for it bounded.
+        broker.advance(.seconds(1_300))
+        second.sends(Self.publish(LinkMark(id: Self.id(1), hops: 1), .atMostOnce))
+        #expect(reader.takesMessages().count == 1)
+    }
+
+    @Test("a refused message is not remembered: it is taken when there is room")
+    func refused() throws {
+        let broker = ShardHarness(Self.settings())
+        let link = Self.link(broker)
+        _ = link.takes()
+        broker.perform { shard, now in shard.spoolReported([.refusing(.full)], now: now) }
+        link.sends(Self.publish(LinkMark(id: Self.id(1), hops: 1, stream: Self.stream)))
+        guard case .pubRec(let refusal)? = link.takes().first else {
+            Issue.record("no PUBREC")
+            return
+        }
+        #expect(refusal.reason == .quotaExceeded)
+        broker.perform { shard, now in shard.spoolReported([.refusing(nil)], now: now) }
+        let reader = Self.reader(broker)
+        link.sends(Self.publish(LinkMark(id: Self.id(1), hops: 1, stream: Self.stream)))
+        #expect(reader.takesMessages().count == 1)
+    }
+}
