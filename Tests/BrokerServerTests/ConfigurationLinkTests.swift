@@ -239,7 +239,7 @@ struct ConfigurationLinkTests {
         arguments: [
             ("protocol = 4", 4, "protocol: must be 5, \"3.1.1\" or \"3.1\", or a list of them, found 4"),
             ("protocol = [5, \"4\"]", 4, "protocol: must be 5, \"3.1.1\" or \"3.1\", or a list of them, found \"4\""),
-            ("trust_ids = true", 4, "trust_ids: not available in this version"),
+            ("catchup_rate = \"1/s\"", 4, "catchup_rate: not available in this version"),
             (
                 "start = \"later\"", 4,
                 "start: must be \"automatic\", \"lazy\", \"once\", \"manual\" or { window = \"02:00-05:00\" }, "

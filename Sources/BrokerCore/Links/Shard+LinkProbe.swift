@@ -9,7 +9,9 @@ extension Shard {
         link.busyAt = now.instant
         if link.machine.isPaused { connection.isWritable = false }
         linkChanged(link, now)
-        if mayReturn(link, over: connection), let topic = TopicFilter(link.probeTopic.string), let id = session.window.addRequest() {
+        if mayReturn(link, over: connection), let topic = TopicFilter(link.probeTopic.string),
+            let id = session.window.addRequest()
+        {
             link.probe.asked(id)
             // A subscription of its own, without No Local; our rules have that, each by itself.
             let options = SubscriptionOptions(maximumQoS: .atMostOnce, retainHandling: .doNotSend)

@@ -76,7 +76,8 @@ package struct KnownKeys: Sendable {
     package static let defaults = KnownKeys(available: ["link"], later: [])
     package static let linkDefaults = KnownKeys(
         available: [
-            "protocol", "keepalive", "backoff", "ack_timeout", "connect_timeout", "proxy", "probe", "probe_every", "loop",
+            "protocol", "keepalive", "backoff", "ack_timeout", "connect_timeout", "proxy", "probe", "probe_every",
+            "loop",
         ],
         later: []
     )
@@ -87,9 +88,7 @@ package struct KnownKeys: Sendable {
             "session_expiry", "max_inflight", "backoff", "ack_timeout", "connect_timeout", "prefer", "proxy", "tls",
             "spool", "out", "in", "both", "trust_ids", "probe", "probe_every", "probe_topic", "start", "status",
         ],
-        later: [
-            "catchup_rate",
-        ]
+        later: ["catchup_rate"]
     )
     package static let linkStart = KnownKeys(available: ["window"], later: [])
     package static let linkStatus = KnownKeys(available: ["topic", "local_only", "json"], later: [])
