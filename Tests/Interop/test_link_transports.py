@@ -334,25 +334,3 @@ def test_qos_0_while_the_line_is_down_is_kept_as_configured(brokers, kept):
         expected = [] if kept == "drop" else [str(number) for number in range(100)]
         there.wait_for(len(expected) + 1)
         assert [m.payload for m in there.messages if m.qos == 0] == expected
-
-
-def test_what_an_upstream_closes_at_holds_up_nothing(brokers, tmp_path):
-    """nats-server ends the connection at a payload that is too large, and says no word: the message goes at last, and is
-    counted."""
-    hub = brokers.keep(Nats(tmp_path, "hub"))
-    hub.config_file.write_text(hub.config_file.read_text() + "max_payload: 10000\n")
-    hub.start()
-    a = brokers.drawbridge("a", links=link([f"mqtt://127.0.0.1:{hub.port}"], rules=up_and_down)).start()
-    a.wait_for_link()
-    with PahoClient(hub, "at-hub") as there, PahoFive(a, "at-a") as here:
-        there.subscribe("up/#", 1)
-        here.publish("up/1", "before", 1)
-        here.publish("up/1", "x" * 20_000, 1)
-        here.publish("up/1", "behind", 1)
-        eventually(
-            lambda: f"the one behind arrives{a.log_tail()}",
-            lambda: "behind" in [m.payload for m in there.messages],
-            180,
-        )
-        assert "x" not in {m.payload[:1] for m in there.messages}
-    assert a.log().count("a message is given up") == 1
