@@ -1,5 +1,6 @@
 """Do links get through to upstreams of every kind: old versions, secrets that change, several addresses, proxies?"""
 
+import contextlib
 import socket
 import ssl
 import subprocess
@@ -15,6 +16,7 @@ from eventually import eventually
 from http_proxy import HTTPProxy
 from test_tls_links import carries, error_of, mosquitto_hub, own
 from upstreams import Nats, RabbitMQ
+from weak_line import WeakLine
 
 
 def link(addresses, settings="", rules='[[link.both]]\nfilter = "chat/#"\nqos = 2\n', tls=""):
@@ -317,45 +319,18 @@ def test_a_link_asks_for_the_name_and_the_protocol_and_shows_its_certificate(
 @pytest.mark.parametrize("kept", ["memory", "disk", "drop"])
 def test_qos_0_while_the_line_is_down_is_kept_as_configured(brokers, kept):
     hub = brokers.mosquitto("hub").start()
-    rules = up_and_down.replace("[[link.in]]", f'[link.spool]\nqos0 = "{kept}"\n[[link.in]]')
-    rules = rules.replace('[[link.out]]\nfilter = "up/#"\n[link.spool]', '[link.spool]').replace(
-        "[[link.in]]", '[[link.out]]\nfilter = "up/#"\n[[link.in]]'
-    )
-    a = brokers.drawbridge("a", links=link([f"mqtt://127.0.0.1:{hub.port}"], rules=rules)).start()
-    a.wait_for_link()
-    hub.kill()
-    a.wait_for_link(state="backing off")
-    with PahoFive(a, "at-a") as here:
-        for number in range(100):
-            here.publish("up/0", str(number), 0)
-        here.publish("up/1", "last", 1)
-    hub.start()
-    expected = [] if kept == "drop" else [str(number) for number in range(100)]
-    with PahoClient(hub, "at-hub") as there:
+    rules = f'[link.spool]\nqos0 = "{kept}"\n{up_and_down}'
+    with contextlib.closing(WeakLine(free_port(), hub.port)) as line, PahoClient(hub, "at-hub") as there:
         there.subscribe("up/#", 1)
+        a = brokers.drawbridge("a", links=link([f"mqtt://127.0.0.1:{line.port}"], rules=rules)).start()
         a.wait_for_link()
-        eventually("the last one is there", lambda: "last" in [m.payload for m in there.messages])
+        line.cut()
+        a.wait_for_link(state="backing off")
+        with PahoFive(a, "at-a") as here:
+            for number in range(100):
+                here.publish("up/0", str(number), 0)
+            here.publish("up/1", "last", 1)
+        line.heal()
+        expected = [] if kept == "drop" else [str(number) for number in range(100)]
         there.wait_for(len(expected) + 1)
         assert [m.payload for m in there.messages if m.qos == 0] == expected
-
-
-def test_what_an_upstream_closes_at_holds_up_nothing(brokers, tmp_path):
-    """nats-server ends the connection at a payload that is too large, and says no word: the message goes at last, and is
-    counted."""
-    hub = brokers.keep(Nats(tmp_path, "hub"))
-    hub.config_file.write_text(hub.config_file.read_text() + "max_payload: 10000\n")
-    hub.start()
-    a = brokers.drawbridge("a", links=link([f"mqtt://127.0.0.1:{hub.port}"], rules=up_and_down)).start()
-    a.wait_for_link()
-    with PahoClient(hub, "at-hub") as there, PahoFive(a, "at-a") as here:
-        there.subscribe("up/#", 1)
-        here.publish("up/1", "before", 1)
-        here.publish("up/1", "x" * 20_000, 1)
-        here.publish("up/1", "behind", 1)
-        eventually(
-            lambda: f"the one behind arrives{a.log_tail()}",
-            lambda: "behind" in [m.payload for m in there.messages],
-            180,
-        )
-        assert "x" not in {m.payload[:1] for m in there.messages}
-    assert a.log().count("a message is given up") == 1
