@@ -22,7 +22,7 @@ struct HTTPConnectionTests {
             #expect(answer.status == 200)
             #expect(
                 answer.body == """
-                    {"status":"ok","spool":{"status":"ok"},"connections":3,"links":[{"name":"hub","state":"live","queued":7}]}
+                    {"status":"ok","spool":{"status":"ok"},"connections":3,"links":[{"name":"hub","state":"live","since":0,"queued":7,"queued_bytes":0}]}
 
                     """
             )
