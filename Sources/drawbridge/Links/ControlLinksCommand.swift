@@ -23,10 +23,6 @@ struct ControlLinksCommand: ParsableCommand {
 
 /// `drawbridge ctl link NAME`: what one link is doing, or what it is to do.
 struct ControlLinkCommand: ParsableCommand {
-    enum Action: String, ExpressibleByArgument, CaseIterable {
-        case status, start, stop, pause, resume
-    }
-
     static let configuration = CommandConfiguration(
         commandName: "link",
         abstract: "Show a link of a running node, or tell it what to do.",
@@ -40,8 +36,19 @@ struct ControlLinkCommand: ParsableCommand {
             All of this lasts until the node is started again. `drawbridge ctl link explain NAME TOPIC` says what becomes
             of a topic.
             """,
-        subcommands: [ControlExplainLinkCommand.self]
+        subcommands: [ControlLinkActionCommand.self, ControlExplainLinkCommand.self],
+        // Arguments of its own would be asked for before any subcommand.
+        defaultSubcommand: ControlLinkActionCommand.self
     )
+}
+
+/// `drawbridge ctl link NAME ACTION`.
+struct ControlLinkActionCommand: ParsableCommand {
+    enum Action: String, ExpressibleByArgument, CaseIterable {
+        case status, start, stop, pause, resume
+    }
+
+    static let configuration = CommandConfiguration(commandName: "act", shouldDisplay: false)
 
     @OptionGroup var directory: DataDirectory
 
