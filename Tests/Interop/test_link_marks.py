@@ -2,12 +2,15 @@
 
 import contextlib
 import random
+import threading
 import time
 
+import paho.mqtt.client as mqtt
 import pytest
 from brokers import free_port
-from clients import PahoFive
 from eventually import eventually
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 from test_auth import passwd
 from weak_line import WeakLine
 
@@ -36,8 +39,40 @@ filter = "chat/#"
 """
 
 
-def client(node, name):
-    return PahoFive(node, name, username="client", password="secret")
+class Client:
+    """A client of MQTT 5 with a user name, of whom user properties are of interest."""
+
+    def __init__(self, node, name):
+        self.messages = []
+        self.subscribed = threading.Event()
+        self.paho = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, name, protocol=mqtt.MQTTv5)
+        self.paho.username_pw_set("client", "secret")
+        self.paho.on_message = lambda *event: self.messages.append(event[2])
+        self.paho.on_subscribe = lambda *_: self.subscribed.set()
+        self.paho.max_inflight_messages_set(100)
+        self.paho.connect("127.0.0.1", node.port)
+        self.paho.loop_start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.paho.disconnect()
+        self.paho.loop_stop()
+
+    def subscribe(self, topic_filter, qos):
+        self.paho.subscribe(topic_filter, qos)
+        assert self.subscribed.wait(20)
+
+    def publish(self, topic, payload, qos, user_properties=()):
+        properties = Properties(PacketTypes.PUBLISH)
+        if user_properties:
+            properties.UserProperty = list(user_properties)
+        self.paho.publish(topic, payload, qos, properties=properties)
+
+    @property
+    def payloads(self):
+        return [message.payload.decode() for message in self.messages]
 
 
 def site(brokers, tmp_path, names, peers):
@@ -57,7 +92,7 @@ def site(brokers, tmp_path, names, peers):
 
 def everybody_hears_everybody_once(nodes, rounds=20):
     with contextlib.ExitStack() as stack:
-        listeners = {name: stack.enter_context(client(node, "listener")) for name, node in nodes.items()}
+        listeners = {name: stack.enter_context(Client(node, "listener")) for name, node in nodes.items()}
         for listener in listeners.values():
             listener.subscribe("chat/#", 2)
         expected = []
@@ -70,7 +105,7 @@ def everybody_hears_everybody_once(nodes, rounds=20):
         # Whatever goes round would go round now.
         time.sleep(1)
         for listener in listeners.values():
-            assert sorted(message.payload for message in listener.messages) == sorted(expected)
+            assert sorted(listener.payloads) == sorted(expected)
 
 
 def test_a_ring_of_three_in_which_everything_goes_everywhere_brings_each_message_once(brokers, tmp_path):
@@ -87,14 +122,14 @@ def test_a_mesh_of_four_in_which_everything_goes_everywhere_brings_each_message_
 
 def test_nobody_but_a_link_sees_a_mark_or_is_believed(brokers, tmp_path):
     nodes = site(brokers, tmp_path, ["a", "b"], lambda name: ["b"] if name == "a" else [])
-    with client(nodes["a"], "speaker") as speaker, client(nodes["b"], "listener") as listener:
+    with Client(nodes["a"], "speaker") as speaker, Client(nodes["b"], "listener") as listener:
         listener.subscribe("chat/#", 2)
         mark = ("drawbridge", f"id={'0' * 31}1;hops=200")
         for number in range(2):
             speaker.publish("chat/x", f"{number}", 1, user_properties=[mark, ("colour", "red")])
-        listener.wait_for(2)
-        assert [message.payload for message in listener.messages] == ["0", "1"]
-        assert [message.user_properties for message in listener.messages] == [[("colour", "red")]] * 2
+        eventually("both have come", lambda: len(listener.messages) == 2)
+        assert listener.payloads == ["0", "1"]
+        assert [message.properties.UserProperty for message in listener.messages] == [[("colour", "red")]] * 2
 
 
 @pytest.mark.parametrize("qos", [1, 2])
@@ -108,14 +143,14 @@ def test_what_is_sent_again_to_an_upstream_that_forgot_is_there_once(brokers, tm
         site.wait_for_link()
         dice = random.Random(qos)
         count = 3_000
-        with client(site, "speaker") as speaker, client(hub, "listener") as listener:
+        with Client(site, "speaker") as speaker, Client(hub, "listener") as listener:
             listener.subscribe("chat/#", 2)
             for number in range(count):
-                speaker.publish("chat/x", str(number), qos, wait=False)
+                speaker.publish("chat/x", str(number), qos)
                 if dice.random() < 0.005:
                     line.cut()
                     line.heal()
-            eventually("all have come", lambda: len({m.payload for m in listener.messages}) == count, 60)
-            payloads = [message.payload for message in listener.messages]
+            eventually("all have come", lambda: len(set(listener.payloads)) == count, 60)
+            payloads = listener.payloads
             assert len(payloads) == len(set(payloads)), "once"
             assert payloads == [str(number) for number in range(count)], "in order"
