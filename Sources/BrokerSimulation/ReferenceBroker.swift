@@ -48,15 +48,15 @@ struct ReferenceBroker {
     let link: MQTTString?
     private var committed = Stored()
     private var appended: [(ticket: Ticket, stored: Stored)] = []
-    /// Messages that came over links with a mark; and those of QoS 2, which a crash does not take back.
+    /// Messages that came over links with a mark; and those of QoS 2 by their streams, which a crash does not take back.
     private var seen: Set<MessageID> = []
-    private var seenExactlyOnce: Set<MessageID> = []
+    private var seenExactlyOnce: Set<LinkMark> = []
     private let node: UInt64
 
     /// What a crash leaves.
     private struct Stored {
         var sessions: [MQTTString: Session] = [:]
-        var seenExactlyOnce: Set<MessageID> = []
+        var seenExactlyOnce: Set<LinkMark> = []
     }
 
     private let matches: FilterMatches
@@ -139,7 +139,7 @@ struct ReferenceBroker {
         let wasHere = wasHere(packet)
         if let mark = packet.mark {
             seen.insert(mark.id)
-            if packet.qos == .exactlyOnce { seenExactlyOnce.insert(mark.id) }
+            if packet.qos == .exactlyOnce { seenExactlyOnce.insert(mark) }
         }
         if wasHere { return [:] }
         var copies: [MQTTString: Copy] = [:]
@@ -156,7 +156,7 @@ struct ReferenceBroker {
     /// Whether a link brings what was here already, or was published here.
     private func wasHere(_ packet: Publish) -> Bool {
         guard let mark = packet.mark else { return false }
-        return mark.id.node == node || seen.contains(mark.id)
+        return mark.id.node == node || seen.contains(mark.id) || seenExactlyOnce.contains(mark)
     }
 
     private struct Taker {
@@ -247,7 +247,7 @@ struct ReferenceBroker {
         appended.removeAll()
         sessions = committed.sessions.filter(\.value.isDurable)
         seenExactlyOnce = committed.seenExactlyOnce
-        seen = seenExactlyOnce
+        seen = []
         isSpoolRefusing = false
         for name in groups.keys { groups[name]?.isFull = false }
         for name in sessions.keys {
@@ -289,6 +289,10 @@ struct ReferenceBroker {
 extension Publish {
     /// Only links send one in a simulation.
     fileprivate var mark: LinkMark? {
-        properties.userProperties.first { $0.name == LinkMark.name }.flatMap { LinkMark($0.value.string) }
+        let text = properties.userProperties.first { $0.name == LinkMark.name }?.value.string
+        guard var mark = text.flatMap({ LinkMark($0) }) else { return nil }
+        // However it came.
+        mark.hops = 1
+        return mark
     }
 }
