@@ -69,6 +69,7 @@ class Doors:
     def secure(self):
         """The doors with TLS, in the form that clients of others take a broker."""
         return types.SimpleNamespace(
+            login=None,
             port=self.tls_port, web_port=self.web_tls_port, keys=Authority(self.certificates.ca_crt)
         )
 

@@ -26,7 +26,7 @@ UNSUPPORTED = {
     "hub": ["allow_zero_length_clientid", "auto_id_prefix", "ciphers", "queue_qos0_messages"],
     "keys_of_old": ["bridge_identity", "bridge_psk", "connection", "listener", "psk_file", "psk_hint"]
     + ["address", "topic", "use_identity_as_username"],
-    "mesh": ["round_robin"],
+    "mesh": [],
     "nothing_but_a_log": [],
     "old": ["clientid_prefixes", "upgrade_outgoing_qos"],
     "plant": ["crlfile", "http_dir", "per_listener_settings"],

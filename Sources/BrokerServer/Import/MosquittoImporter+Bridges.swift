@@ -89,7 +89,7 @@ extension MosquittoImporter {
             link.isVersion5 = true
             link.toml.entry("protocol", "5", from: line)
             if let privacy { keep(privacy, .notNeeded, "version 5 asks for No Local") }
-        case "mqttv31" where KnownKeys.linkSpeaks31:
+        case "mqttv31":
             link.toml.entry("protocol", text: "3.1", from: line)
             if let privacy { keep(privacy, .mapped) }
             link.hasBridgeBit = privacy?.boolean ?? true
@@ -99,12 +99,7 @@ extension MosquittoImporter {
             if let privacy { keep(privacy, .mapped) }
         }
         if link.hasBridgeBit { link.toml.entry("bridge_bit", "true", from: privacy) }
-        guard let line else { return }
-        if line.value == "mqttv31", !KnownKeys.linkSpeaks31 {
-            keep(line, .unsupported, "3.1.1 is the oldest that links speak")
-        } else {
-            keep(line, .mapped)
-        }
+        if let line { keep(line, .mapped) }
     }
 
     private mutating func identity(_ section: MosquittoSection, _ name: String, _ link: inout LinkDraft) {
@@ -294,9 +289,4 @@ extension MosquittoImporter {
             link.toml.append(rule.tables(clearsRetain: clears ? retain : nil))
         }
     }
-}
-
-extension KnownKeys {
-    /// Whether links speak MQTT 3.1 in this version.
-    fileprivate static var linkSpeaks31: Bool { false }
 }
