@@ -49,6 +49,8 @@ struct Ledger {
     var arrivals: [Arrival] = []
     /// When each client lost or left a connection last.
     var departures: [Int: UInt64] = [:]
+    /// When a node took the connection of a client for lost, by the name of the client.
+    var losses: [MQTTString: [UInt64]] = [:]
 
     mutating func publish(by client: SimulatedClient, topic: MQTTString, qos: QoS, isRetained: Bool) -> Int {
         published.append(

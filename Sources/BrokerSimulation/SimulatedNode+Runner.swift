@@ -165,6 +165,7 @@ extension SimulatedNode {
 
     func forgetConnection(_ port: Port?) {
         guard let port, port.side == .listener, let client = port.client else { return }
+        simulation.ledger.losses[client, default: []].append(simulation.clock)
         reference.disconnected(client, line: port.line.id)
         simulation.wills.lost(client, line: port.line.id, at: simulation.clock, &simulation.ledger)
     }

@@ -47,13 +47,13 @@ struct ProxyOpeningTests {
     func refused(status: String, reason: String) throws {
         let opening = try opening("http://u:s3cret@proxy:3128")
         var received = ByteBuffer(string: "\(status)\r\n\r\n")
-        #expect(throws: ProxyOpening.Refusal(reason: reason)) { try opening.isAccepted(by: &received) }
+        #expect(throws: OpeningRefusal(reason: reason)) { try opening.isAccepted(by: &received) }
     }
 
     @Test("an answer that does not end is refused")
     func endless() throws {
         let opening = try opening()
         var received = ByteBuffer(string: "HTTP/1.1 200 OK\r\n" + String(repeating: "x", count: 20_000))
-        #expect(throws: ProxyOpening.Refusal.self) { try opening.isAccepted(by: &received) }
+        #expect(throws: OpeningRefusal.self) { try opening.isAccepted(by: &received) }
     }
 }

@@ -139,7 +139,7 @@ struct WebSocketClientTests {
         #expect(try !opening.isAccepted(by: &bytes))
         #expect(bytes.readableBytes > 0)
         bytes.writeRepeatingByte(0x20, count: 20_000)
-        #expect(throws: WebSocketOpening.Refusal.self) { try opening.isAccepted(by: &bytes) }
+        #expect(throws: OpeningRefusal.self) { try opening.isAccepted(by: &bytes) }
     }
 
     @Test("any other answer opens nothing, and says what it is")
@@ -148,7 +148,7 @@ struct WebSocketClientTests {
             do {
                 _ = try judge(lines)
                 return nil
-            } catch let error as WebSocketOpening.Refusal {
+            } catch let error as OpeningRefusal {
                 return error.reason
             } catch {
                 return nil

@@ -5,7 +5,7 @@ import NIOSSL
 
 /// Opens a connection to a broker, for links and for the client of the command line alike.
 ///
-///     TCP --(proxy: LinkProxyGate)--(mqtts, wss: LinkTLSGate)--(ws, wss: LinkWebSocketGate)--> connected
+///     TCP --(proxy: LinkOpeningGate)--(mqtts, wss: LinkTLSGate)--(ws, wss: LinkOpeningGate)--> connected
 ///
 /// All of it happens on the loop of the bootstrap, and exactly one of `connected` and `failed` is called.
 package struct Dialer {
@@ -96,7 +96,7 @@ package struct Dialer {
         guard let proxy else { return shakeHands(channel) }
         do {
             try channel.pipeline.syncOperations.addHandler(
-                LinkProxyGate(
+                LinkOpeningGate(
                     ProxyOpening(proxy, to: address),
                     deadline: deadline,
                     connected: { shakeHands($0) },
@@ -139,8 +139,8 @@ package struct Dialer {
         let framing = WebSocketFraming(limits: WebSocketLimits(frameBytesMax: frameBytesMax), isClient: true)
         do {
             try channel.pipeline.syncOperations.addHandler(
-                LinkWebSocketGate(
-                    address: address,
+                LinkOpeningGate(
+                    WebSocketOpening(address: address, key: .random()),
                     deadline: deadline,
                     connected: { connected($0, framing) },
                     failed: { failed(.handshake($0)) }

@@ -3,12 +3,7 @@ import Foundation
 package import NIOCore
 
 /// The client's opening handshake of a WebSocket (RFC 6455 §4.1): the request, and the judgement of the answer.
-package struct WebSocketOpening: Sendable {
-    /// Why the upstream's answer opens nothing, for the operator.
-    package struct Refusal: Error, Sendable, Equatable {
-        package let reason: String
-    }
-
+package struct WebSocketOpening: LinkOpening {
     /// What tells our answer from somebody else's in a cache.
     package struct Key: Sendable {
         package let text: String
@@ -21,8 +16,6 @@ package struct WebSocketOpening: Sendable {
     }
 
     private static let subprotocol = "mqtt"
-    /// Of the answer's head; no server says more.
-    private static let headBytesMax = 16 << 10
 
     private let address: LinkAddress
     private let key: Key
@@ -47,34 +40,26 @@ package struct WebSocketOpening: Sendable {
         """
     }
 
+    package var lateText: String { "no answer to the WebSocket upgrade in time" }
+    package var closedText: String { "closed by the other side during the WebSocket upgrade" }
+    package func text(of error: any Error) -> String { TLSFailure.alert(error) ?? "\(error)" }
+
     private var hostWithoutPort: String { String(address.authority.dropLast("\(address.port)".count + 1)) }
 
-    /// Looks at what was received so far.
-    ///
-    /// - Parameter received: the head of the answer is taken off when it is there; what follows are frames.
-    /// - Returns: false while the head is not complete.
-    /// - Throws: when the answer is anything but the one that opens our WebSocket.
-    package func isAccepted(by received: inout ByteBuffer) throws(Refusal) -> Bool {
-        let end = Array("\r\n\r\n".utf8)
-        guard let range = received.readableBytesView.firstRange(of: end) else {
-            if received.readableBytes > Self.headBytesMax {
-                throw Refusal(reason: "the answer to the WebSocket upgrade does not end")
-            }
-            return false
-        }
-        let count = range.upperBound - received.readerIndex
-        guard let head = received.readString(length: count) else { return false }
+    package func isAccepted(by received: inout ByteBuffer) throws(OpeningRefusal) -> Bool {
+        let endless = "the answer to the WebSocket upgrade does not end"
+        guard let head = try AnswerHead.take(from: &received, endless: endless) else { return false }
         try judge(head.components(separatedBy: "\r\n"))
         return true
     }
 
-    private func judge(_ lines: [String]) throws(Refusal) {
+    private func judge(_ lines: [String]) throws(OpeningRefusal) {
         let status = lines.first ?? ""
         guard status.hasPrefix("HTTP/1.1 ") else {
-            throw Refusal(reason: "the other side does not speak HTTP/1.1 here")
+            throw OpeningRefusal(reason: "the other side does not speak HTTP/1.1 here")
         }
         guard status.hasPrefix("HTTP/1.1 101") else {
-            throw Refusal(
+            throw OpeningRefusal(
                 reason: "the WebSocket upgrade at \(address.path) is answered with \(status.dropFirst(9).prefix(60))")
         }
         var fields: [String: [String]] = [:]
@@ -86,13 +71,15 @@ package struct WebSocketOpening: Sendable {
         guard fields["upgrade"]?.first?.lowercased() == "websocket",
             fields["connection"]?.contains(where: { $0.lowercased().contains("upgrade") }) == true,
             fields["sec-websocket-accept"] == [expectedAccept]
-        else { throw Refusal(reason: "the answer to the WebSocket upgrade is not for us; is there a proxy between?") }
+        else {
+            throw OpeningRefusal(reason: "the answer to the WebSocket upgrade is not for us; is there a proxy between?")
+        }
         guard fields["sec-websocket-extensions"] == nil else {
-            throw Refusal(reason: "the other side wants WebSocket extensions that were not offered")
+            throw OpeningRefusal(reason: "the other side wants WebSocket extensions that were not offered")
         }
         // [5:MQTT-6.0.0-3] [311:MQTT-6.0.0-3] both sides agree on `mqtt`.
         guard fields["sec-websocket-protocol"] == [Self.subprotocol] else {
-            throw Refusal(reason: "the WebSocket at \(address.path) is not one for MQTT (no subprotocol `mqtt`)")
+            throw OpeningRefusal(reason: "the WebSocket at \(address.path) is not one for MQTT (no subprotocol `mqtt`)")
         }
     }
 

@@ -72,9 +72,10 @@ enum SharedOnce {
             message.publisher < 0 || (simulation.ledger.departures[message.publisher] ?? 0) < sentAt
         else { return [] }
         for (first, second) in zip(arrived, arrived.dropFirst()) where first.qos < .exactlyOnce {
-            // What is on its way over a line that the node has lost may arrive behind what another member got in its place.
-            let hasLeft = [first, second].contains { (simulation.ledger.departures[$0.client] ?? 0) >= $0.at }
-            guard !hasLeft else { continue }
+            guard (simulation.ledger.departures[first.client] ?? 0) < first.at else { continue }
+            // What was on its way over a line when the node lost it may arrive behind what another got in its place.
+            let losses = simulation.ledger.losses[MQTTString(simulation.clients[second.client].name)] ?? []
+            if losses.contains(where: { sentAt < $0 && $0 <= first.at }) { continue }
             return [
                 "shared: m\(number) came to \(group) again, to client-\(second.client), and client-\(first.client) is "
                     + "still there: \(all)"

@@ -1,12 +1,12 @@
 import NIOCore
 
-/// Asks an HTTP proxy for the way to an upstream, then leaves; what follows is said to the upstream.
-final class LinkProxyGate: ChannelInboundHandler, RemovableChannelHandler {
+/// Says what opens the line to an upstream, at a proxy or for a WebSocket, waits for the answer, and leaves.
+final class LinkOpeningGate: ChannelInboundHandler, RemovableChannelHandler {
     typealias InboundIn = ByteBuffer
     typealias InboundOut = ByteBuffer
     typealias OutboundOut = ByteBuffer
 
-    private let opening: ProxyOpening
+    private let opening: any LinkOpening
     private let deadline: NIODeadline
     private let connected: (any Channel) -> Void
     private let failed: (String) -> Void
@@ -15,7 +15,7 @@ final class LinkProxyGate: ChannelInboundHandler, RemovableChannelHandler {
     private var isOver = false
 
     init(
-        _ opening: ProxyOpening,
+        _ opening: any LinkOpening,
         deadline: NIODeadline,
         connected: @escaping (any Channel) -> Void,
         failed: @escaping (String) -> Void
@@ -28,7 +28,7 @@ final class LinkProxyGate: ChannelInboundHandler, RemovableChannelHandler {
 
     func handlerAdded(context: ChannelHandlerContext) {
         timer = context.eventLoop.assumeIsolated().scheduleTask(deadline: deadline) {
-            self.fail("no answer of the proxy \(self.opening.proxy) in time", context)
+            self.fail(self.opening.lateText, context)
         }
         context.writeAndFlush(Self.wrapOutboundOut(ByteBuffer(string: opening.request)), promise: nil)
     }
@@ -39,7 +39,7 @@ final class LinkProxyGate: ChannelInboundHandler, RemovableChannelHandler {
         guard !isOver else { return }
         received.writeImmutableBuffer(Self.unwrapInboundIn(data))
         let answer: Bool
-        do throws(ProxyOpening.Refusal) {
+        do throws(OpeningRefusal) {
             answer = try opening.isAccepted(by: &received)
         } catch {
             return fail(error.reason, context)
@@ -56,12 +56,12 @@ final class LinkProxyGate: ChannelInboundHandler, RemovableChannelHandler {
     }
 
     func channelInactive(context: ChannelHandlerContext) {
-        fail("the proxy \(opening.proxy) closed the connection", context)
+        fail(opening.closedText, context)
         context.fireChannelInactive()
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        fail("the proxy \(opening.proxy): \(error)", context)
+        fail(opening.text(of: error), context)
     }
 
     private func fail(_ reason: String, _ context: ChannelHandlerContext) {
