@@ -386,6 +386,7 @@ extension Shard {
     func requestPage(_ session: Session) {
         guard let receiver = session.receiver, !session.isLoading else { return }
         session.isLoading = true
+        session.isPageStale = false
         outbox.loads.append(
             LoadRequest(
                 receiver: receiver,
@@ -400,6 +401,7 @@ extension Shard {
     func loaded(_ page: Page, for session: Session, _ now: Now) {
         guard page.epoch == session.epoch, session.isLoading else { return }
         session.isLoading = false
+        if session.isPageStale { return requestPage(session) }
         session.page = .init(page.entries)
         session.pageEnd = page.end
         feed(session, now)

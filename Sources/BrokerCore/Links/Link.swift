@@ -27,6 +27,10 @@ package final class Link {
     package internal(set) var session: Session?
     package internal(set) var lastError: String?
     package internal(set) var machine = LinkMachine()
+    /// Somebody takes messages out of its queue: none of them may leave meanwhile.
+    var isQueueHeld = false
+    /// Whether nothing is sent, whatever the connection would take.
+    var isHeld: Bool { machine.isPaused || isQueueHeld }
     var connection: Connection?
     var backoff: Backoff
     /// Where it goes next, or is.
