@@ -370,3 +370,43 @@ def test_a_link_that_sends_meanwhile_sends_nothing_that_is_in_the_file(brokers, 
         assert sorted(int(message.payload) for message in watcher.messages) == list(range(count))
     assert 0 <= sent < count
     assert closes(ledger(far)) and closes(ledger(near))
+
+
+# What the upstream refused
+
+
+def test_what_the_upstream_refused_is_kept_shown_and_sent_again(brokers):
+    rules = '[acl]\ndefault = "deny"\nrules = [ {{ allow = "both", who = "all", topics = [{}] }} ]\n'
+    narrow = rules.format('"site-7/good/#"')
+    hub = brokers.drawbridge("hub", more=narrow).start()
+    more = "[link.spool]\nkeep_refused = 3\n"
+    node = brokers.drawbridge("a", links=link_out(hub.port, more)).start()
+    node.wait_for_link()
+    for number in range(5):
+        publish(node, "plant/bad", [f"bad-{number}"], qos=number % 2 + 1)
+    publish(node, "plant/good/x", ["good"])
+    told(node, "drain", "--timeout", "20s")
+    shelf = "hub/refused"
+    waiting = eventually("they are put aside", lambda: (told(node, "peek", "--json", "--payload", "9", name=shelf)))
+    # The oldest give way.
+    assert [json.loads(line)["payload"] for line in waiting.splitlines()] == ["bad-2", "bad-3", "bad-4"]
+    node.kill()
+    node.start()
+    assert "not configured" not in node.log_since_start()
+    assert len(told(node, "peek", "--json", name=shelf).splitlines()) == 3
+    # Refused once more: each is sent once, and put aside again.
+    node.wait_for_link()
+    assert "3 messages" in told(node, "replay")
+    eventually("they are back", lambda: len(told(node, "peek", "--json", name=shelf).splitlines()) == 3)
+    # The upstream has learned better.
+    hub.config_file.write_text(hub.config_file.read_text().replace(narrow, rules.format('"#"')))
+    hub.stop()
+    hub.start()
+    with PahoFive(hub, "watcher") as watcher:
+        watcher.subscribe("site-7/#", 2)
+        node.wait_for_link()
+        assert "3 messages" in told(node, "replay", "--filter", "plant/bad")
+        watcher.wait_for(3)
+        assert sorted(message.payload for message in watcher.messages) == ["bad-2", "bad-3", "bad-4"]
+    assert "nothing waits" in told(node, "peek", name=shelf)
+    assert "0 messages" in told(node, "replay")

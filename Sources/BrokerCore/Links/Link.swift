@@ -41,6 +41,8 @@ package final class Link {
     var sessions = LinkSessions()
     /// What the upstream may not want.
     var suspect = LinkSuspect()
+    /// Messages whose fate is open, by position, where those are kept that the upstream refuses.
+    var underWay: [Position: CarriedMessage] = [:]
     /// Whether it has settled anything over this connection.
     var hasProgressed = false
     /// Messages that may be in flight over this connection, as both sides want it.

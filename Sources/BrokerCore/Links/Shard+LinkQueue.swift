@@ -14,6 +14,9 @@ extension Shard {
     /// Whether a link is configured.
     package func isConfigured(_ link: Link) -> Bool { links.contains { $0 === link } }
 
+    /// The highest position that the queue of a link was told of.
+    package func end(of link: Link) -> Position { link.session?.told ?? .zero }
+
     /// The positions of what the upstream of a link may have, and has not settled.
     package func inFlight(over link: Link) -> Set<Position> {
         Set(link.session?.window.all.lazy.map(\.position).filter { $0 > .zero } ?? [])
@@ -69,20 +72,36 @@ extension Shard {
         from file: CarriedFile,
         errand token: UInt64
     ) {
-        guard let session = link.session else { return demand(token) }
-        for carried in messages {
-            let message = carried.message
-            var delivery = carried.delivery
-            delivery.receiver = link.receiver
-            let deliveries = [delivery]
-            store(.message(message, deliveries: deliveries))
-            let kind = Route.Kind(qos: delivery.qos, isRetained: delivery.isRetained)
-            let audience = Audience(topic: message.topic, kind, durable: [session], deliveries: deliveries)
-            if settings.keepsLedger { bookRouted(message, to: audience) }
-            stored.append(StoredMessage(message: message, audience: audience, isCarried: true))
-        }
+        for carried in messages { keep(carried, in: link) }
         store(.carried(file))
         demand(token)
+    }
+
+    /// Moves messages from one queue to the end of another, in one transaction.
+    ///
+    /// - Parameter messages: with their positions in the queue that they are in, ascending.
+    package func move(
+        _ messages: [(position: Position, message: CarriedMessage)],
+        from origin: Link,
+        to link: Link,
+        errand token: UInt64
+    ) {
+        for (_, message) in messages { keep(message, in: link) }
+        remove(messages.map(\.position), from: origin, .replayed, errand: token)
+    }
+
+    /// Puts a message at the end of a queue; it leaves after the commit.
+    func keep(_ carried: CarriedMessage, in link: Link) {
+        guard let session = link.session else { return }
+        let message = carried.message
+        var delivery = carried.delivery
+        delivery.receiver = link.receiver
+        let deliveries = [delivery]
+        store(.message(message, deliveries: deliveries))
+        let kind = Route.Kind(qos: delivery.qos, isRetained: delivery.isRetained)
+        let audience = Audience(topic: message.topic, kind, durable: [session], deliveries: deliveries)
+        if settings.keepsLedger { bookRouted(message, to: audience) }
+        stored.append(StoredMessage(message: message, audience: audience, isCarried: true))
     }
 
     /// A link that nobody holds any more sends again what waits.

@@ -35,6 +35,8 @@ package enum DropReason: String, Sendable, Hashable, CaseIterable {
     case removed
     /// It is in a file now: `drawbridge ctl link NAME export`.
     case exported
+    /// It had been put aside, and is in the queue of its link again: `drawbridge ctl link NAME replay`.
+    case replayed
 
     /// What a shard says of a message of the spool, as it is counted.
     package init(_ reason: GivenUpReason) {
@@ -55,6 +57,7 @@ package enum DropReason: String, Sendable, Hashable, CaseIterable {
             switch reason {
             case .dropped: .removed
             case .exported: .exported
+            case .replayed: .replayed
             }
     }
 }
@@ -79,6 +82,7 @@ package struct DropCounts: Sendable, Hashable {
     private var ended: UInt64 = 0
     private var removed: UInt64 = 0
     private var exported: UInt64 = 0
+    private var replayed: UInt64 = 0
 
     package init() {}
 
@@ -102,6 +106,7 @@ package struct DropCounts: Sendable, Hashable {
             case .ended: ended
             case .removed: removed
             case .exported: exported
+            case .replayed: replayed
             }
         }
         set {
@@ -123,6 +128,7 @@ package struct DropCounts: Sendable, Hashable {
             case .ended: ended = newValue
             case .removed: removed = newValue
             case .exported: exported = newValue
+            case .replayed: replayed = newValue
             }
         }
     }

@@ -164,6 +164,8 @@ package enum RemovalReason: Sendable, Hashable {
     case dropped
     /// It is in a file now.
     case exported
+    /// It was put aside, and is in the queue of its link again.
+    case replayed
 }
 
 /// How far a file with messages of a link has come: written by this node, or taken in by it. Committed with what it says

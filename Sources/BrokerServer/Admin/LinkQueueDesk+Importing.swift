@@ -87,13 +87,13 @@ extension LinkQueueDesk {
     }
 
     /// What a file holds was accepted from somebody: it never makes other messages go, nor goes for them.
-    private func checkRoom(for messages: Int, _ bytes: Int, _ standing: LinkQueueStanding) throws {
+    func checkRoom(for messages: Int, _ bytes: Int, _ standing: LinkQueueStanding) throws {
         if let refusal = spool.refusal { throw Refusal.noRoom("The spool takes nothing more: \(refusal.rawValue).") }
         let bounds = spool.bounds(ofLink: standing.settings.name)
         let tally = spool.tally(of: standing.receiver)
         guard tally.waiting + messages <= bounds.messagesMax, tally.bytes + bytes <= bounds.bytesMax else {
             throw Refusal.noRoom(
-                "The queue of the link has no room for the next \(messages) messages; what is not in yet is in the file."
+                "The queue of the link has no room for the next \(messages) messages; those that are not in it yet stay where they are."
             )
         }
     }

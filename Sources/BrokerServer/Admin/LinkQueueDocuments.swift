@@ -7,6 +7,8 @@ package struct LinkQueueOrder: AdminDocument {
     package var olderThanSeconds: Int?
     /// Where the answer before this one ended.
     package var after: UInt64?
+    /// Nothing behind this; of `replay`, which would otherwise meet again what is refused again.
+    package var through: UInt64?
     /// Messages at most; of `peek`.
     package var limit: Int?
     /// Bytes of each payload; of `peek`.
@@ -75,6 +77,8 @@ package struct LinkQueueStep: AdminDocument {
     package var isUnclaimed: Bool?
     /// Messages that no rule of the link takes; they leave under the names that they have.
     package var unnamed: Int?
+    /// Of a replay: for the `through` of the steps that follow.
+    package var through: UInt64?
     /// Where to go on; nil when nothing is left to do.
     package var next: UInt64?
 

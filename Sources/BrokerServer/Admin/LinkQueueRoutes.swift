@@ -13,6 +13,7 @@ enum LinkQueueRoutes {
             route("peek", desk) { try await desk.peek($0).encoded() },
             route("drop", desk) { try await desk.drop($0).encoded() },
             route("export", desk) { try await desk.export($0).encoded() },
+            route("replay", desk) { try await desk.replay($0).encoded() },
             route("import", desk) { try await desk.takeIn($0).encoded() },
         ]
     }

@@ -118,7 +118,8 @@ extension SpoolOverview.Dropped {
             setAside: counts[.setAside],
             ended: counts[.ended],
             removed: counts[.removed],
-            exported: counts[.exported]
+            exported: counts[.exported],
+            replayed: counts[.replayed]
         )
     }
 }

@@ -11,6 +11,8 @@ enum LinkQueueErrand: Sendable {
     case remove([Position], from: MQTTString, RemovalReason, to: CarriedFile?)
     /// What came out of a file.
     case enqueue([CarriedMessage], CarriedFile)
+    /// Puts what was put aside into the queue of its link again.
+    case move([(position: Position, message: CarriedMessage)], from: MQTTString, to: MQTTString)
     /// Notes how far a file has come, and no more.
     case note(CarriedFile)
 
@@ -18,6 +20,7 @@ enum LinkQueueErrand: Sendable {
         switch self {
         case .look(let name), .hold(let name), .letGo(let name), .remove(_, let name, _, _): name
         case .enqueue(_, let file), .note(let file): file.link
+        case .move(_, _, let name): name
         }
     }
 }
@@ -31,6 +34,8 @@ struct LinkQueueStanding: Sendable {
     var isConfigured: Bool
     /// How it is sent, to tell the names that messages have at the upstream.
     var settings: LinkSettings
+    /// The highest position that it was told of.
+    var end: Position
 }
 
 /// Why an errand was not run.
@@ -59,7 +64,8 @@ extension ShardRunner {
             receiver: link.receiver,
             inFlight: shard.inFlight(over: link),
             isConfigured: shard.isConfigured(link),
-            settings: link.settings
+            settings: link.settings,
+            end: shard.end(of: link)
         )
         // Whoever held the queue may let it go while the node shuts down, and looks harm nobody.
         switch errand {
@@ -67,7 +73,7 @@ extension ShardRunner {
         case .letGo:
             shard.releaseQueue(of: link, now: now)
             return continuation.resume(returning: standing)
-        case .hold, .remove, .enqueue, .note: break
+        case .hold, .remove, .enqueue, .note, .move: break
         }
         guard !isDraining else { return continuation.resume(throwing: LinkQueueFailure.draining) }
         nextToken &+= 1
@@ -77,6 +83,11 @@ extension ShardRunner {
             shard.remove(positions, from: link, reason, to: file, errand: nextToken)
         case .enqueue(let messages, let file):
             shard.enqueue(messages, for: link, from: file, errand: nextToken)
+        case .move(let messages, let name, _):
+            guard let origin = shard.link(named: name) else {
+                return continuation.resume(throwing: LinkQueueFailure.unknownLink)
+            }
+            shard.move(messages, from: origin, to: link, errand: nextToken)
         case .note(let file): shard.remove([], from: link, .exported, to: file, errand: nextToken)
         case .look, .letGo: break
         }

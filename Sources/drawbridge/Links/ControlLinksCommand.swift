@@ -41,6 +41,7 @@ struct ControlLinkCommand: ParsableCommand {
             drain   wait until it is empty
             export FILE   move messages to a file, to be carried to another node
             import FILE   take in what such a file holds
+            replay  put what the upstream refused into the queue again, if it was kept: `keep_refused`
 
             `drawbridge ctl link help tell` lists the options of each.
             """,
@@ -56,6 +57,7 @@ struct ControlNamedLinkCommand: ParsableCommand {
         case status, start, stop, pause, resume
         case peek, drop, drain, export
         case takeIn = "import"
+        case replay
     }
 
     static let configuration = CommandConfiguration(
@@ -68,7 +70,7 @@ struct ControlNamedLinkCommand: ParsableCommand {
     @Argument(help: "The name of the link in the configuration.")
     var name: String
 
-    @Argument(help: "status, start, stop, pause, resume, peek, drop, drain, export or import.")
+    @Argument(help: "status, start, stop, pause, resume, peek, drop, drain, export, import or replay.")
     var action = Action.status
 
     @Argument(help: "With export and import: the file.")
@@ -96,6 +98,7 @@ struct ControlNamedLinkCommand: ParsableCommand {
         case .drain: try LinkDrain(name, path, timeout: queue.timeoutSeconds).run()
         case .export: try LinkCarrying(name, queue, path, file: file ?? "").export()
         case .takeIn: try LinkCarrying(name, queue, path, file: file ?? "").takeIn()
+        case .replay: try LinkCarrying(name, queue, path, file: "").replay()
         }
     }
 

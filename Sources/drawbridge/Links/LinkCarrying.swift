@@ -48,6 +48,14 @@ struct LinkCarrying {
         }
     }
 
+    /// What was put aside goes into the queue again.
+    func replay() throws {
+        let sum = try steps("replay", options.order(for: link)) { sum in
+            "in the queue again: \(Plain.count(sum.messages, "message"))"
+        }
+        print("in the queue again: \(Plain.count(sum.messages, "message")), \(Plain.size(sum.bytes))")
+    }
+
     /// What was wanted and is still there.
     static func tellLeft(_ sum: LinkQueueStep) {
         if sum.inFlight > 0 {
@@ -73,6 +81,7 @@ struct LinkCarrying {
             sum = now
             guard let next = step.next else { return now }
             order.after = next
+            order.through = step.through
             progress.show(text(now))
         }
     }

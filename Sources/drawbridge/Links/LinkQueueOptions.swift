@@ -4,7 +4,7 @@ import Foundation
 
 /// What the commands for the queue of a link may be told; each takes some of it.
 struct LinkQueueOptions: ParsableArguments {
-    @Option(help: "With peek, drop and export: only messages whose topic on this node matches this filter.")
+    @Option(help: "With peek, drop, export and replay: only messages whose topic on this node matches this filter.")
     var filter: String?
 
     @Flag(help: "With drop: everything that waits.")
@@ -41,7 +41,7 @@ struct LinkQueueOptions: ParsableArguments {
         let isCarrying = action == .export || action == .takeIn
         if isCarrying, file == nil { throw ValidationError("\(action.rawValue) needs the name of a file.") }
         if !isCarrying, let file { throw ValidationError("\(action.rawValue) takes no file: \(file)") }
-        try allow(filter != nil, "--filter", with: [.peek, .drop, .export], action)
+        try allow(filter != nil, "--filter", with: [.peek, .drop, .export, .replay], action)
         try allow(all, "--all", with: [.drop], action)
         try allow(olderThan != nil, "--older-than", with: [.drop, .export], action)
         try allow(limit != nil, "--limit", with: [.peek], action)
@@ -85,7 +85,7 @@ struct LinkQueueOptions: ParsableArguments {
         _ action: ControlNamedLinkCommand.Action
     ) throws {
         guard isGiven, !actions.contains(action) else { return }
-        let names = actions.map(\.rawValue).joined(separator: " and ")
+        let names = actions.map(\.rawValue).joined(separator: ", ")
         throw ValidationError("\(option) goes with \(names), not with \(action.rawValue).")
     }
 }

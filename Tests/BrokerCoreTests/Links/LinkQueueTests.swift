@@ -198,6 +198,88 @@ struct LinkQueueTests {
         #expect(broker.spool.carried == [Self.file])
     }
 
+    // MARK: - What the upstream refused
+
+    private static func refusing(_ max: Int) throws -> ShardHarness {
+        var link = LinkSettings(name: "hub", clientID: "site-7")
+        link.outRules = [LinkRule(filter: try #require(TopicFilter("out/#")))]
+        link.keptRefusedMax = max
+        var settings = BrokerSettings()
+        settings.links = [link]
+        return ShardHarness(settings)
+    }
+
+    private static func connect(_ broker: ShardHarness, packetBytesMax: UInt32? = nil) throws -> ScriptedPeer {
+        let last = broker.dials.popLast()
+        let dial = try #require(last)
+        let upstream = try #require(broker.accepts(dial))
+        _ = upstream.takes()
+        var ack = ConnAck(reason: .success)
+        ack.properties.maximumPacketSize = packetBytesMax
+        upstream.sends(.connAck(ack))
+        return upstream
+    }
+
+    private static func replay(_ broker: ShardHarness, _ message: CarriedMessage, at position: Position) {
+        broker.perform { shard, _ in
+            guard let link = shard.links.first, let shelf = shard.link(named: RefusedShelf.name(of: "hub")) else {
+                Issue.record("no shelf")
+                return
+            }
+            shard.move([(position, message)], from: shelf, to: link, errand: 5)
+        }
+    }
+
+    @Test(
+        "what the upstream refuses is put aside, stays there over a restart, and is sent again when it is moved back",
+        arguments: [QoS.atLeastOnce, .exactlyOnce]
+    )
+    func refused(_ qos: QoS) throws {
+        let broker = try Self.refusing(10)
+        let client = broker.connects("a")
+        let upstream = try Self.connect(broker)
+        client.sends(.publish(topic: "out/x", payload: "bad", qos: qos, id: 1))
+        let id = try #require(upstream.takesMessages().first).packetID
+        upstream.sends(
+            qos == .atLeastOnce ? .pubAck(id: id, reason: .notAuthorized) : .pubRec(id: id, reason: .notAuthorized))
+        #expect(broker.spool.givenUp == [.rejected])
+        #expect(broker.spool.rows == 1)
+        broker.restarts()
+        #expect(broker.notices.allSatisfy { $0.level != .warning })
+        let again = try Self.connect(broker)
+        #expect(again.takesMessages().isEmpty)
+        Self.replay(broker, Self.carried("bad", qos), at: Position(2))
+        #expect(again.takesMessages().map(\.text) == ["bad"])
+        #expect(broker.spool.removed == [.replayed: 1])
+        #expect(broker.errands == [5])
+    }
+
+    @Test("what does not fit into the packets of the upstream is put aside, and what fits goes on")
+    func tooLarge() throws {
+        let broker = try Self.refusing(10)
+        let client = broker.connects("a")
+        let upstream = try Self.connect(broker, packetBytesMax: 100)
+        client.sends(.publish(topic: "out/x", payload: String(repeating: "x", count: 200), qos: .atLeastOnce, id: 1))
+        client.sends(.publish(topic: "out/x", payload: "small", qos: .atLeastOnce, id: 2))
+        let messages = upstream.takesMessages()
+        #expect(messages.map(\.text) == ["small"])
+        for message in messages { upstream.sends(.pubAck(id: message.packetID)) }
+        #expect(broker.spool.givenUp == [.tooLarge])
+        #expect(broker.spool.rows == 1)
+    }
+
+    @Test("nothing is put aside where nobody asked for it")
+    func notKept() throws {
+        let broker = try Self.refusing(0)
+        let client = broker.connects("a")
+        let upstream = try Self.connect(broker)
+        client.sends(.publish(topic: "out/x", payload: "bad", qos: .atLeastOnce, id: 1))
+        let id = try #require(upstream.takesMessages().first).packetID
+        upstream.sends(.pubAck(id: id, reason: .notAuthorized))
+        #expect(broker.spool.rows == 0)
+        #expect(broker.spool.receivers == 1)
+    }
+
     @Test("an errand is done when it is on disk, whatever the mode of the spool")
     func withoutDurability() {
         var settings = broker.settings
