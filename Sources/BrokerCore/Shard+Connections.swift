@@ -125,7 +125,8 @@ extension Shard {
     /// The channel's write buffer went above or below its limit.
     package func writabilityChanged(_ connection: Connection, isWritable: Bool, now: Now) {
         // A link that somebody holds sends nothing, however much its channel would take.
-        connection.isWritable = isWritable && connection.link?.machine.isPaused != true
+        let link = connection.link
+        connection.isWritable = isWritable && link?.machine.isPaused != true && link?.awaitsEchoProof != true
         if isWritable, let session = connection.session { feed(session, now) }
     }
 
@@ -164,7 +165,7 @@ extension Shard {
     func fail(_ connection: Connection, _ reason: ReasonCode, because text: String? = nil, _ now: Now) {
         guard connection.state != .closing else { return }
         close(connection, reason: reason, because: text)
-        if let link = connection.link { return linkFailed(link, connection, now) }
+        if let link = connection.link { return linkFailed(link, connection, text ?? "\(reason)", now) }
         guard let session = connection.session, session.connection === connection else { return }
         detach(session, from: connection, reason.departure, publishesWill: true, now)
     }

@@ -31,6 +31,7 @@ extension Shard {
                 on: connection
             )
         }
+        if link.awaitsEchoProof { connection.isWritable = false }
         if link.settings.probe.mode == .auto { sendProbe(link, on: connection, now) }
         noteMoved(link, now)
     }
@@ -64,7 +65,10 @@ extension Shard {
     func probeReturned(_ publish: Publish, _ link: Link, _ now: Now) -> Bool {
         guard publish.qos == .atMostOnce, publish.topic == link.probeTopic else { return false }
         let payload = String(buffer: publish.payload)
-        if link.probe.returned(payload, epoch: link.epoch, now.instant) { link.closedOverProbe = 0 }
+        if link.probe.returned(payload, epoch: link.epoch, now.instant) {
+            link.closedOverProbe = 0
+            noteEchoProven(link, now)
+        }
         return true
     }
 

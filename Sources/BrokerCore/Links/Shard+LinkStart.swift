@@ -124,7 +124,7 @@ extension Shard {
             link.machine.isPaused = false
             guard let connection = link.connection else { break }
             // Should its buffer be full, the handler says so again.
-            connection.isWritable = true
+            connection.isWritable = !link.awaitsEchoProof
             if let session = link.session { feed(session, now) }
         }
         linkChanged(link, now)
