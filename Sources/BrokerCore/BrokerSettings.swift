@@ -127,6 +127,8 @@ package struct LinkSettings: Sendable, Equatable {
     package var status: LinkStatusSettings?
     package var backoff = BackoffSettings()
     package var keptQoS0 = KeptQoS0.none
+    /// How many messages are kept that the upstream refused; 0 for none.
+    package var keptRefusedMax = 0
     /// Local messages that go to the upstream.
     package var outRules: [LinkRule] = []
     /// Messages that are subscribed at the upstream.

@@ -35,6 +35,10 @@ package final class Link {
     package internal(set) var session: Session?
     package internal(set) var lastError: String?
     package internal(set) var machine = LinkMachine()
+    /// Somebody takes messages out of its queue: none of them may leave meanwhile.
+    var isQueueHeld = false
+    /// Whether nothing is sent, whatever the connection would take.
+    var isHeld: Bool { machine.isPaused || isQueueHeld || awaitsEchoProof }
     var connection: Connection?
     var backoff: Backoff
     /// Where it goes next, or is.
@@ -50,6 +54,8 @@ package final class Link {
     var isEchoProven = false
     /// What the upstream may not want.
     var suspect = LinkSuspect()
+    /// Messages whose fate is open, by position, where those are kept that the upstream refuses.
+    var underWay: [Position: CarriedMessage] = [:]
     /// Whether it has settled anything over this connection.
     var hasProgressed = false
     /// Messages that may be in flight over this connection, as both sides want it.

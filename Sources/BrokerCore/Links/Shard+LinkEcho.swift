@@ -41,10 +41,7 @@ extension Shard {
     func noteEchoProven(_ link: Link, _ now: Now) {
         guard link.awaitsEchoProof else { return }
         link.isEchoProven = true
-        guard let connection = link.connection, let session = link.session, !link.machine.isPaused else { return }
-        // Should its buffer be full, the handler says so again.
-        connection.isWritable = true
-        feed(session, now)
-        feedKept(session, now)
+        goOn(link, now)
+        if let session = link.session { feedKept(session, now) }
     }
 }

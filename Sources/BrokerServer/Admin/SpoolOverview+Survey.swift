@@ -117,7 +117,10 @@ extension SpoolOverview.Dropped {
             echo: counts[.echo],
             damaged: counts[.damaged],
             setAside: counts[.setAside],
-            ended: counts[.ended]
+            ended: counts[.ended],
+            removed: counts[.removed],
+            exported: counts[.exported],
+            replayed: counts[.replayed]
         )
     }
 }

@@ -71,6 +71,7 @@ extension LinkSettings {
             case .disk: .disk
             case .drop: .none
             }
+        keptRefusedMax = configuration.keptRefusedMax
         order = configuration.preference == .first ? .first : .roundRobin
         connectTimeout = configuration.connectTimeout
         usesBridgeBit = configuration.usesBridgeBit

@@ -60,6 +60,8 @@ package struct LinkConfiguration: Sendable, Equatable {
     package var spool = QueueBounds.ofLink
     /// `qos0` of `[link.spool]`: what becomes of QoS 0 while the link is down; default `memory`.
     package var keptQoS0 = KeptQoS0.memory
+    /// `keep_refused` of `[link.spool]`: how many messages that the upstream refused are kept; default 0, up to 1,000,000.
+    package var keptRefusedMax = 0
     /// `[[link.out]]`, then the outgoing halves of `[[link.both]]`: from here to the upstream.
     package var outRules: [LinkRule] = []
     /// `[[link.in]]`, then the incoming halves of `[[link.both]]`: from the upstream to here.

@@ -62,7 +62,10 @@ final class ReceiverQueue {
     /// not answer that one, and what is done behind it would fill the memory. The same goes for one that stands in an open
     /// exchange of QoS 2: it is dropped and counted, never sent again, and released when its client returns.
     private static let holesMax = 65_535
-    var hasTooManyHoles: Bool { waiting.holeCount > Self.holesMax }
+    var hasTooManyHoles: Bool { waiting.holeCount - min(holesByHand, waiting.holeCount) > Self.holesMax }
+    /// Holes that commands made: they are no fault of the receiver. Other receivers wait for what stood there, or it is
+    /// gone with the run.
+    private var holesByHand = 0
 
     /// Why the oldest has to go; nil when there is no more than the bounds allow.
     var excess: DropReason? {
@@ -87,6 +90,7 @@ final class ReceiverQueue {
     /// Looks whether the queue is full. True when that changed, and only if the queue refuses when it is.
     func updateFullness() -> Bool {
         let (was, count, bytes) = (isFull, count, bytes)
+        holesByHand = min(holesByHand, waiting.holeCount)
         if bounds.whenFull != .reject {
             isFull = false
         } else if isFull {
@@ -206,6 +210,14 @@ final class ReceiverQueue {
         return places
     }
 
+    /// Takes out what waits of some positions, which ascend.
+    func take(_ positions: [Position]) -> [RunPlace] {
+        let before = waiting.holeCount
+        let places = waiting.take(positions)
+        holesByHand = min(holesByHand, before) + max(0, waiting.holeCount - before)
+        return places
+    }
+
     /// Empties the queue.
     func takeAll() -> [RunPlace] {
         unwritten = []
@@ -246,6 +258,8 @@ final class ReceiverQueue {
             place.run.uncount(place.index)
         }
         exceptions = []
+        // Who made them is not known any more; what is answered from now on counts.
+        holesByHand = waiting.holeCount
         countRestored = waiting.countEver
         counts.restored = UInt64(count)
     }

@@ -84,8 +84,9 @@ enum SpoolTable {
             ("holes", dropped.holes), ("away", dropped.away), ("buffer", dropped.buffer),
             ("expired", dropped.expired), ("too large", dropped.tooLarge), ("rejected", dropped.rejected),
             ("denied", dropped.denied), ("no identifier", dropped.noIdentifier), ("no name", dropped.unnamed),
-            ("echo", dropped.echo), ("damaged", dropped.damaged), ("set aside", dropped.setAside),
-            ("session ended", dropped.ended),
+            ("echo", dropped.echo),
+            ("damaged", dropped.damaged), ("set aside", dropped.setAside), ("session ended", dropped.ended),
+            ("removed", dropped.removed), ("exported", dropped.exported), ("replayed", dropped.replayed),
         ]
         return named.filter { $0.1 > 0 }.map { "\($0.0) \($0.1)" }.joined(separator: ", ")
     }
