@@ -319,28 +319,34 @@ def test_kill_9_while_a_backlog_leaves_and_comes_in_loses_and_doubles_nothing(br
     ids = {message["id"] for message in peek(far)}
     assert len(ids) == count
 
+    def has_come(node, action):
+        """How far it is, as a part of the whole."""
+        if action == "export":
+            return stick.stat().st_size / (count * 155) if stick.exists() else 0
+        return (node.link() or {}).get("queued", 0) / count
+
     def until_done(node, action):
-        """Again and again, with a kill in the middle of most."""
-        for round in range(8):
+        """Again and again, with a kill further and further on the way."""
+        for kills in range(8):
             command = [drawbridge_binary(), "ctl", "link", "hub", action, str(stick), "--data", str(node.data)]
             going = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-            if round < 6:
-                time.sleep(dice.uniform(0.01, 0.4))  # the kill has to come at some moment; which is what the seed is for
+            if kills < 5:
+                wanted = kills / 6
+                eventually("it gets so far", lambda: going.poll() is not None or has_come(node, action) >= wanted, 60)
+                time.sleep(dice.uniform(0, 0.05))  # anywhere in the steps of a part
                 node.kill()
             output, _ = going.communicate(timeout=60)
             if not node.is_running:
                 node.start()
-            if going.returncode == 0:
-                return output
-            if action == "export" and "exists already" in output:
-                # It was complete when the node died, and nobody had heard so.
-                return output
+            if going.returncode == 0 or "exists already" in output:
+                # Or it was complete when the node died, and nobody had heard so.
+                return kills
         raise AssertionError(output)
 
-    until_done(far, "export")
+    assert until_done(far, "export") >= 2, "the kills came too late"
     left = [message["id"] for message in peek(far)]
     assert left == [], f"{len(left)} messages stayed"
-    until_done(near, "import")
+    assert until_done(near, "import") >= 2, "the kills came too late"
     assert "taken in before" in told(near, "import", stick)
     got = collections.Counter(message["id"] for message in peek(near))
     assert set(got) == ids, (len(ids - set(got)), len(set(got) - ids))
