@@ -110,6 +110,8 @@ package struct LinkSettings: Sendable, Equatable {
     package var connectTimeout: Duration = .seconds(5)
     /// Sets bit 7 of the protocol level in version 3, so that the upstream does not echo (mosquitto's `try_private`).
     package var usesBridgeBit = false
+    /// Looks, in version 3 without the bridge bit, for copies of what was sent.
+    package var usesEchoTable = false
     package var clientID: MQTTString
     package var keepAlive: Duration = .seconds(30)
     /// Seconds that our session outlives the connection at the upstream.

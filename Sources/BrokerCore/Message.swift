@@ -41,8 +41,11 @@ package struct MessageIDSource: Sendable {
     let node: UInt64
     private let run: UInt16
     private var last: UInt64
-    private var sequence: UInt16 = 0
-    private static let sequenceMax: UInt16 = 0xFFF
+    /// The last one that was made; none is later.
+    var latest: MessageID { MessageID(high: last, low: node << 16 | UInt64(run | sequence)) }
+    private var sequence: UInt16
+    private let sequenceMin: UInt16
+    private let sequenceMax: UInt16
 
     /// - Parameters:
     ///   - node: 48 bits; higher bits are ignored.
@@ -53,16 +56,32 @@ package struct MessageIDSource: Sendable {
         self.node = node & 0xFFFF_FFFF_FFFF
         self.run = UInt16(truncatingIfNeeded: run & 0xF) << 12
         self.last = mark.microseconds
+        self.sequenceMin = 0
+        self.sequenceMax = Self.risenMin - 1
+        self.sequence = 0
     }
+
+    /// A source beside another: for ids of another time than now, that are none of those that the other one makes.
+    init(beside other: MessageIDSource) {
+        node = other.node
+        run = other.run
+        last = other.last
+        sequenceMin = Self.risenMin
+        sequenceMax = Self.sequenceEnd
+        sequence = Self.risenMin
+    }
+
+    private static let risenMin: UInt16 = 0xF00
+    private static let sequenceEnd: UInt16 = 0xFFF
 
     /// Complexity: O(1), no allocation.
     package mutating func next(_ wall: Timestamp) -> MessageID {
         if wall.microseconds > last {
             last = wall.microseconds
-            sequence = 0
-        } else if sequence == Self.sequenceMax {
+            sequence = sequenceMin
+        } else if sequence == sequenceMax {
             last &+= 1
-            sequence = 0
+            sequence = sequenceMin
         } else {
             sequence &+= 1
         }

@@ -164,7 +164,7 @@ extension Shard {
     func fail(_ connection: Connection, _ reason: ReasonCode, because text: String? = nil, _ now: Now) {
         guard connection.state != .closing else { return }
         close(connection, reason: reason, because: text)
-        if let link = connection.link { return linkFailed(link, connection, now) }
+        if let link = connection.link { return linkFailed(link, connection, text ?? "\(reason)", now) }
         guard let session = connection.session, session.connection === connection else { return }
         detach(session, from: connection, reason.departure, publishesWill: true, now)
     }

@@ -282,6 +282,9 @@ extension Shard {
         counters.sentPublish(payloadBytes: message.payload.readableBytes)
         if let link = session.link { link.traffic.sent &+= 1 }
         let topic = name(of: message, for: session)
+        if let link = session.link {
+            noteEcho(of: topic, message, delivery.qos, isDuplicate: isDuplicate, link, now)
+        }
         var properties = properties(of: message, for: session, now)
         if connection.carriesMarks { addMark(to: &properties, of: message, for: session, delivery.qos) }
         if connection.outboundAliases != nil,

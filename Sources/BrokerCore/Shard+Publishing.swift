@@ -38,6 +38,7 @@ extension Shard {
         }
         if packet.qos == .exactlyOnce, let ticket = session.inbound[packet.packetID] {
             // [5:MQTT-4.3.3-10] [311:MQTT-4.3.3-2] a repeated PUBLISH is answered again and not delivered twice.
+            session.link?.unmentioned.remove(packet.packetID)
             return answer(.pubRec(PublishAck(packetID: packet.packetID)), on: connection, after: ticket)
         }
         if packet.qos > .atMostOnce {
@@ -47,7 +48,9 @@ extension Shard {
                 // [5:MQTT-3.3.4-7] [5:§3.3.4]
                 return fail(connection, .receiveMaximumExceeded, now)
             }
-            if packet.qos == .exactlyOnce, session.inbound.count >= settings.awaitingReleaseMax {
+            if packet.qos == .exactlyOnce, session.inbound.count >= settings.awaitingReleaseMax,
+                !forgetUnmentioned(of: session)
+            {
                 return fail(connection, .receiveMaximumExceeded, now)
             }
             connection.unanswered += 1
@@ -102,7 +105,14 @@ extension Shard {
             // Version 3 has no refusal, and an acknowledgement would promise what is not kept.
             return fail(connection, .quotaExceeded, now)
         }
-        let isRepeated = mark.map { wasHere($0, as: publication.topic, now) } ?? false
+        let isRepeated: Bool
+        if let mark {
+            isRepeated = wasHere(mark, as: publication.topic, now) || isHeld(mark, publication)
+        } else if let link = session.link, refusal == nil {
+            isRepeated = isEcho(packet, link, session, now) || isReplayed(&publication, as: packet.topic, link, now)
+        } else {
+            isRepeated = false
+        }
         let storesIdentifier = packet.qos == .exactlyOnce && session.receiver != nil
         if refusal == nil, !isRepeated, mayLackRoom, hasNoRoom(for: publication, storesIdentifier: storesIdentifier) {
             if connection.version == .v5, session.link == nil {
@@ -246,18 +256,7 @@ extension Shard {
         // [5:MQTT-3.3.1-8] [311:MQTT-3.3.1-12] without the flag what is retained stays as it is.
         if publication.isRetained {
             // The store first, then the routes: who subscribes in between gets the message one way or the other.
-            if publication.payloadBytes == 0 {
-                // [5:MQTT-3.3.1-6] [5:MQTT-3.3.1-7] [311:MQTT-3.3.1-10] [311:MQTT-3.3.1-11]
-                // The last removal may still be on its way to the disk: a repeated one waits for it all the same.
-                retained.remove(publication.topic)
-                store(.retainGone(topic: publication.topic))
-            } else {
-                // [5:MQTT-3.3.1-5] [311:MQTT-3.3.1-5] Of QoS 0 too [311:MQTT-3.3.1-7].
-                let message = publication.message(&ids, now)
-                retained.set(message, publisher: publication.subject)
-                store(.retain(message))
-            }
-            result.isStored = publication.qos > .atMostOnce
+            result.isStored = retain(&publication, now) && publication.qos > .atMostOnce
         }
 
         let audience = audience(of: publication)
@@ -491,6 +490,7 @@ extension Shard {
 
     private func progressed(_ session: Session, _ now: Now) {
         guard let link = session.link else { return }
+        link.holdings.settled()
         link.progressedAt = now.instant
         link.probe.messageMoved()
         acquit(link, session)

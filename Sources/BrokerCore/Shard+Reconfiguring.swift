@@ -75,6 +75,9 @@ extension Shard {
         link.backoff = Backoff(new.backoff)
         link.closedOverProbe = 0
         link.route = LinkRoute(new)
+        link.holdings.forgetAddresses()
+        link.isEchoProven = false
+        link.granted?.formIntersection(new.inRules.map(\.filter.text))
         link.lastError = nil
         subscribeOutgoing(link)
         // What its queue holds is not known here.

@@ -41,6 +41,7 @@ package final class Shard {
     var gatewaySubjects: [Principal: AccessSubject] = [:]
     let router = Router()
     package internal(set) var retained = RetainedMessages()
+    var tombstones = RetainedTombstones()
     var sessions: [Session?] = []
     private var freeSlots: [Int32] = []
     var directory: [MQTTString: Session] = [:]
@@ -57,6 +58,8 @@ package final class Shard {
     var agesTimer: TimerQueue.Token?
     var random: RandomSource
     var ids: MessageIDSource
+    /// For what is published here on top of a value from a clock that is ahead.
+    var risenIDs: MessageIDSource
     var nextReceiver: UInt64
     package internal(set) var links: [Link] = [] {
         didSet { namesPublishers = links.contains(where: \.namesPublishers) }
@@ -112,6 +115,7 @@ package final class Shard {
         self.backlog = SpoolBacklog(bytesMax: settings.spoolBacklogBytesMax)
         self.random = RandomSource(seed: seed)
         self.ids = MessageIDSource(node: contents.nodeNumber, run: contents.bootCount, mark: contents.wallMark)
+        self.risenIDs = MessageIDSource(beside: self.ids)
         self.nextReceiver = contents.nextReceiver.number
         self.latest = now
         self.startedAt = now.instant

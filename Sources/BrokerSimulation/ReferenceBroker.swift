@@ -288,7 +288,7 @@ struct ReferenceBroker {
 
 extension Publish {
     /// Only links send one in a simulation.
-    fileprivate var mark: LinkMark? {
+    var mark: LinkMark? {
         let text = properties.userProperties.first { $0.name == LinkMark.name }?.value.string
         guard var mark = text.flatMap({ LinkMark($0) }) else { return nil }
         // However it came.

@@ -24,7 +24,7 @@ struct CheckCommand: ParsableCommand {
         let files = try config.map { path in try load(path) }
         for file in files { say(file) }
         guard files.count > 1 else { return }
-        for ring in LinkMap(files.map(\.configuration)).rings() where ring.links.count > 1 {
+        for ring in LinkMap(files.map(\.configuration)).rings() where ring.links.count > 1 && !ring.isStopped {
             print("warning: messages go round: \(ring.steps.joined(separator: ", "))")
         }
     }

@@ -58,6 +58,34 @@ struct LinkMapTests {
         #expect(Self.rings(a, b, c).count == 1)
     }
 
+    /// A ring of three in which everything goes everywhere; each node believes the user `link`, if `believes` says so.
+    private static func ring(_ rules: String = "", believes: [Bool] = [true, true, true]) throws -> [LinkMap.Ring] {
+        let nodes = try [("a", 1001, 1002), ("b", 1002, 1003), ("c", 1003, 1001)].enumerated().map { place, node in
+            let (name, own, next) = node
+            let auth = "[auth]\nlinks = [\"\(believes[place] ? "link" : "other")\"]\n"
+            let login = "username = \"link\"\npassword = \"secret\"\n"
+            let way = rules.isEmpty ? "[[link.both]]\nfilter = \"chat/#\"\n" : rules
+            return try Self.node(name, port: own, auth, Self.link("up", next, login + way))
+        }
+        return LinkMap(nodes).rings()
+    }
+
+    @Test(
+        "marks stop a ring when every node on it believes the link that leads to it, and no rule renames what comes round"
+    )
+    func marks() throws {
+        #expect(try Self.ring().map(\.isStopped) == [true])
+        for stranger in 0..<3 {
+            var believes = [true, true, true]
+            believes[stranger] = false
+            #expect(try Self.ring(believes: believes).map(\.isStopped) == [false])
+        }
+        #expect(
+            try Self.ring("protocol = \"3.1.1\"\nbridge_bit = true\n[[link.both]]\nfilter = \"chat/#\"\n")
+                .map(\.isStopped) == [false])
+        #expect(try Self.ring("[[link.out]]\nfilter = \"chat/#\"\nto = \"chat/x/{#}\"\n").map(\.isStopped) == [false])
+    }
+
     @Test("two links to one upstream send round what no No Local keeps: refused with 3.1.1, warned about with 5")
     func parallel() throws {
         let two = Self.link("one", 2000) + Self.link("two", 2000)

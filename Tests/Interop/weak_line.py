@@ -20,8 +20,8 @@ import threading
 class Pipe:
     """One direction of one connection."""
 
-    def __init__(self, line, reader, writer):
-        self.line, self.reader, self.writer = line, reader, writer
+    def __init__(self, line, reader, writer, watch=None):
+        self.line, self.reader, self.writer, self.watch = line, reader, writer, watch
         self.due = asyncio.Queue(64)  # (when, what); bounded, so that a slow end slows the other
 
     async def take(self):
@@ -42,6 +42,8 @@ class Pipe:
             await self.line.moves.wait()
             if not data:
                 return
+            if self.watch:
+                self.watch(data)
             self.writer.write(data)
             await self.writer.drain()
 
@@ -61,8 +63,9 @@ class Connection:
 class WeakLine:
     """Runs on a loop of its own in a thread; its verbs may be called from any other thread and have worked on return."""
 
-    def __init__(self, port, target):
-        self.port, self.target, self.delay = port, target, 0.0
+    def __init__(self, port, target, witness=None):
+        """`witness`: sees what crosses the line, see `chaos/witness.py`."""
+        self.port, self.target, self.delay, self.witness = port, target, 0.0, witness
         self.connections, self.is_cut, self.accepted = set(), False, 0
         self.loop = asyncio.new_event_loop()
         self.thread = threading.Thread(target=self.loop.run_forever, daemon=True, name=f"line {port} to {target}")
@@ -89,7 +92,8 @@ class WeakLine:
             return Connection(near, None).reset(writer)
         connection = Connection(near, far)
         self.connections.add(connection)
-        pipes = [Pipe(self, near[0], far[1]), Pipe(self, far[0], near[1])]
+        there, back = self.witness.connection() if self.witness else (None, None)
+        pipes = [Pipe(self, near[0], far[1], there), Pipe(self, far[0], near[1], back)]
         tasks = [asyncio.ensure_future(step()) for pipe in pipes for step in (pipe.take, pipe.give)]
         connection.tasks = tasks
         # When one direction has ended, so has the connection: MQTT has no use for half of one.

@@ -13,6 +13,14 @@ package final class Link {
     }
     /// Which rules out have had what was retained before they were there.
     var retainedMarks: Set<MQTTString> = []
+    /// What upstreams have of it.
+    var holdings = LinkHoldings()
+    /// Where the link was last, as the spool has it.
+    var lastPlace: MQTTString?
+    /// What the upstream may say again.
+    var replay: LinkReplay?
+    /// The filters in that the session there has; nil when it is older than this process.
+    var granted: Set<MQTTString>?
     /// Whether the spool did not know the link.
     var isNew = false
     /// What any of the rules out asks for: mostly nothing, and then nobody looks which rule it is.
@@ -30,7 +38,7 @@ package final class Link {
     /// Somebody takes messages out of its queue: none of them may leave meanwhile.
     var isQueueHeld = false
     /// Whether nothing is sent, whatever the connection would take.
-    var isHeld: Bool { machine.isPaused || isQueueHeld }
+    var isHeld: Bool { machine.isPaused || isQueueHeld || awaitsEchoProof }
     var connection: Connection?
     var backoff: Backoff
     /// Where it goes next, or is.
@@ -39,6 +47,11 @@ package final class Link {
     var returning = LinkReturn()
     /// Who knows our session.
     var sessions = LinkSessions()
+    /// Identifiers of QoS 2 that wait for PUBREL since before this connection, and that the upstream has not spoken of.
+    var unmentioned: Set<UInt16> = []
+    /// What may come back, and whether a probe has: that is no other for the next connection.
+    var echoes = EchoTable()
+    var isEchoProven = false
     /// What the upstream may not want.
     var suspect = LinkSuspect()
     /// Messages whose fate is open, by position, where those are kept that the upstream refuses.

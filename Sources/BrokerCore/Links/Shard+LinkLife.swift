@@ -32,6 +32,7 @@ extension Shard {
     private func probeIsDue(_ link: Link, _ now: Now) {
         guard let connection = link.connection, let session = link.session, !hangsUp(link, now) else { return }
         link.lookAtPace(now)
+        noteEven(link)
         if link.machine.phase == .moving, now.instant.since(link.connectedAt) >= link.settings.backoff.stable {
             link.backoff.reset()
         }
@@ -74,10 +75,10 @@ extension Shard {
         lost(link, reason ?? "the connection was lost", now)
     }
 
-    func linkFailed(_ link: Link, _ connection: Connection, _ now: Now) {
+    func linkFailed(_ link: Link, _ connection: Connection, _ text: String, _ now: Now) {
         if link.returning.connection === connection { return returnFailed(link, now) }
         guard link.connection === connection else { return }
-        lost(link, "the upstream broke the protocol", now)
+        lost(link, "the upstream broke the protocol: \(text)", now)
     }
 
     /// The upstream refused a message for want of room. For the protocol it is settled [5:MQTT-4.4.0-2]; here it waits
@@ -134,6 +135,7 @@ extension Shard {
 
     /// What the link had over its connection waits for the next.
     func detach(_ link: Link) {
+        noteEven(link)
         if let session = link.session, session.connection != nil {
             session.connection = nil
             session.epoch &+= 1

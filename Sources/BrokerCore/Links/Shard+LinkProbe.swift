@@ -64,7 +64,10 @@ extension Shard {
     func probeReturned(_ publish: Publish, _ link: Link, _ now: Now) -> Bool {
         guard publish.qos == .atMostOnce, publish.topic == link.probeTopic else { return false }
         let payload = String(buffer: publish.payload)
-        if link.probe.returned(payload, epoch: link.epoch, now.instant) { link.closedOverProbe = 0 }
+        if link.probe.returned(payload, epoch: link.epoch, now.instant) {
+            link.closedOverProbe = 0
+            noteEchoProven(link, now)
+        }
         return true
     }
 

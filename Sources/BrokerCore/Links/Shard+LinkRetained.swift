@@ -38,10 +38,14 @@ extension Shard {
     func forgetRetained(for link: Link) {
         for mark in link.retainedMarks.sorted() { store(.unsubscribe(link.receiver, filter: mark)) }
         link.retainedMarks.removeAll()
+        // Whoever is there then has none of it either.
+        if let place = link.lastPlace { store(.unsubscribe(link.receiver, filter: place)) }
+        link.lastPlace = nil
+        link.holdings = LinkHoldings()
     }
 
     /// One that was retained with QoS 0 goes with QoS 1: a queue keeps no other.
-    private func queueRetained(_ message: Message, for link: Link, by rule: LinkRule) {
+    func queueRetained(_ message: Message, for link: Link, by rule: LinkRule) {
         let qos = rule.qos(for: max(message.qos, .atLeastOnce))
         guard rule.retain != .clear, qos > .atMostOnce, let session = link.session else { return }
         let delivery = Delivery(receiver: link.receiver, qos: qos, isRetained: true)
@@ -55,9 +59,18 @@ extension Shard {
 
 extension Link {
     /// Whether what is retained under this topic may have come in over this link, and would only go back.
-    fileprivate func mayHaveBrought(_ topic: MQTTString, as name: MQTTString) -> Bool {
+    func mayHaveBrought(_ topic: MQTTString, as name: MQTTString) -> Bool {
         guard case .crosses(_, topic) = Self.way(of: name, by: settings.inRules) else { return false }
         return true
+    }
+}
+
+extension Link {
+    /// What the spool has of it, beside its queue.
+    func restoreRetained(_ records: [SubscriptionRecord]) {
+        let places = records.map(\.filter).filter { $0.string.hasPrefix(LinkHoldings.Upstream.recordPrefix) }
+        lastPlace = places.last
+        retainedMarks = Set(records.map(\.filter)).subtracting(places)
     }
 }
 

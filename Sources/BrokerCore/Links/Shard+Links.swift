@@ -6,7 +6,7 @@ extension Shard {
 
     /// Takes what the spool held: sessions wait for their clients, retained messages are there, links start.
     func restore(_ contents: SpoolContents, _ now: Now) {
-        for message in contents.retained { retained.set(message) }
+        restoreRetained(contents.retained)
         var linkReceivers: [MQTTString: SpoolContents.Receiver] = [:]
         restoreGroups(contents)
         for receiver in contents.receivers {
@@ -112,7 +112,7 @@ extension Shard {
         receivers[receiver] = session
         if let known {
             fill(session, known, lastPosition)
-            link.retainedMarks = Set(known.subscriptions.map(\.filter))
+            link.restoreRetained(known.subscriptions)
         } else {
             link.isNew = true
             store(.receiver(ReceiverRecord(session, receiver, disconnectedAt: nil)))
@@ -251,11 +251,15 @@ extension Shard {
         connection.keepAlive = ack.properties.serverKeepAlive.map { .seconds(Int64($0)) } ?? link.settings.keepAlive
         session.connection = connection
         session.epoch &+= 1
-        settleSession(of: link, session, isPresent: ack.isSessionPresent, on: connection)
+        let isOurs = settleSession(of: link, session, isPresent: ack.isSessionPresent, on: connection)
+        link.unmentioned = Set(session.inbound.keys)
         link.progressedAt = now.instant
         outbox.notices.append(Notice(.info, "link connected", link: link.settings.name, detail: connection.peer))
         unsubscribeUpstream(link, session, isSessionPresent: ack.isSessionPresent, on: connection)
-        subscribeUpstream(link, session, on: connection)
+        if !isOurs || !ack.isSessionPresent { link.granted = [] }
+        subscribeUpstream(link, session, on: connection, now)
+        let node = connection.carriesMarks ? ack.node : nil
+        settleRetained(of: link, on: connection, node: node, isOurs: isOurs, isPresent: ack.isSessionPresent)
         judgeSuspect(of: link, session, on: connection)
         beginProbing(link, session, on: connection, now)
         resume(session)
@@ -280,7 +284,14 @@ extension Shard {
     }
 
     /// Makes our side of the session agree with what the upstream remembers of it.
-    private func settleSession(of link: Link, _ session: Session, isPresent: Bool, on connection: Connection) {
+    ///
+    /// - Returns: whether what it remembers is what we do.
+    private func settleSession(
+        of link: Link,
+        _ session: Session,
+        isPresent: Bool,
+        on connection: Connection
+    ) -> Bool {
         let (isOurs, toRelease) = link.sessions.accepted(
             at: link.route.address,
             isPresent: isPresent,
@@ -290,6 +301,7 @@ extension Shard {
         for id in toRelease where session.window.reserve(id) {
             send(.pubRel(PublishAck(packetID: id)), on: connection)
         }
+        return isOurs
     }
 
     /// The upstream has no session of ours: identifiers of the old one mean nothing there [5:MQTT-3.2.2-5]. Messages
@@ -318,9 +330,11 @@ extension Shard {
         send(.unsubscribe(Unsubscribe(packetID: id, filters: link.staleFilters)), on: connection)
     }
 
-    private func subscribeUpstream(_ link: Link, _ session: Session, on connection: Connection) {
+    private func subscribeUpstream(_ link: Link, _ session: Session, on connection: Connection, _ now: Now) {
         guard !link.settings.inRules.isEmpty, let id = session.window.addRequest() else { return }
         link.subscribePacketID = id
+        let isNew = !(link.granted?.isSuperset(of: link.settings.inRules.map(\.filter.text)) ?? true)
+        expectReplay(of: link, isNew: isNew, on: connection, now)
         let entries = link.settings.inRules.map { rule in
             Subscribe.Entry(
                 filter: rule.filter,
@@ -359,7 +373,11 @@ extension Shard {
             // One is awaited; an upstream that sends more would fill the log.
             guard ack.packetID == link.subscribePacketID else { break }
             link.subscribePacketID = 0
-            for (reason, rule) in zip(ack.reasons, link.settings.inRules) where reason.isFailure {
+            for (reason, rule) in zip(ack.reasons, link.settings.inRules) {
+                guard reason.isFailure else {
+                    link.granted?.insert(rule.filter.text)
+                    continue
+                }
                 outbox.notices.append(
                     Notice(
                         .warning,

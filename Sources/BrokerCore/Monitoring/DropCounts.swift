@@ -25,6 +25,8 @@ package enum DropReason: String, Sendable, Hashable, CaseIterable {
     case noIdentifier = "no_identifier"
     /// The rules of the link that it was for have no name for it: what a template wants is not there, or the name is none.
     case unnamed
+    /// The upstream sent back what it had got over the link: a copy, found by the echo table.
+    case echo
     /// Its row was damaged.
     case damaged
     /// SQLite did not take it, for a reason that is its own and not the disk's.
@@ -77,6 +79,7 @@ package struct DropCounts: Sendable, Hashable {
     private var denied: UInt64 = 0
     private var noIdentifier: UInt64 = 0
     private var unnamed: UInt64 = 0
+    private var echo: UInt64 = 0
     private var damaged: UInt64 = 0
     private var setAside: UInt64 = 0
     private var ended: UInt64 = 0
@@ -101,6 +104,7 @@ package struct DropCounts: Sendable, Hashable {
             case .denied: denied
             case .noIdentifier: noIdentifier
             case .unnamed: unnamed
+            case .echo: echo
             case .damaged: damaged
             case .setAside: setAside
             case .ended: ended
@@ -123,6 +127,7 @@ package struct DropCounts: Sendable, Hashable {
             case .denied: denied = newValue
             case .noIdentifier: noIdentifier = newValue
             case .unnamed: unnamed = newValue
+            case .echo: echo = newValue
             case .damaged: damaged = newValue
             case .setAside: setAside = newValue
             case .ended: ended = newValue

@@ -9,6 +9,8 @@ package struct RetainedMessages {
         var change: UInt64 = 0
         /// Who published it, where rules may revoke that; nil for links, and for what a restart brought back.
         var publisher: AccessSubject?
+        /// Whether it was published here, since the start, and did not come over a link of this node.
+        var isOurs = false
         /// Names of the children: sorted when they are matched, since behaviour never depends on the order of a set.
         var children: Set<MQTTString> = []
         var parent: Int32 = -1
@@ -27,7 +29,7 @@ package struct RetainedMessages {
 
     package mutating func set(_ message: Message) { set(message, publisher: nil) }
 
-    mutating func set(_ message: Message, publisher: AccessSubject?) {
+    mutating func set(_ message: Message, publisher: AccessSubject?, isOurs: Bool = false) {
         var number: Int32 = 0
         for level in message.topic.levels { number = child(of: number, level) }
         if nodes[Int(number)].message == nil, !message.topic.isReserved { count += 1 }
@@ -35,6 +37,14 @@ package struct RetainedMessages {
         nodes[Int(number)].message = message
         nodes[Int(number)].change = changes
         nodes[Int(number)].publisher = publisher
+        nodes[Int(number)].isOurs = isOurs
+    }
+
+    /// The message of a topic is to count as one that came just now.
+    mutating func touch(_ topic: MQTTString) {
+        guard let number = find(topic), nodes[Int(number)].message != nil else { return }
+        changes &+= 1
+        nodes[Int(number)].change = changes
     }
 
     package mutating func remove(_ topic: MQTTString) {
@@ -60,6 +70,8 @@ package struct RetainedMessages {
     func message(of topic: MQTTString, upTo change: UInt64) -> Message? {
         find(topic).flatMap { nodes[Int($0)].change <= change ? nodes[Int($0)].message : nil }
     }
+
+    func isOurs(_ topic: MQTTString) -> Bool { find(topic).map { nodes[Int($0)].isOurs } ?? false }
 
     func publisher(of topic: MQTTString) -> AccessSubject? { find(topic).flatMap { nodes[Int($0)].publisher } }
 

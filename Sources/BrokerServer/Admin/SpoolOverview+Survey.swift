@@ -114,6 +114,7 @@ extension SpoolOverview.Dropped {
             denied: counts[.denied],
             noIdentifier: counts[.noIdentifier],
             unnamed: counts[.unnamed],
+            echo: counts[.echo],
             damaged: counts[.damaged],
             setAside: counts[.setAside],
             ended: counts[.ended],

@@ -61,6 +61,8 @@ package struct SpoolOverview: AdminDocument {
         package var noIdentifier: UInt64
         /// The rules of its link had no name for it.
         package var unnamed: UInt64
+        /// The upstream sent back what it had got over the link.
+        package var echo: UInt64
         /// Its row was damaged.
         package var damaged: UInt64
         /// SQLite did not take it.
@@ -76,7 +78,7 @@ package struct SpoolOverview: AdminDocument {
 
         package var total: UInt64 {
             oldest + newest + aged + holes + away + buffer + expired + tooLarge + rejected + denied + noIdentifier
-                + unnamed + damaged + setAside + ended + removed + exported + replayed
+                + unnamed + echo + damaged + setAside + ended + removed + exported + replayed
         }
     }
 

@@ -75,6 +75,7 @@ extension LinkSettings {
         order = configuration.preference == .first ? .first : .roundRobin
         connectTimeout = configuration.connectTimeout
         usesBridgeBit = configuration.usesBridgeBit
+        usesEchoTable = configuration.usesEchoTable
         trustsMarks = configuration.trustsIDs
         keepAlive = configuration.keepAlive
         sessionExpiry = UInt32(clamping: configuration.sessionExpiry.components.seconds)

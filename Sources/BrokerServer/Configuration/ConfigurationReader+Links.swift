@@ -49,6 +49,7 @@ extension ConfigurationReader {
         readStart(of: table, into: &link)
         readStatus(of: table, into: &link)
         readRules(of: table, into: &link)
+        readEchoTable(of: table, into: &link)
         checkVersions(of: &link, table)
         checkRules(of: link, table)
         checkLoops(of: link, at: table.place)

@@ -82,11 +82,13 @@ package struct KnownKeys: Sendable {
         later: []
     )
     package static let loop = KnownKeys(available: ["max_hops", "dedup_window"], later: [])
+    package static let linkLoop = KnownKeys(available: ["echo_table"], later: [])
     package static let link = KnownKeys(
         available: [
             "name", "addresses", "protocol", "bridge_bit", "client_id", "username", "password", "keepalive",
             "session_expiry", "max_inflight", "backoff", "ack_timeout", "connect_timeout", "prefer", "proxy", "tls",
             "spool", "out", "in", "both", "trust_ids", "probe", "probe_every", "probe_topic", "start", "status",
+            "loop",
         ],
         later: [
             "catchup_rate"

@@ -22,6 +22,9 @@ package struct LinkConfiguration: Sendable, Equatable {
     package var mayFallBack = true
     /// `bridge_bit`: set the high bit of the protocol level, by which mosquitto keeps from echoing to 3.1.1; default false.
     package var usesBridgeBit = false
+    /// `loop.echo_table`: with version 3 and without the bridge bit, look for copies of what was sent among what comes;
+    /// default false.
+    package var usesEchoTable = false
     /// `trust_ids`: believe what messages of this upstream say of who they are and where they come from, also when it is
     /// no Drawbridge and may have them from anybody; default false.
     package var trustsIDs = false

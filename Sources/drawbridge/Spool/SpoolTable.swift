@@ -84,6 +84,7 @@ enum SpoolTable {
             ("holes", dropped.holes), ("away", dropped.away), ("buffer", dropped.buffer),
             ("expired", dropped.expired), ("too large", dropped.tooLarge), ("rejected", dropped.rejected),
             ("denied", dropped.denied), ("no identifier", dropped.noIdentifier), ("no name", dropped.unnamed),
+            ("echo", dropped.echo),
             ("damaged", dropped.damaged), ("set aside", dropped.setAside), ("session ended", dropped.ended),
             ("removed", dropped.removed), ("exported", dropped.exported), ("replayed", dropped.replayed),
         ]

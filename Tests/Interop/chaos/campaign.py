@@ -10,20 +10,19 @@ Checked after each death: sessions, subscriptions, retained values. Checked when
 every third round: nothing acknowledged is lost, nothing comes twice at QoS 2, order by first arrival.
 """
 
-import argparse
 import collections
 import pathlib
 import random
 import select
-import signal
 import sys
-import tempfile
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
 
 from brokers import Drawbridge  # noqa: E402
+from chaos import command  # noqa: E402
 from chaos.actors import Fickle, Finding, Publisher, Subscriber  # noqa: E402
+from chaos.comparing import compare, is_told  # noqa: E402
 from chaos.power import Power  # noqa: E402
 from wire import PUBACK, PUBLISH, Gone, Wire  # noqa: E402
 
@@ -259,21 +258,16 @@ class Campaign:
         senders = [*self.publishers, *self.retainers]
         self.until("everything sent is answered", lambda: not any(publisher.open for publisher in senders))
 
-        def is_told(subscriber):
-            return not (subscriber.unreleased or subscriber.owed) and all(
-                any(number == publisher.number for number, _ in reversed(subscriber.arrived[publisher.name]))
-                for publisher in self.publishers
-            )
-
         for publisher in self.publishers:  # the last of each, so that all before it has come
             publisher.act(burst=1)
         self.until(
             "the last of each arrived",
-            lambda: not any(publisher.open for publisher in senders) and all(map(is_told, self.subscribers)),
+            lambda: not any(publisher.open for publisher in senders)
+            and all(is_told(subscriber, self.publishers) for subscriber in self.subscribers),
         )
         for subscriber in self.subscribers:
             for publisher in self.publishers:
-                self.compare(publisher, subscriber)
+                compare(publisher, subscriber, self.counts)
             subscriber.arrived.clear()
         for publisher in self.publishers:
             self.counts["messages"] += len(publisher.acknowledged)
@@ -282,22 +276,6 @@ class Campaign:
             publisher.sent.clear()
             publisher.resent = 0
         self.counts["drains"] += 1
-
-    def compare(self, publisher, subscriber):
-        arrived = subscriber.arrived[publisher.name]
-        numbers = [number for number, _ in arrived]
-        lost = publisher.acknowledged - set(numbers)
-        if lost:
-            raise Finding(f"{len(lost)} acknowledged of {publisher.name} lost at {subscriber.name}: {sorted(lost)[:10]}")
-        firsts = list(dict.fromkeys(numbers))
-        if firsts != sorted(firsts):
-            at = next(i for i in range(1, len(firsts)) if firsts[i] < firsts[i - 1])
-            raise Finding(f"{publisher.name} at {subscriber.name} out of order: {firsts[max(0, at - 3):at + 3]}")
-        twice = [number for number, count in collections.Counter(n for n, qos in arrived if qos == 2).items() if count > 1]
-        if twice:
-            raise Finding(f"{len(twice)} of {publisher.name} came twice to {subscriber.name} at QoS 2: {sorted(twice)[:10]}")
-        self.counts["deliveries"] += len(numbers)
-        self.counts["duplicates at QoS 1"] += len(numbers) - len(firsts)
 
     # ------------------------------------------------------------------------------------------------ the run
 
@@ -366,28 +344,16 @@ class Campaign:
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = command.parser(__doc__)
     parser.add_argument("--qos", type=int, choices=[1, 2], action="append")
     parser.add_argument("--rounds", type=int, default=200)
-    parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--faults", type=float, default=0.0, metavar="SHARE", help="rounds with a failing disk, 0 to 1")
-    parser.add_argument("--folder", help="keeps the data of a failing run there")
     options = parser.parse_args()
-    print(f"seed {options.seed}", flush=True)
-    status = 0
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # the node ends with us
 
-    def say(line):
-        print(line, flush=True)
+    def work(qos, folder):
+        Campaign(folder, qos, options.seed, say=command.say, fault_share=options.faults).run(options.rounds)
 
-    for qos in options.qos or [1, 2]:
-        folder = pathlib.Path(options.folder or tempfile.mkdtemp(prefix="drawbridge-chaos-")) / f"qos{qos}"
-        try:
-            Campaign(folder, qos, options.seed, say=say, fault_share=options.faults).run(options.rounds)
-        except Finding as finding:
-            status = 1
-            print(f"FINDING: {finding}\ndata kept in {folder}", flush=True)
-    sys.exit(status)
+    command.run(options, "chaos", options.qos or [1, 2], work)
 
 
 if __name__ == "__main__":

@@ -1,342 +1,92 @@
-"""Chains of brokers under load, in which processes die and lines break at random.
+"""Chains of brokers under load, in which processes die and lines break at random: see `site_campaign.py`.
 
     chain.py --shape five --seconds 600 --seed 7
 
-Publishers and subscribers with durable sessions sit at both ends and in the middle. Meanwhile nodes are killed with -9 and
-come back, and each line between two brokers is cut, delayed, falls silent, is forgotten by a firewall, or loses its far end
-without a word. Every now and then everything heals and drains, and is compared:
+Clients sit at both ends and in the middle. Compared is:
 
 - nothing that a node acknowledged is lost, whatever its quality;
 - at QoS 2 between Drawbridges nothing comes twice;
 - what one publisher sent comes in its order, by first arrival.
 
 In the shape `mosquitto` the one in the middle is Debian's, and is ended by SIGTERM: it saves what it has promised when it is
-asked to end, and not before. Across it QoS 2 may double, as its session may be gone.
+asked to end, and not before. Across it QoS 2 may double, as its session may be gone. It also lets what arrives while a
+subscriber returns overtake what it had queued for it: where a witness on both of its lines saw it take a publisher's
+messages in order and send them in another, that is counted as its doing. Anything else is a finding.
 """
 
-import argparse
-import collections
 import pathlib
-import random
-import select
-import signal
 import sys
-import tempfile
-import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
 
-from brokers import Drawbridge, Mosquitto, free_port  # noqa: E402
-from chaos.actors import Finding, Publisher, Subscriber  # noqa: E402
-from chaos.campaign import Campaign  # noqa: E402
-from weak_line import WeakLine  # noqa: E402
-from wire import Gone  # noqa: E402
+from brokers import Drawbridge, Mosquitto  # noqa: E402
+from chaos import command  # noqa: E402
+from chaos.comparing import compare  # noqa: E402
+from chaos.site_campaign import Member, SiteCampaign, link  # noqa: E402
+from chaos.witness import Witness, is_innocent  # noqa: E402
 
 SHAPES = ["five", "mosquitto"]
+RULES = '[[link.both]]\nfilter = "chain/#"'
 
 
-def link(port, name, more):
-    """Quick to notice and quick to return, so that a run is more than waiting."""
-    return f"""
-[[link]]
-name = "{name}"
-addresses = ["mqtt://127.0.0.1:{port}"]
-keepalive = "2s"
-ack_timeout = "3s"
-backoff = {{ base = "50ms", cap = "500ms" }}
-{more}
-[[link.both]]
-filter = "chain/#"
-"""
-
-
-class Member:
-    """A broker of the chain and when it comes back; None while it is up."""
-
-    def __init__(self, broker):
-        self.broker, self.returns_at, self.is_starting = broker, None, False
-        self.is_ours = isinstance(broker, Drawbridge)
-
-    @property
-    def is_up(self):
-        return self.returns_at is None and not self.is_starting
-
-    def die(self, now, seconds):
-        if self.is_ours:
-            self.broker.kill()
-        else:
-            self.broker.stop()
-        self.returns_at = now + seconds
-
-    def look(self, now):
-        """Brings it back when it is time; true once it is there."""
-        if self.returns_at is not None and now >= self.returns_at:
-            self.returns_at, self.is_starting, self.started_at = None, True, now
-            if self.is_ours:
-                self.broker.spawn(self.broker.command)
-            else:
-                self.broker.start()
-        if self.returns_at is None and not self.broker.is_running:
-            raise Finding(f"{self.broker.name} ended by itself{self.broker.log_tail(1500)}")
-        if self.is_starting:
-            if not self.is_ours or "ready" in self.broker.log_since_start().splitlines():
-                self.is_starting = False
-            elif now - self.started_at > 60:
-                raise Finding(f"{self.broker.name} is not ready within 60 s{self.broker.log_tail(1500)}")
-        return self.is_up
-
-
-class ChainCampaign:
-    compare = Campaign.compare
+class ChainCampaign(SiteCampaign):
+    filter = "chain/#"
 
     def __init__(self, folder, shape, seed, say=print, link_settings=""):
         """`link_settings`: such that break a promise, to see whether the campaign finds it."""
+        super().__init__(folder, shape, seed, say)
         self.link_settings = link_settings
-        self.dice, self.shape, self.seed, self.say = random.Random(f"{seed} {shape}"), shape, seed, say
-        self.folder, self.counts = pathlib.Path(folder), collections.Counter()
-        self.lines, self.members, self.healing = [], [], {}
-        # What a full queue gives up by policy is another campaign: `ledger.py`.
-        self.more = '[queue]\nmax_messages = 10000000\nmax_bytes = "16GiB"'
         if shape == "five":
             names = ["n1", "n2", "n3", "n4", "n5"]
-            last = self.node("n5", [])
-            brokers = [last]
+            brokers = [self.node("n5", [])]
             for name in reversed(names[:-1]):
                 brokers.append(self.node(name, [self.line(brokers[-1].port)]))
             self.members = [Member(broker) for broker in reversed(brokers)]
-            self.is_exact = True
+            self.witnesses = {}
         else:
             hub = Mosquitto(self.folder, "hub", more="autosave_interval 0\n")
-            sides = [self.node(name, [self.line(hub.port)]) for name in ("n1", "n2")]
+            self.witnesses = {"f": Witness(), "l": Witness()}
+            sides = [self.node(n, [self.line(hub.port, w)]) for n, w in zip(("n1", "n2"), self.witnesses.values())]
             self.members = [Member(sides[0]), Member(hub), Member(sides[1])]
-            self.is_exact = False
         first, middle, last = (self.members[at].broker for at in (0, len(self.members) // 2, -1))
         ends = [(first, "f"), (last, "l")]
-        self.publishers = [
-            Publisher(broker.port, f"{side}{qos}", version, qos, self.dice, [f"chain/{side}{qos}/{n}" for n in range(3)])
-            for broker, side in ends
-            for qos, version in ((1, 4), (2, 5))
-        ]
         places = [*ends, (middle, "m")] if shape == "five" else ends
-        self.subscribers = [
-            Subscriber(broker.port, f"s{side}{version}", version, 2, self.dice, "chain/#", is_slow=version == 4)
-            for broker, side in places
-            for version in (4, 5)
-        ]
-        self.actors = [*self.publishers, *self.subscribers]
+        self.inhabit(ends, places, lambda side, qos: [f"chain/{side}{qos}/{n}" for n in range(3)])
 
     def node(self, name, lines):
-        links = "".join(link(line.port, f"next-{at}", self.link_settings) for at, line in enumerate(lines))
+        links = "".join(link(line.port, f"next-{at}", self.link_settings, RULES) for at, line in enumerate(lines))
         return Drawbridge(self.folder, name, links=links, more=self.more)
 
-    def line(self, target):
-        self.lines.append(WeakLine(free_port(), target))
-        return self.lines[-1]
+    def judge(self, publisher, subscriber):
+        if not self.witnesses:
+            return compare(publisher, subscriber, self.counts)
+        # Copies across a foreign broker are what its protocol gives.
+        self.forgive_copies(publisher, subscriber)
+        entry, exit = self.witnesses[publisher.name[0]], self.witnesses[subscriber.name[1]]
+        is_overtaken = entry is not exit and is_innocent(publisher.name, entry, exit)
+        compare(publisher, subscriber, self.counts, judges_order=not is_overtaken)
+        self.counts["overtaken in mosquitto"] += is_overtaken
 
-    # ------------------------------------------------------------------------------------------------ what breaks
+    def look(self):
+        for witness in self.witnesses.values():
+            witness.forget()
 
-    def break_something(self, now):
-        dice = self.dice
-        if dice.random() < 0.35:
-            member = dice.choice([member for member in self.members if member.is_up] or [None])
-            if member:
-                self.counts["kills" if member.is_ours else "stops of mosquitto"] += 1
-                member.die(now, dice.choice([0, 0.1, 0.5, 1.5]))
-            return
-        line = dice.choice([line for line in self.lines if line not in self.healing] or [None])
-        if not line:
-            return
-        way = dice.choice(["cut", "delay", "silence", "forgotten", "half open"])
-        self.counts[way] += 1
-        if way == "cut":
-            line.cut()
-        elif way == "delay":
-            line.delay = dice.uniform(0.01, 0.2)
-        elif way == "half open":
-            line.lose_far_end()
-            return
-        else:
-            line.go_silent()
-        self.healing[line] = (now + dice.choice([0.05, 0.3, 1, 3]), way)
-
-    def heal(self, now):
-        for line, (when, way) in list(self.healing.items()):
-            if now >= when:
-                line.heal(forgets=way == "forgotten")
-                del self.healing[line]
-
-    # ------------------------------------------------------------------------------------------------ clients
-
-    def turn(self, seconds, acts):
-        """Lets all who are connected read, answer and act once, and brings back who is away."""
-        now = time.monotonic()
-        up = {member.broker.port for member in self.members if member.look(now)}
-        self.heal(now)
-        for actor in self.actors:
-            if not actor.wire and actor.port in up:
-                try:
-                    actor.connect()
-                except (OSError, Gone, AssertionError):
-                    actor.leave()
-        present = {actor.wire.socket: actor for actor in self.actors if actor.wire}
-        for socket in select.select(list(present), [], [], seconds)[0] if present else time.sleep(seconds) or []:
-            try:
-                present[socket].wire.fill(0.5)
-            except Gone:
-                present[socket].pump()
-                present[socket].leave()
-        for actor in self.actors:
-            actor.pump()
-            try:
-                if actor.wire and isinstance(actor, Subscriber):
-                    actor.act()
-                elif actor.wire and acts and self.dice.random() < 0.3:
-                    actor.act(burst=2)
-            except Gone:
-                actor.leave()
-
-    def storm(self, seconds):
-        end, next_fault = time.monotonic() + seconds, 0
-        while (now := time.monotonic()) < end:
-            if now >= next_fault:
-                self.break_something(now)
-                next_fault = now + self.dice.uniform(0.1, 1)
-            self.turn(0.01, acts=True)
-            actor = self.dice.choice(self.actors)
-            if actor.wire and self.dice.random() < 0.01:
-                actor.leave()
-
-    def until(self, what, condition, seconds=120):
-        deadline = time.monotonic() + seconds
-        while not condition():
-            if time.monotonic() > deadline:
-                raise Finding(f"not within {seconds} s: {what}; {self.state()}")
-            self.turn(0.02, acts=False)
-
-    def state(self):
-        lines = [f"{p.name}: open {[entry[0] for entry in p.open.values()][:10]}" for p in self.publishers]
-        for subscriber in self.subscribers:
-            lines.append(f"{subscriber.name}: {'here' if subscriber.wire else 'away'}")
-            for publisher in self.publishers:
-                missing = publisher.acknowledged - {number for number, _ in subscriber.arrived[publisher.name]}
-                if missing:
-                    lines.append(f"    {len(missing)} of {publisher.name} missing: {sorted(missing)[:10]}")
-        for member in self.members:
-            if member.is_ours:
-                lines.append(f"{member.broker.name}: {'up' if member.is_up else 'down'}, {member.broker.link('next-0')}")
-        return "\n".join(lines)
-
-    # ------------------------------------------------------------------------------------------------ the checks
-
-    def calm(self):
-        """Everything whole again, everything through, and compared."""
-        for line in self.lines:
-            line.heal()
-        self.healing.clear()
-        for member in self.members:
-            if member.returns_at is not None:
-                member.returns_at = 0
-        self.until("everybody is up", lambda: all(member.is_up for member in self.members))
-        self.until("everything sent is answered", lambda: not any(publisher.open for publisher in self.publishers))
-
-        def is_told(subscriber):
-            return not (subscriber.unreleased or subscriber.owed) and all(
-                any(number == publisher.number for number, _ in reversed(subscriber.arrived[publisher.name]))
-                for publisher in self.publishers
-            )
-
-        for publisher in self.publishers:  # the last of each, so that all before it has come
-            self.until(f"{publisher.name} is here", lambda: publisher.wire)
-            publisher.act(burst=1)
-        self.until(
-            "the last of each arrived everywhere",
-            lambda: not any(p.open for p in self.publishers) and all(map(is_told, self.subscribers)),
-        )
-        for subscriber in self.subscribers:
-            for publisher in self.publishers:
-                if not self.is_exact:
-                    # Duplicates across a foreign broker are what its protocol gives; they are counted, not judged.
-                    arrived = subscriber.arrived[publisher.name]
-                    subscriber.arrived[publisher.name] = [(number, min(qos, 1)) for number, qos in arrived]
-        for subscriber in self.subscribers:
-            for publisher in self.publishers:
-                try:
-                    self.compare(publisher, subscriber)
-                except Finding as finding:
-                    raise Finding(f"{finding}\n{self.sights(publisher)}") from None
-        for subscriber in self.subscribers:
-            subscriber.arrived.clear()
-        for publisher in self.publishers:
-            self.counts["messages"] += len(publisher.acknowledged)
-            publisher.acknowledged.clear()
-            publisher.sent.clear()
-        self.counts["drains"] += 1
-
-    def sights(self, publisher):
-        """Where each subscriber saw the order of a publisher broken: who is right says where it broke."""
-        lines = []
-        for subscriber in self.subscribers:
-            firsts = list(dict.fromkeys(number for number, _ in subscriber.arrived[publisher.name]))
-            steps = [at for at in range(1, len(firsts)) if firsts[at] < firsts[at - 1]]
-            where = [firsts[max(0, at - 3) : at + 3] for at in steps[:3]]
-            lines.append(f"{subscriber.name} saw {len(firsts)} of {publisher.name}, {len(steps)} steps back: {where}")
-        return "\n".join(lines)
-
-    def run(self, seconds):
-        began = time.monotonic()
-        try:
-            for member in reversed(self.members):
-                member.broker.start()
-            for member in self.members:
-                if member.is_ours and "[[link]]" in member.broker.config_file.read_text():
-                    member.broker.wait_for_link("next-0")
-            for subscriber in self.subscribers:
-                subscriber.subscribe()
-            while (left := seconds - (time.monotonic() - began)) > 0:
-                self.storm(min(left, self.dice.uniform(5, 25)))
-                self.calm()
-                self.say(self.story(began))
-        except (Finding, AssertionError) as finding:
-            raise Finding(f"{finding}\nshape {self.shape}, seed {self.seed}, {self.story(began)}") from finding
-        finally:
-            for member in self.members:
-                member.broker.clean_up()
-            for line in self.lines:
-                line.close()
-        return self.counts
-
-    def story(self, began):
-        c = self.counts
-        ways = ", ".join(f"{c[way]} {way}" for way in ("cut", "delay", "silence", "forgotten", "half open"))
-        return (
-            f"{self.shape}: {time.monotonic() - began:.0f} s, {c['kills']} kills, {c['stops of mosquitto']} stops of"
-            f" mosquitto; lines: {ways}; {c['messages']} acknowledged messages, {c['deliveries']} deliveries"
-            f" ({c['duplicates at QoS 1']} again), {c['drains']} drains"
-        )
+    def story(self):
+        told = super().story()
+        return told + (f", {self.counts['overtaken in mosquitto']} overtaken in mosquitto" if self.witnesses else "")
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = command.parser(__doc__)
     parser.add_argument("--shape", choices=SHAPES, action="append")
     parser.add_argument("--seconds", type=float, default=600)
-    parser.add_argument("--seed", type=int, default=int(time.time()))
-    parser.add_argument("--folder", help="keeps the data of a failing run there")
     options = parser.parse_args()
-    print(f"seed {options.seed}", flush=True)
-    status = 0
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # the nodes end with us
-
-    def say(line):
-        print(line, flush=True)
-
-    for shape in options.shape or SHAPES:
-        folder = pathlib.Path(options.folder or tempfile.mkdtemp(prefix="drawbridge-chain-")) / shape
-        try:
-            ChainCampaign(folder, shape, options.seed, say).run(options.seconds)
-        except Finding as finding:
-            status = 1
-            print(f"FINDING: {finding}\ndata kept in {folder}", flush=True)
-    sys.exit(status)
+    command.run(
+        options,
+        "chain",
+        options.shape or SHAPES,
+        lambda shape, folder: ChainCampaign(folder, shape, options.seed, command.say).run(options.seconds),
+    )
 
 
 if __name__ == "__main__":

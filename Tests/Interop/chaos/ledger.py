@@ -11,23 +11,21 @@ Also: what was acknowledged never comes again, what comes again says so (DUP), o
 nobody, and the policy drops what its name says.
 """
 
-import argparse
 import json
 import pathlib
 import random
 import re
 import select
-import signal
 import socket
 import struct
 import subprocess
 import sys
-import tempfile
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
 
 from brokers import Drawbridge, drawbridge_binary  # noqa: E402
+from chaos import command  # noqa: E402
 from chaos.actors import Finding  # noqa: E402
 from wire import Wire, text, variable_length  # noqa: E402
 
@@ -573,23 +571,15 @@ on_full = "{policy}"
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = command.parser(__doc__)
     parser.add_argument("--policy", choices=POLICIES, action="append")
     parser.add_argument("--messages", type=int, default=1_000_000, help="of each policy")
-    parser.add_argument("--seed", type=int, default=int(time.time()))
-    parser.add_argument("--folder", help="keeps the data of a failing run there")
     options = parser.parse_args()
-    print(f"seed {options.seed}", flush=True)
-    status = 0
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # the node ends with us
-    for policy in options.policy or POLICIES:
-        folder = pathlib.Path(options.folder or tempfile.mkdtemp(prefix="drawbridge-ledger-"))
-        try:
-            Ledger(folder, policy, options.messages, options.seed, lambda line: print(line, flush=True)).run()
-        except Finding as finding:
-            status = 1
-            print(f"FINDING: {finding}\ndata kept in {folder}", flush=True)
-    sys.exit(status)
+
+    def work(policy, folder):
+        Ledger(folder, policy, options.messages, options.seed, command.say).run()
+
+    command.run(options, "ledger", options.policy or POLICIES, work)
 
 
 if __name__ == "__main__":
