@@ -38,6 +38,9 @@ package struct LinkConfiguration: Sendable, Equatable {
     package var sessionExpiry = Duration.seconds(30 * 86_400)
     /// `max_inflight`: unanswered QoS 1 and 2 messages in each direction; default 64; 1 to 65,535.
     package var maxInflight = 64
+    /// `catchup_rate`: messages a second that go out of what had waited when the line came back; default without limit;
+    /// 1/s to 1,000,000/s.
+    package var catchUpRate: Int?
     /// `backoff`: pauses between attempts to connect.
     package var backoff = LinkBackoff()
     /// `ack_timeout`: without an awaited acknowledgement for so long the connection is given up; default 30 s;
@@ -57,6 +60,8 @@ package struct LinkConfiguration: Sendable, Equatable {
     package var spool = QueueBounds.ofLink
     /// `qos0` of `[link.spool]`: what becomes of QoS 0 while the link is down; default `memory`.
     package var keptQoS0 = KeptQoS0.memory
+    /// `order` of `[link.spool]`: what keeps a message from going ahead of those that wait; default `publisher`.
+    package var queueOrder = LinkSettings.QueueOrder.publisher
     /// `[[link.out]]`, then the outgoing halves of `[[link.both]]`: from here to the upstream.
     package var outRules: [LinkRule] = []
     /// `[[link.in]]`, then the incoming halves of `[[link.both]]`: from the upstream to here.
