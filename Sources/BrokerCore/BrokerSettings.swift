@@ -130,6 +130,8 @@ package struct LinkSettings: Sendable, Equatable {
     /// `catchup_rate`: messages a second that go out of what had waited when the line came back; nil for no limit.
     package var catchUpRate: Int?
     package var queueOrder = QueueOrder.publisher
+    /// How many messages are kept that the upstream refused; 0 for none.
+    package var keptRefusedMax = 0
     /// Local messages that go to the upstream.
     package var outRules: [LinkRule] = []
     /// Messages that are subscribed at the upstream.

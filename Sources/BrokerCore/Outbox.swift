@@ -13,6 +13,8 @@ package struct Outbox {
     /// Connections that may be read from again: `Connection.isHeld` went back to false.
     package var resumed: [Connection] = []
     package var receipts: [Receipt] = []
+    /// What operators wanted done and is on disk now, by the tokens that were given for it.
+    package var errands: [UInt64] = []
     package var dials: [Dial] = []
     /// Each is answered by `Shard.authenticated`.
     package var questions: [AuthenticationRequest] = []
@@ -26,7 +28,8 @@ package struct Outbox {
 
     package var isEmpty: Bool {
         records.isEmpty && loads.isEmpty && touched.isEmpty && closes.isEmpty && resumed.isEmpty && receipts.isEmpty
-            && dials.isEmpty && questions.isEmpty && notices.isEmpty && changedLinks.isEmpty && ledger.isEmpty
+            && errands.isEmpty && dials.isEmpty && questions.isEmpty && notices.isEmpty && changedLinks.isEmpty
+            && ledger.isEmpty
     }
 
     /// Everything is performed; the buffers stay.
@@ -35,6 +38,7 @@ package struct Outbox {
         closes.removeAll(keepingCapacity: true)
         resumed.removeAll(keepingCapacity: true)
         receipts.removeAll(keepingCapacity: true)
+        errands.removeAll(keepingCapacity: true)
         dials.removeAll(keepingCapacity: true)
         questions.removeAll(keepingCapacity: true)
         notices.removeAll(keepingCapacity: true)

@@ -125,7 +125,7 @@ extension Shard {
     /// The channel's write buffer went above or below its limit.
     package func writabilityChanged(_ connection: Connection, isWritable: Bool, now: Now) {
         // A link that somebody holds sends nothing, however much its channel would take.
-        connection.isWritable = isWritable && connection.link?.machine.isPaused != true
+        connection.isWritable = isWritable && connection.link?.isHeld != true
         if isWritable, let session = connection.session { feed(session, now) }
     }
 

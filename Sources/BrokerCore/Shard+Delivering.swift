@@ -188,6 +188,7 @@ extension Shard {
             counters.expired &+= 1
             return acknowledge(session, position, as: .expired, givenUp: .expired)
         }
+        if let link = session.link { leaves(message, delivery, position, over: link) }
         guard packetFits(message, delivery, session, connection, now) else {
             counters.tooLarge &+= 1
             return acknowledge(session, position, as: .tooLarge, givenUp: .tooLarge)
@@ -226,6 +227,7 @@ extension Shard {
         var delivery = delivery
         // It was sent as what its upstream takes.
         if entry.state == .published1 { delivery.qos = min(delivery.qos, .atLeastOnce) }
+        if let link = session.link { leaves(message, delivery, entry.position, over: link) }
         if session.link != nil, !packetFits(message, delivery, session, connection, now) {
             // The upstream has other limits than when it was sent.
             counters.tooLarge &+= 1
@@ -393,6 +395,7 @@ extension Shard {
     func requestPage(_ session: Session, after position: Position = .zero, listed: [Position] = []) {
         guard let receiver = session.receiver, !session.isLoading else { return }
         session.isLoading = true
+        session.isPageStale = false
         outbox.loads.append(
             LoadRequest(
                 receiver: receiver,
@@ -409,6 +412,7 @@ extension Shard {
         guard page.epoch == session.epoch, session.isLoading else { return }
         session.isLoading = false
         if let link = session.link { return linkLoaded(page, session, link, now) }
+        if session.isPageStale { return requestPage(session) }
         session.page = .init(page.entries)
         session.pageEnd = page.end
         feed(session, now)
@@ -512,6 +516,7 @@ extension Shard {
         if entry.share >= 0 {
             settleShared(&entry, as: .dropped, givenUp: reason)
         } else if entry.position > .zero {
+            if let link = session.link { settled(entry.position, over: link, givenUp: reason) }
             store(.givenUp(receiver, entry.position, reason))
             book(.dropped, session, nil, at: entry.position)
             settledAhead(session, entry.position)

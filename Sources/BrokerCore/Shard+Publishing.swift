@@ -434,6 +434,7 @@ extension Shard {
             }
             if let receiver = session.receiver {
                 store(.outboundRelease(receiver, packetID: ack.packetID, entry.position))
+                if let link = session.link { settled(entry.position, over: link, givenUp: nil) }
                 entry.ticket = ticket
                 settledAhead(session, entry.position)
             }
@@ -493,6 +494,7 @@ extension Shard {
             return
         }
         guard position > .zero else { return }
+        if let link = session.link { settled(position, over: link, givenUp: givenUp) }
         book(outcome, session, nil, at: position)
         settledAhead(session, position)
         store(givenUp.map { .givenUp(receiver, position, $0) } ?? .acknowledged(receiver, position))

@@ -143,7 +143,7 @@ package final class Shard {
             if settings.keepsLedger { bookStored(message) }
             // QoS 2 is delivered after the commit; whatever follows a message that waits queues behind it, so that
             // receivers see positions grow.
-            if message.message.qos == .exactlyOnce || gate.deliveries > 0 {
+            if message.message.qos == .exactlyOnce || gate.deliveries > 0 || message.isCarried {
                 gate.hold(.deliver(message), until: appendedTicket)
             } else {
                 deliver(message, live: live, now)
@@ -385,6 +385,7 @@ package final class Shard {
                 publishCommitted(session, packetID: packetID, message, delivery, epoch: epoch, now)
             case .receipt(let receipt):
                 outbox.receipts.append(receipt)
+            case .errand(let token): outbox.errands.append(token)
             }
         }
     }

@@ -148,7 +148,7 @@ package final class BrokerServer: Sendable {
                 let channel = try await nodeDoors.open(door.listener, door.address)
                 doors.append(OpenDoor(door: door, channel: channel))
             }
-            let control = await openControl(configuration, group, spool, shared, logger)
+            let control = await openControl(configuration, contents.nodeNumber, group, spool, shared, logger)
             certificates.watch(tls.all)
             return BrokerServer(
                 endpoints: doors.map { Endpoint($0, isEncrypted: tls.doors[$0.door.listener.name] != nil) },
@@ -232,6 +232,7 @@ package final class BrokerServer: Sendable {
     /// A node that cannot be asked still serves its clients, so a socket that cannot be made is a warning.
     private static func openControl(
         _ configuration: Configuration,
+        _ nodeNumber: UInt64,
         _ group: MultiThreadedEventLoopGroup,
         _ spool: Spool,
         _ shared: SharedShard,
@@ -251,11 +252,18 @@ package final class BrokerServer: Sendable {
         routes.append(
             LinkExplanationRoute.route { await withCheckedContinuation { shared.post(.linkSettings($0)) } }
         )
+        let desk = LinkQueueDesk(
+            spool,
+            node: nodeNumber,
+            name: configuration.node.id,
+            ask: { errand in try await withCheckedThrowingContinuation { shared.post(.linkQueue(errand, $0)) } },
+            now: { ShardRunner.wall }
+        )
         do {
             return try await ControlSocket.open(
                 in: configuration.node.dataDirectory,
                 group: group,
-                routes: AdminRoutes(routes + links)
+                routes: AdminRoutes(routes + links + LinkQueueRoutes.all(desk))
             )
         } catch {
             logger.warning("no control socket", metadata: ["detail": "\(error)"])

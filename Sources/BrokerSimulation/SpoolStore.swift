@@ -100,7 +100,9 @@ struct SpoolStore {
             wills[clientID] = nil
         case .streamSeen(let stream, let id):
             streams.append((stream, [id]))
-        case .demandsSync:
+        case .removed(let receiver, let positions, _):
+            for position in positions { queues[receiver.number]?.remove(position) }
+        case .demandsSync, .carried:
             break
         }
         return nil

@@ -19,6 +19,8 @@ package final class Spool: Sendable {
     package let bootCount: UInt64
     let path: String
     let isCopying = Mutex(false)
+    /// As they are now.
+    private let options: Mutex<SpoolOptions>
 
     /// What was set aside when the spool was opened; nil when its file was sound.
     package let quarantine: QuarantineReport?
@@ -90,6 +92,7 @@ package final class Spool: Sendable {
         now: Timestamp
     ) {
         self.quarantine = quarantine
+        self.options = Mutex(options)
         self.status = status
         self.notices = notices
         path = directory.databasePath
@@ -159,7 +162,13 @@ package final class Spool: Sendable {
         links: [MQTTString: QueueBounds],
         watermarks: Watermarks = .standard
     ) {
+        options.withLock { options in (options.session, options.links) = (session, links) }
         intake.setBounds(AllBounds(session: session, links: links, watermarks: watermarks))
+    }
+
+    /// How much may wait for a link.
+    package func bounds(ofLink name: MQTTString) -> QueueBounds {
+        options.withLock { $0.bounds(of: .link(name: name)) }
     }
 
     /// How many committed messages wait for a receiver.

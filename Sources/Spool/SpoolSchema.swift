@@ -119,6 +119,20 @@ enum SpoolSchema {
             PRIMARY KEY (node, receiver, number)
         ) WITHOUT ROWID;
         """,
+        """
+        -- Files with messages of links that this node wrote (way 0) or took in (way 1), and how far they have come: what
+        -- is in a file is in no queue, and comes in once.
+        CREATE TABLE carried (
+            number INTEGER PRIMARY KEY,
+            file BLOB NOT NULL,
+            way INTEGER NOT NULL,
+            link TEXT NOT NULL,
+            parts INTEGER NOT NULL,
+            messages INTEGER NOT NULL,
+            offset INTEGER NOT NULL,
+            UNIQUE (file, way)
+        );
+        """,
     ]
 
     /// Looks whether the file is a spool that this program knows, without changing it.

@@ -156,6 +156,8 @@ struct ConfigurationLinkTests {
         #expect(links[1].proxy == nil)
         #expect(links.map(\.preference) == [.first, .roundRobin])
         #expect(try link("spool.qos0 = \"disk\"").keptQoS0 == .disk)
+        #expect(try link("spool.keep_refused = 500").keptRefusedMax == 500)
+        #expect(try link("").keptRefusedMax == 0)
     }
 
     @Test("a password appears in no description of the configuration")
@@ -284,6 +286,7 @@ struct ConfigurationLinkTests {
             ("password = \"\"", 4, "password: the password is empty"),
             ("password = { env = \"NOT_SET\" }", 4, "password.env: the environment variable NOT_SET is not set"),
             ("password = { command = [] }", 4, "password.command: must not be an empty list"),
+            ("spool.keep_refused = -1", 4, "spool.keep_refused: must be 0 to 1000000, found -1"),
             ("spool.qos0 = \"tape\"", 4, "spool.qos0: must be \"memory\" or \"disk\" or \"drop\", found \"tape\""),
             ("prefer = \"last\"", 4, "prefer: must be \"first\" or \"round-robin\", found \"last\""),
             ("connect_timeout = \"1h\"", 4, "connect_timeout: must be 100ms to 5m, found \"1h\""),

@@ -70,7 +70,9 @@ struct NaiveSpool {
             wills[record.clientID] = record.message.payload
         case .willGone(let clientID):
             wills[clientID] = nil
-        case .demandsSync, .streamSeen:
+        case .removed(let receiver, let positions, _):
+            receivers[receiver]?.queue.removeAll { positions.contains($0.position) }
+        case .demandsSync, .streamSeen, .carried:
             break
         }
     }

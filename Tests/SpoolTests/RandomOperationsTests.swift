@@ -101,7 +101,10 @@ struct RandomOperationsTests {
                 )
             }
             return .message(.sample("\(dice.next())", topic: topic), deliveries: deliveries)
-        case 40..<70: return .acknowledged(receiver, position)
+        case 40..<67: return .acknowledged(receiver, position)
+        case 67..<70:
+            let positions = queue.map(\.position).filter { _ in Int.random(in: 0..<3, using: &dice) == 0 }
+            return .removed(receiver, positions, Bool.random(using: &dice) ? .dropped : .exported)
         case 70..<75: return .outboundPublish(receiver, packetID: packetID, position)
         case 75..<80: return .outboundRelease(receiver, packetID: packetID, position)
         case 80..<84: return .outboundComplete(receiver, packetID: packetID)
@@ -153,6 +156,7 @@ struct RandomOperationsTests {
             try #require(found == wanted.queue, comment)
             #expect(page.end.number == naive.lastPosition, comment)
             #expect(fixture.spool.depth(of: receiver) == wanted.queue.count, comment)
+            #expect(try fixture.readQueue(receiver) == wanted.queue.map(\.position), comment)
         }
         #expect(fixture.spool.state == .ok, comment)
     }

@@ -85,7 +85,11 @@ struct SharedGroupTests {
         let fixture = try SpoolFixture { $0.whenCorrupt = .quarantine }
         try fixture.commit(.session(alice), .message(to: alice), .outboundPublish(alice, packetID: 7, Position(1)))
         fixture.spool.close()
-        _ = try fixture.sql("DROP TABLE stream; ALTER TABLE outbound DROP COLUMN source; PRAGMA user_version = 2")
+        _ = try fixture.sql(
+            """
+            DROP TABLE carried; DROP TABLE stream; ALTER TABLE outbound DROP COLUMN source; PRAGMA user_version = 2
+            """
+        )
         if isDamaged {
             let root = try #require(
                 Int(try fixture.sql("SELECT rootpage FROM sqlite_schema WHERE name = 'will'")))

@@ -114,6 +114,18 @@ final class SpoolFixture {
 
     func positions(_ receiver: ReceiverID) throws -> [Position] { try page(receiver).entries.map(\.position) }
 
+    /// The same as operators read it, in parts.
+    func readQueue(_ receiver: ReceiverID) throws -> [Position] {
+        var positions: [Position] = []
+        var after: Position? = .zero
+        while let next = after {
+            let part = try spool.queue(of: receiver, after: next, rowsMax: 7, entriesMax: 3)
+            positions += part.entries.map(\.position)
+            after = part.next
+        }
+        return positions
+    }
+
     /// What `sqlite3` says on another connection of another process.
     func sql(_ statement: String) throws -> String {
         let process = Process()

@@ -18,6 +18,8 @@ package final class ShardHarness {
     /// What the shard booked, when it was asked to.
     package private(set) var ledger: [LedgerLine] = []
     package var books: LedgerBalance { LedgerBalance(ledger) }
+    /// What operators wanted and is done.
+    package var errands: [UInt64] = []
     package var dials: [Outbox.Dial] = []
     /// Logins that nobody has decided yet.
     package var questions: [AuthenticationRequest] = []
@@ -174,6 +176,7 @@ package final class ShardHarness {
         crashesAfter = .max
         notices.removeAll()
         receipts.removeAll()
+        errands.removeAll()
         dials.removeAll()
         questions.removeAll()
         seed += 1
@@ -237,6 +240,8 @@ package final class ShardHarness {
         shard.outbox.ledger.removeAll(keepingCapacity: true)
         receipts += shard.outbox.receipts
         shard.outbox.receipts.removeAll(keepingCapacity: true)
+        errands += shard.outbox.errands
+        shard.outbox.errands.removeAll(keepingCapacity: true)
         dials += shard.outbox.dials
         shard.outbox.dials.removeAll(keepingCapacity: true)
         let asked = shard.outbox.questions

@@ -36,6 +36,10 @@ package final class SimulatedSpool {
 
     /// Why messages were given up, in the order in which they were.
     package private(set) var givenUp: [GivenUpReason] = []
+    /// Messages that commands took out of queues.
+    package private(set) var removed: [RemovalReason: Int] = [:]
+    /// What was said of files, in order.
+    package private(set) var carried: [CarriedFile] = []
 
     package init() {}
 
@@ -180,6 +184,10 @@ package final class SimulatedSpool {
         case .will(let record): disk.wills[record.clientID] = record
         case .willGone(let clientID): disk.wills[clientID] = nil
         case .streamSeen(let stream, let id): disk.streams.append((stream, [id]))
+        case .removed(let receiver, let positions, let reason):
+            removed[reason, default: 0] += positions.count
+            for position in positions { settle(receiver, position) }
+        case .carried(let file): carried.append(file)
         case .demandsSync: break
         }
     }

@@ -27,6 +27,10 @@ package final class Link {
     package internal(set) var session: Session?
     package internal(set) var lastError: String?
     package internal(set) var machine = LinkMachine()
+    /// Somebody takes messages out of its queue: none of them may leave meanwhile.
+    var isQueueHeld = false
+    /// Whether nothing is sent, whatever the connection would take.
+    var isHeld: Bool { machine.isPaused || isQueueHeld }
     var connection: Connection?
     var backoff: Backoff
     /// Where it goes next, or is.
@@ -37,6 +41,8 @@ package final class Link {
     var sessions = LinkSessions()
     /// What the upstream may not want.
     var suspect = LinkSuspect()
+    /// Messages whose fate is open, by position, where those are kept that the upstream refuses.
+    var underWay: [Position: CarriedMessage] = [:]
     /// Whether it has settled anything over this connection.
     var hasProgressed = false
     /// In which order it sends what waits and what comes.

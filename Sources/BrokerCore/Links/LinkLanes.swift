@@ -207,6 +207,16 @@ struct LinkLanes {
         }
     }
 
+    /// Somebody took messages out of the queue. None of them is in flight.
+    mutating func removed(_ gone: Set<Position>, isLoading: Bool) {
+        live.removeAll { gone.contains($0.position) }
+        liveBytes = live.reduce(0) { $0 + $1.message.bytes }
+        ahead.subtract(gone)
+        listed.removeAll { gone.contains($0.position) }
+        next?.entries.removeAll { gone.contains($0.position) }
+        if isLoading { settledMeanwhile.formUnion(gone) }
+    }
+
     // MARK: Connections
 
     /// The connection is gone. What it left open, as the window knows it, goes first over the next.

@@ -7,7 +7,7 @@ extension Shard {
     func beginProbing(_ link: Link, _ session: Session, on connection: Connection, _ now: Now) {
         link.probe = LinkProbe()
         link.busyAt = now.instant
-        if link.machine.isPaused { connection.isWritable = false }
+        if link.isHeld { connection.isWritable = false }
         linkChanged(link, now)
         if mayReturn(link, over: connection), let topic = TopicFilter(link.probeTopic.string),
             let id = session.window.addRequest()

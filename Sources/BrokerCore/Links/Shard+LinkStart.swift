@@ -122,10 +122,7 @@ extension Shard {
             link.connection?.isWritable = false
         case .resume:
             link.machine.isPaused = false
-            guard let connection = link.connection else { break }
-            // Should its buffer be full, the handler says so again.
-            connection.isWritable = true
-            if let session = link.session { feed(session, now) }
+            goOn(link, now)
         }
         linkChanged(link, now)
         return true

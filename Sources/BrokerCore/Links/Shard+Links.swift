@@ -32,6 +32,7 @@ extension Shard {
             let link = makeLink(LinkSettings(name: name, clientID: ""), known, contents.lastPosition)
             sleepingLinks[name] = link
             forgetRetained(for: link)
+            guard !isShelf(name) else { continue }
             outbox.notices.append(
                 Notice(
                     .warning,

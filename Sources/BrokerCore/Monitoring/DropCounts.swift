@@ -31,6 +31,12 @@ package enum DropReason: String, Sendable, Hashable, CaseIterable {
     case setAside = "set_aside"
     /// The session ended while it waited.
     case ended
+    /// Somebody took it out of the queue: `drawbridge ctl link NAME drop`.
+    case removed
+    /// It is in a file now: `drawbridge ctl link NAME export`.
+    case exported
+    /// It had been put aside, and is in the queue of its link again: `drawbridge ctl link NAME replay`.
+    case replayed
 
     /// What a shard says of a message of the spool, as it is counted.
     package init(_ reason: GivenUpReason) {
@@ -42,6 +48,16 @@ package enum DropReason: String, Sendable, Hashable, CaseIterable {
             case .denied: .denied
             case .vanished: .damaged
             case .ended: .ended
+            }
+    }
+
+    /// Why a command took a message out of a queue, as it is counted.
+    package init(_ reason: RemovalReason) {
+        self =
+            switch reason {
+            case .dropped: .removed
+            case .exported: .exported
+            case .replayed: .replayed
             }
     }
 }
@@ -64,6 +80,9 @@ package struct DropCounts: Sendable, Hashable {
     private var damaged: UInt64 = 0
     private var setAside: UInt64 = 0
     private var ended: UInt64 = 0
+    private var removed: UInt64 = 0
+    private var exported: UInt64 = 0
+    private var replayed: UInt64 = 0
 
     package init() {}
 
@@ -85,6 +104,9 @@ package struct DropCounts: Sendable, Hashable {
             case .damaged: damaged
             case .setAside: setAside
             case .ended: ended
+            case .removed: removed
+            case .exported: exported
+            case .replayed: replayed
             }
         }
         set {
@@ -104,6 +126,9 @@ package struct DropCounts: Sendable, Hashable {
             case .damaged: damaged = newValue
             case .setAside: setAside = newValue
             case .ended: ended = newValue
+            case .removed: removed = newValue
+            case .exported: exported = newValue
+            case .replayed: replayed = newValue
             }
         }
     }

@@ -64,7 +64,7 @@ extension DropReason {
         case .tooLarge: .tooLarge
         case .ended: .discarded
         case .oldest, .newest, .aged, .holes, .away, .buffer, .rejected, .denied, .noIdentifier, .unnamed,
-            .damaged, .setAside:
+            .damaged, .setAside, .removed, .exported, .replayed:
             .dropped
         }
     }

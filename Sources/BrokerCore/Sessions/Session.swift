@@ -83,6 +83,8 @@ package final class Session {
     /// The highest position that this receiver was told of.
     var told: Position = .zero
     var isLoading = false
+    /// The page that was asked for may hold what was taken out of the queue since.
+    var isPageStale = false
     /// The rest of the last page and where that page ended.
     var page: Deque<Page.Entry> = []
     var pageEnd: Position = .zero

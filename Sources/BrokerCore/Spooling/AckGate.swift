@@ -12,6 +12,8 @@ struct AckGate {
         /// A QoS 2 PUBLISH whose packet identifier is being stored.
         case publish(Session, packetID: UInt16, Message, Delivery, epoch: UInt64)
         case receipt(Outbox.Receipt)
+        /// Something that an operator wants done, and on disk.
+        case errand(UInt64)
     }
 
     private var waiting: Deque<(ticket: Ticket, held: Held)> = []
@@ -45,4 +47,6 @@ struct StoredMessage {
     var audience: Audience
     /// True when those of the audience that are not durable wait with it: QoS 2.
     var includesTransient = false
+    /// It came out of a file: until it is on disk here it may come again, so nobody gets it before that.
+    var isCarried = false
 }

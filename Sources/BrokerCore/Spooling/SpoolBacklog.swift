@@ -47,8 +47,9 @@ extension SpoolRecord {
         case .retainGone(let topic): 256 + topic.count
         case .will(let record): 256 + record.message.bytes
         case .willGone(let clientID): 256 + clientID.count
+        case .removed(_, let positions, _): 256 + 8 * positions.count
         case .acknowledged, .givenUp, .outboundPublish, .outboundShared, .outboundRelease, .outboundComplete,
-            .inboundPublish, .inboundRelease, .streamSeen, .receiver, .receiverGone, .demandsSync:
+            .inboundPublish, .inboundRelease, .streamSeen, .receiver, .receiverGone, .demandsSync, .carried:
             256
         }
     }

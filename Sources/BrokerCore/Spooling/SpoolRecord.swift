@@ -107,6 +107,12 @@ package enum SpoolRecord: Sendable {
     /// The receiver will not get a message. With its last reader the row goes.
     case givenUp(ReceiverID, Position, GivenUpReason)
 
+    /// Somebody took messages out of a receiver's queue: their positions, ascending. What is not there any more is passed
+    /// over.
+    case removed(ReceiverID, [Position], RemovalReason)
+    /// How far a file with messages of a link has come, in or out.
+    case carried(CarriedFile)
+
     /// An outbound QoS 2 packet identifier, before its PUBLISH is sent.
     case outboundPublish(ReceiverID, packetID: UInt16, Position)
     /// The same for a message that stands in the queue of a share group, of which the receiver is a member.
@@ -159,6 +165,50 @@ package enum GivenUpReason: Sendable, Hashable {
     case vanished
     /// The member of a share group that it was sent to with QoS 2 is gone with its session [5:MQTT-4.8.2-5].
     case ended
+}
+
+/// Why somebody took a message out of a queue.
+package enum RemovalReason: Sendable, Hashable {
+    /// It was not wanted any more.
+    case dropped
+    /// It is in a file now.
+    case exported
+    /// It was put aside, and is in the queue of its link again.
+    case replayed
+}
+
+/// How far a file with messages of a link has come: written by this node, or taken in by it. Committed with what it says
+/// of the queue, so that a message is in the queue or in the file, and comes in once, whatever dies in between.
+package struct CarriedFile: Sendable, Hashable {
+    package enum Way: Int64, Sendable, Hashable { case out, into }
+
+    /// 128 random bits, made with the file.
+    package var id: MessageID
+    package var way: Way
+    /// The link that the messages were taken from, or given to.
+    package var link: MQTTString
+    /// Parts that are done.
+    package var parts: UInt64
+    /// Messages in them.
+    package var messages: UInt64
+    /// Where the next part begins in the file.
+    package var offset: UInt64
+
+    package init(
+        id: MessageID,
+        way: Way,
+        link: MQTTString,
+        parts: UInt64 = 0,
+        messages: UInt64 = 0,
+        offset: UInt64 = 0
+    ) {
+        self.id = id
+        self.way = way
+        self.link = link
+        self.parts = parts
+        self.messages = messages
+        self.offset = offset
+    }
 }
 
 /// A will message that survives the process.

@@ -116,7 +116,10 @@ extension SpoolOverview.Dropped {
             unnamed: counts[.unnamed],
             damaged: counts[.damaged],
             setAside: counts[.setAside],
-            ended: counts[.ended]
+            ended: counts[.ended],
+            removed: counts[.removed],
+            exported: counts[.exported],
+            replayed: counts[.replayed]
         )
     }
 }

@@ -67,10 +67,16 @@ package struct SpoolOverview: AdminDocument {
         package var setAside: UInt64
         /// The session ended while it waited.
         package var ended: UInt64
+        /// Somebody took it out of the queue of a link.
+        package var removed: UInt64
+        /// It left the queue of a link for a file.
+        package var exported: UInt64
+        /// It had been put aside, and went back into the queue of its link.
+        package var replayed: UInt64
 
         package var total: UInt64 {
             oldest + newest + aged + holes + away + buffer + expired + tooLarge + rejected + denied + noIdentifier
-                + unnamed + damaged + setAside + ended
+                + unnamed + damaged + setAside + ended + removed + exported + replayed
         }
     }
 

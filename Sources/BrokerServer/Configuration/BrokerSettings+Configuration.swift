@@ -73,6 +73,7 @@ extension LinkSettings {
             }
         catchUpRate = configuration.catchUpRate
         queueOrder = configuration.queueOrder
+        keptRefusedMax = configuration.keptRefusedMax
         order = configuration.preference == .first ? .first : .roundRobin
         connectTimeout = configuration.connectTimeout
         usesBridgeBit = configuration.usesBridgeBit

@@ -97,7 +97,7 @@ package struct KnownKeys: Sendable {
         available: ["ca", "cert", "key", "alpn", "server_name", "verify"], later: ["crl"]
     )
     package static let linkSpool = KnownKeys(
-        available: ["max_bytes", "max_messages", "max_age", "on_full", "qos0", "order"], later: []
+        available: ["max_bytes", "max_messages", "max_age", "on_full", "qos0", "order", "keep_refused"], later: []
     )
     package static let backoff = KnownKeys(available: ["base", "cap", "jitter", "stable"], later: [])
     package static let password = KnownKeys(available: ["file", "env", "command"], later: [])

@@ -62,6 +62,8 @@ package struct LinkConfiguration: Sendable, Equatable {
     package var keptQoS0 = KeptQoS0.memory
     /// `order` of `[link.spool]`: what keeps a message from going ahead of those that wait; default `publisher`.
     package var queueOrder = LinkSettings.QueueOrder.publisher
+    /// `keep_refused` of `[link.spool]`: how many messages that the upstream refused are kept; default 0, up to 1,000,000.
+    package var keptRefusedMax = 0
     /// `[[link.out]]`, then the outgoing halves of `[[link.both]]`: from here to the upstream.
     package var outRules: [LinkRule] = []
     /// `[[link.in]]`, then the incoming halves of `[[link.both]]`: from the upstream to here.

@@ -1,3 +1,4 @@
+import BrokerCore
 import MQTTCodec
 package import Spool
 
@@ -22,6 +23,10 @@ extension SpoolOptions {
             var bounds = link.spool
             bounds.watermarks = configuration.queue.watermarks
             links[MQTTString(link.name)] = bounds
+            bounds.messagesMax = max(1, link.keptRefusedMax)
+            bounds.ageMax = nil
+            bounds.whenFull = .dropOldest
+            links[RefusedShelf.name(of: MQTTString(link.name))] = bounds
         }
     }
 }

@@ -32,6 +32,8 @@ enum Mail: @unchecked Sendable {
     case links(CheckedContinuation<[LinkAccount], Never>)
     /// Answered with false when there is no such link.
     case linkAction(LinkAction, MQTTString, CheckedContinuation<Bool, Never>)
+    /// What an operator does with the queue of a link; answered when it is on disk.
+    indirect case linkQueue(LinkQueueErrand, CheckedContinuation<LinkQueueStanding, any Error>)
     /// When the oldest messages of links came.
     case arrivals([ReceiverID: Timestamp])
     /// With which rules links run.

@@ -41,9 +41,11 @@ final class ShardRunner {
     /// Those whose peers send nothing more.
     private var ending: [ConnectionReader] = []
     private var wakeAt: Instant?
-    private var nextToken: UInt64 = 0
+    var nextToken: UInt64 = 0
     private var receipts: [UInt64: CheckedContinuation<GatewayReceipt, any Error>] = [:]
-    private var isDraining = false
+    /// What operators want done with queues, until it is on disk.
+    var errands: [UInt64: LinkQueueDone] = [:]
+    private(set) var isDraining = false
     /// Succeeds when a shutdown has nothing left to wait for.
     private var drained: EventLoopPromise<Void>?
     /// When the oldest message of each link came, as of the last look.
@@ -130,6 +132,7 @@ final class ShardRunner {
         case .links(let continuation): continuation.resume(returning: linkAccounts(now))
         case .linkAction(let action, let name, let continuation):
             continuation.resume(returning: shard.act(action, onLink: name, now: now))
+        case .linkQueue(let errand, let continuation): run(errand, continuation, now)
         case .arrivals(let arrivals): tellLinks(arrivals, now)
         case .linkSettings(let continuation): continuation.resume(returning: shard.links.map(\.settings))
         case .reconfigure(let new): reconfigure(new, now)
@@ -183,6 +186,7 @@ final class ShardRunner {
         for receipt in outbox.receipts {
             receipts.removeValue(forKey: receipt.token)?.resume(returning: receipt.receipt)
         }
+        for token in outbox.errands { finish(errand: token) }
         for dial in outbox.dials { order(.dial(dial, linkConnector), on: 0) }
         for question in outbox.questions { authenticate(question, now) }
         for link in outbox.changedLinks { tellDetail(of: link, now) }
@@ -322,7 +326,7 @@ final class ShardRunner {
     }
 
     private func finishDrain() {
-        guard isDraining, readers.isEmpty, receipts.isEmpty, let promise = drained else { return }
+        guard isDraining, readers.isEmpty, receipts.isEmpty, errands.isEmpty, let promise = drained else { return }
         drained = nil
         promise.succeed()
     }
@@ -332,6 +336,7 @@ final class ShardRunner {
     private func giveUpDraining() {
         for receipt in receipts.values { receipt.resume(throwing: GatewayRefusal.draining) }
         receipts = [:]
+        giveUpErrands()
         drained?.succeed()
         drained = nil
     }

@@ -82,13 +82,14 @@ struct Batch {
     var retained: [Retained] = []
     var wills: [Will] = []
     var streams: [StreamPart] = []
+    var carried: [CarriedFile] = []
     /// True when the commit must be on disk whatever the mode of the spool.
     var demandsSync = false
 
     /// How many things the batch writes; each can be written, or fail, alone.
     var count: Int {
         gone.count + receivers.count + rows.count + finished.count + cursors.count + subscriptions.count
-            + inbound.count + outbound.count + retained.count + wills.count + streams.count
+            + inbound.count + outbound.count + retained.count + wills.count + streams.count + carried.count
     }
 
     /// Messages in the batch, with and without a row.

@@ -21,6 +21,7 @@ struct BatchChanges {
     var outbound = LatestValues<PacketKey, Bool>()
     var wills = LatestValues<MQTTString, WillRecord?>()
     var streams = LatestValues<StreamID, [MessageID]>()
+    var carried = LatestValues<CarriedKey, CarriedFile>()
     /// Where each stands in `batch.dropped`: one message may overflow the queues of all sessions that are away, and looking
     /// through the list for each of them would take the square of their number.
     private var dropIndices: [DropKey: Int] = [:]
@@ -103,6 +104,16 @@ struct SubscriptionKey: Hashable {
     init(_ receiver: ReceiverID, _ filter: MQTTString) {
         self.receiver = receiver
         self.filter = filter
+    }
+}
+
+struct CarriedKey: Hashable {
+    var id: MessageID
+    var way: CarriedFile.Way
+
+    init(_ file: CarriedFile) {
+        id = file.id
+        way = file.way
     }
 }
 

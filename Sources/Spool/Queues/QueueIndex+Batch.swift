@@ -30,6 +30,10 @@ extension QueueIndex {
             acknowledge(position, by: receiver, &changes)
         case .givenUp(let receiver, let position, let reason):
             giveUp(position.number, for: receiver, reason, &changes)
+        case .removed(let receiver, let positions, let reason):
+            remove(positions, from: receiver, reason, &changes)
+        case .carried(let file):
+            changes.carried.set(CarriedKey(file), file)
         case .outboundPublish(let receiver, let packetID, let position):
             let outbound = SpoolContents.Outbound(packetID: packetID, position: position, isReleased: false)
             setOutbound(outbound, packetID, of: receiver, &changes)
@@ -156,6 +160,20 @@ extension QueueIndex {
         finish(place, for: queue, &changes)
     }
 
+    /// Takes what still waits of some messages out of a queue.
+    private mutating func remove(
+        _ positions: [Position],
+        from receiver: ReceiverID,
+        _ reason: RemovalReason,
+        _ changes: inout BatchChanges
+    ) {
+        guard let queue = queues[receiver] else { return }
+        changes.touch(queue)
+        let places = queue.take(positions)
+        queue.dropped(DropReason(reason), places.count)
+        for place in places { finish(place, for: queue, &changes) }
+    }
+
     /// An entry that was taken out of a queue has one receiver less.
     mutating func finish(_ place: RunPlace, for queue: ReceiverQueue, _ changes: inout BatchChanges) {
         let position = place.entry.position
@@ -263,6 +281,7 @@ extension QueueIndex {
             }
             batch.wills.append(Batch.Will(clientID: clientID, record: record))
         }
+        batch.carried = changes.carried.inOrder.map(\.value)
         for (stream, ids) in changes.streams.inOrder { batch.streams.append(streams.add(ids, of: stream)) }
         tell(changes.touched.filter { queues[$0.receiver] === $0 }, &batch)
         return batch

@@ -67,7 +67,10 @@ final class ReceiverQueue {
         if case .link = kind { return 1 << 19 }
         return 65_535
     }
-    var hasTooManyHoles: Bool { waiting.holeCount > holesMax }
+    var hasTooManyHoles: Bool { waiting.holeCount - min(holesByHand, waiting.holeCount) > holesMax }
+    /// Holes that commands made: they are no fault of the receiver. Other receivers wait for what stood there, or it is
+    /// gone with the run.
+    private var holesByHand = 0
 
     /// Why the oldest has to go; nil when there is no more than the bounds allow.
     var excess: DropReason? {
@@ -92,6 +95,7 @@ final class ReceiverQueue {
     /// Looks whether the queue is full. True when that changed, and only if the queue refuses when it is.
     func updateFullness() -> Bool {
         let (was, count, bytes) = (isFull, count, bytes)
+        holesByHand = min(holesByHand, waiting.holeCount)
         if bounds.whenFull != .reject {
             isFull = false
         } else if isFull {
@@ -211,6 +215,14 @@ final class ReceiverQueue {
         return places
     }
 
+    /// Takes out what waits of some positions, which ascend.
+    func take(_ positions: [Position]) -> [RunPlace] {
+        let before = waiting.holeCount
+        let places = waiting.take(positions)
+        holesByHand = min(holesByHand, before) + max(0, waiting.holeCount - before)
+        return places
+    }
+
     /// Empties the queue.
     func takeAll() -> [RunPlace] {
         unwritten = []
@@ -251,6 +263,8 @@ final class ReceiverQueue {
             place.run.uncount(place.index)
         }
         exceptions = []
+        // Who made them is not known any more; what is answered from now on counts.
+        holesByHand = waiting.holeCount
         countRestored = waiting.countEver
         counts.restored = UInt64(count)
     }

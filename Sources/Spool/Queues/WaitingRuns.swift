@@ -1,3 +1,4 @@
+import BrokerCore
 import DequeModule
 
 /// What waits for one receiver, in runs that it shares with the other receivers of the same messages: of its own it has
@@ -91,6 +92,29 @@ struct WaitingRuns {
         head += 1
         passed = place.entry.position
         absorb()
+    }
+
+    /// Takes out what waits of some positions, which ascend.
+    ///
+    /// - Complexity: O(positions * log runs + holes): those of a whole queue would take the square of that one by one.
+    mutating func take(_ positions: [Position]) -> [RunPlace] {
+        let places = positions.compactMap { find($0.number) }
+        guard !places.isEmpty else { return [] }
+        var merged: Deque<RunPlace> = []
+        merged.reserveCapacity(holes.count + places.count)
+        var next = 0
+        for hole in holes {
+            while next < places.count, places[next].entry.position < hole.entry.position {
+                merged.append(places[next])
+                next += 1
+            }
+            merged.append(hole)
+        }
+        merged.append(contentsOf: places[next...])
+        holes = merged
+        bytesDone += places.reduce(0) { $0 + Int($1.entry.bytes) }
+        absorb()
+        return places
     }
 
     /// Takes out all that waits.

@@ -35,10 +35,12 @@ struct Salvage: ~Copyable {
             sound({ () throws(SpoolError) in try source.prepare("SELECT source FROM outbound").reset() }) != nil
         let knowsStreams =
             sound({ () throws(SpoolError) in try source.prepare("SELECT ids FROM stream").reset() }) != nil
+        let knowsFiles =
+            sound({ () throws(SpoolError) in try source.prepare("SELECT file FROM carried").reset() }) != nil
         for table in [
             SalvageTable.receiver, .subscription, .inbound, knowsGroups ? .outbound : .outboundBeforeGroups,
             .retained, .will, .message,
-        ] + (knowsStreams ? [.stream] : []) {
+        ] + (knowsStreams ? [.stream] : []) + (knowsFiles ? [.carried] : []) {
             try copy(table, from: source)
         }
         if !hasNode {

@@ -49,6 +49,10 @@ struct SalvageTable: Sendable {
         keyColumns: 3
     ) { row, _ in row.bytes(3) { !$0.isEmpty && $0.count.isMultiple(of: 16) } }
 
+    static let carried = SalvageTable(name: "carried", columns: CarriedRow.columns) { row, _ in
+        CarriedRow.file(row) != nil
+    }
+
     static let retained = messages(.retained) { $1.decode($0, from: .retained) != nil }
     static let will = messages(.will) { $1.decodeWill($0) != nil }
     static let message = messages(.message) { $1.decode($0, from: .message) != nil }

@@ -26,6 +26,8 @@ final class BatchStore {
     private let deleteWill: SQLStatement
     private let insertStream: SQLStatement
     private let deleteStream: SQLStatement
+    private let upsertCarried: SQLStatement
+    private let deleteCarried: SQLStatement
     private let insertAside: SQLStatement
     private let copyAside: SQLStatement
     private let freePages: SQLStatement
@@ -85,6 +87,8 @@ final class BatchStore {
         deleteWill = try connection.prepare("DELETE FROM will WHERE client_id = ?")
         insertStream = try connection.prepare("INSERT OR REPLACE INTO stream VALUES (?, ?, ?, ?)")
         deleteStream = try connection.prepare("DELETE FROM stream WHERE node = ? AND receiver = ? AND number <= ?")
+        upsertCarried = try connection.prepare(CarriedRow.upsert)
+        deleteCarried = try connection.prepare(CarriedRow.forget)
         insertAside = try connection.prepare("INSERT INTO aside VALUES (NULL, ?, ?, ?, ?, ?, ?)")
         copyAside = try connection.prepare(
             """
@@ -178,6 +182,7 @@ final class BatchStore {
         for at in parts.next(batch.retained.count) { try write(batch.retained[at], hooks) }
         for at in parts.next(batch.wills.count) { try write(batch.wills[at], hooks) }
         for at in parts.next(batch.streams.count) { try write(batch.streams[at]) }
+        for at in parts.next(batch.carried.count) { try write(batch.carried[at]) }
     }
 
     private func write(gone receiver: ReceiverID) throws(SpoolError) {
@@ -254,6 +259,12 @@ final class BatchStore {
         deleteStream.bind(part.stream.receiver, at: 2)
         deleteStream.bind(part.forgotten, at: 3)
         try deleteStream.run()
+    }
+
+    private func write(_ file: CarriedFile) throws(SpoolError) {
+        CarriedRow.bind(file, to: upsertCarried)
+        try upsertCarried.run()
+        try deleteCarried.run()
     }
 
     private func write(_ retained: Batch.Retained, _ hooks: SpoolHooks) throws(SpoolError) {

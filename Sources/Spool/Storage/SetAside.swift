@@ -40,7 +40,7 @@ struct SetAside {
             name = batch.retained[at].topic
             payload = batch.retained[at].message?.payload ?? ByteBuffer()
         } else if at >= batch.retained.count + batch.wills.count {
-            kind = "stream"
+            kind = at < batch.retained.count + batch.wills.count + batch.streams.count ? "stream" : "file"
         } else {
             kind = "will"
             guard let will = batch.wills.dropFirst(at - batch.retained.count).first else { return }

@@ -25,7 +25,7 @@ struct ControlLinksCommand: ParsableCommand {
 struct ControlLinkCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "link",
-        abstract: "Show a link of a running node, or tell it what to do.",
+        abstract: "Show a link of a running node, tell it what to do, or handle its queue.",
         discussion: """
             `drawbridge ctl link NAME` shows it; behind the name:
 
@@ -34,7 +34,16 @@ struct ControlLinkCommand: ParsableCommand {
             pause   send nothing more; the connection stays, and what comes in comes in
             resume  send again what waits
 
-            All of this lasts until the node is started again.
+            All of this lasts until the node is started again. With its queue:
+
+            peek    show what waits, the oldest first
+            drop    take messages out for good: --filter, --older-than, or --all
+            drain   wait until it is empty
+            export FILE   move messages to a file, to be carried to another node
+            import FILE   take in what such a file holds
+            replay  put what the upstream refused into the queue again, if it was kept: `keep_refused`
+
+            `drawbridge ctl link help tell` lists the options of each.
             """,
         subcommands: [ControlExplainLinkCommand.self, ControlNamedLinkCommand.self],
         // So that the name of a link may stand where that of a subcommand does.
@@ -42,15 +51,18 @@ struct ControlLinkCommand: ParsableCommand {
     )
 }
 
-/// `drawbridge ctl link NAME [ACTION]`
+/// `drawbridge ctl link NAME [ACTION] [FILE]`
 struct ControlNamedLinkCommand: ParsableCommand {
     enum Action: String, ExpressibleByArgument, CaseIterable {
         case status, start, stop, pause, resume
+        case peek, drop, drain, export
+        case takeIn = "import"
+        case replay
     }
 
     static let configuration = CommandConfiguration(
         commandName: "tell",
-        abstract: "Show the link with this name, whatever it is, or tell it what to do."
+        abstract: "Show the link with this name, whatever it is, tell it what to do, or handle its queue."
     )
 
     @OptionGroup var directory: DataDirectory
@@ -58,23 +70,40 @@ struct ControlNamedLinkCommand: ParsableCommand {
     @Argument(help: "The name of the link in the configuration.")
     var name: String
 
-    @Argument(help: "status, start, stop, pause or resume.")
+    @Argument(help: "status, start, stop, pause, resume, peek, drop, drain, export, import or replay.")
     var action = Action.status
 
-    @Flag(help: "With status: print it as one JSON document.")
+    @Argument(help: "With export and import: the file.")
+    var file: String?
+
+    @Flag(help: "With status: print it as one JSON document; with peek: one JSON object a line.")
     var json = false
+
+    @OptionGroup(title: "Handling the queue") var queue: LinkQueueOptions
+
+    func validate() throws {
+        try queue.validate(action, file: file)
+        if json, action != .status, action != .peek { throw ValidationError("--json goes with status and peek.") }
+    }
 
     func run() throws {
         let path = try directory.path()
-        guard action == .status else {
+        switch action {
+        case .status: try show(path)
+        case .start, .stop, .pause, .resume:
             let order = try JSONEncoder().encode(LinkOrder(link: name, action: action.rawValue))
             _ = try Control.ask("POST", "/admin/v1/links", body: order, in: path)
-            return
+        case .peek: try LinkPeek(name, queue, path).run(asJSON: json)
+        case .drop: try LinkDrop(name, queue, path).run()
+        case .drain: try LinkDrain(name, path, timeout: queue.timeoutSeconds).run()
+        case .export: try LinkCarrying(name, queue, path, file: file ?? "").export()
+        case .takeIn: try LinkCarrying(name, queue, path, file: file ?? "").takeIn()
+        case .replay: try LinkCarrying(name, queue, path, file: "").replay()
         }
-        let overview = try LinkTable.read(try Control.ask("GET", "/admin/v1/links", in: path))
-        guard let link = overview.links.first(where: { $0.name == name }) else {
-            throw Console.failure("drawbridge: no link has the name \(name)")
-        }
+    }
+
+    private func show(_ path: String) throws {
+        let link = try LinkTable.link(name, in: path)
         if json { return FileHandle.standardOutput.write(try LinksOverview(links: [link]).encoded() + Data("\n".utf8)) }
         print(LinkTable.detail(link))
     }

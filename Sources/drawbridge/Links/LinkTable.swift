@@ -11,6 +11,15 @@ enum LinkTable {
         }
     }
 
+    /// Asks for one link.
+    static func link(_ name: String, in path: String) throws -> LinksOverview.Link {
+        let overview = try read(try Control.ask("GET", "/admin/v1/links", in: path))
+        guard let link = overview.links.first(where: { $0.name == name }) else {
+            throw Console.failure("drawbridge: no link has the name \(name)")
+        }
+        return link
+    }
+
     static func text(_ overview: LinksOverview) -> String {
         guard !overview.links.isEmpty else { return "no links" }
         let rows =

@@ -127,7 +127,7 @@ enum DumpLine {
         return json.text
     }
 
-    private static func time(_ microseconds: UInt64) -> String {
+    static func time(_ microseconds: UInt64) -> String {
         Date(timeIntervalSince1970: Double(microseconds) / 1_000_000)
             .formatted(Date.ISO8601FormatStyle(includingFractionalSeconds: true))
     }

@@ -85,6 +85,7 @@ enum SpoolTable {
             ("expired", dropped.expired), ("too large", dropped.tooLarge), ("rejected", dropped.rejected),
             ("denied", dropped.denied), ("no identifier", dropped.noIdentifier), ("no name", dropped.unnamed),
             ("damaged", dropped.damaged), ("set aside", dropped.setAside), ("session ended", dropped.ended),
+            ("removed", dropped.removed), ("exported", dropped.exported), ("replayed", dropped.replayed),
         ]
         return named.filter { $0.1 > 0 }.map { "\($0.0) \($0.1)" }.joined(separator: ", ")
     }
