@@ -1,10 +1,11 @@
 """When the line of a link returns: does what waits come in order and once, in the order of priorities, as fast as is
 wanted, and is what comes meanwhile not kept waiting by it?"""
 
+import contextlib
 import subprocess
 import time
 
-from brokers import drawbridge_binary, link_to
+from brokers import drawbridge_binary, free_port, link_to
 from clients import PahoClient, PahoFive
 from weak_line import WeakLine
 
@@ -13,7 +14,7 @@ BACKLOG = 600
 
 def test_what_comes_while_a_link_catches_up_goes_ahead_and_nothing_is_lost_doubled_or_out_of_order(brokers):
     hub = brokers.drawbridge("hub").start()
-    with WeakLine(hub.port) as line:
+    with contextlib.closing(WeakLine(free_port(), hub.port)) as line:
         line.cut()
         more = 'catchup_rate = "200/s"\nbackoff = { base = "50ms", cap = "100ms" }'
         edge = brokers.drawbridge("edge", links=link_to(line.port, more=more)).start()
@@ -73,7 +74,7 @@ filter = "chat/#"
 def test_topic_aliases_save_bytes_of_long_topics_and_change_nothing_else(brokers):
     hub = brokers.mosquitto("hub").start()
     topics = [f"chat/{number}/a/topic/that/is/longer/than/an/alias" for number in range(14)]
-    with WeakLine(hub.port) as line:
+    with contextlib.closing(WeakLine(free_port(), hub.port)) as line:
         edge = brokers.drawbridge("edge", links=link_to(line.port)).start()
         edge.wait_for_link()
         with PahoFive(hub, "hears") as there, PahoClient(edge, "says") as says:
