@@ -2,7 +2,7 @@
 # `make` alone lists them: a line is a target with a `##` comment.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format conformance release guard bench profile interop fight sanitize chaos fuzz ledger
+.PHONY: help run test lint format conformance release guard bench links profile interop fight sanitize chaos fuzz ledger
 .PHONY: simulate clean
 
 SWIFT ?= swift
@@ -41,6 +41,10 @@ PASSES ?= 3
 bench: ## Cost per message beside Debian's mosquitto; all of it writes docs/benchmarks.md (SECS=1 PASSES=1 ROWS='pair-*')
 	@scripts/setup.sh test
 	@scripts/bench.sh --seconds $(SECS) --passes $(PASSES) $(if $(ROWS),--rows "$(ROWS)") $(ARGS)
+
+links: ## What a link costs beside local delivery and mosquitto's bridge, and how it drains; writes docs/benchmarks.md
+	@scripts/setup.sh test
+	@python3 scripts/bench/links.py --drawbridge "$$(scripts/release.sh drawbridge)" $(ARGS)
 
 profile: ## Where the CPU time of a message goes, by perf; writes it into docs/benchmarks.md
 	@scripts/setup.sh test

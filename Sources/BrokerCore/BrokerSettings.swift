@@ -64,6 +64,8 @@ package struct BrokerSettings: Sendable {
     package var retainedMessagesMax = 100_000
     package var retainedPayloadMax = 64 << 10
     package var pageMessagesMax = 256
+    /// The same of a link, whose backlog may be long and whose peer takes it as fast as it can be read.
+    package var linkPageMessagesMax = 1_024
     package var pageBytesMax = 1 << 20
     package var links: [LinkSettings] = []
     package var loop = LoopSettings()
@@ -127,6 +129,9 @@ package struct LinkSettings: Sendable, Equatable {
     package var status: LinkStatusSettings?
     package var backoff = BackoffSettings()
     package var keptQoS0 = KeptQoS0.none
+    /// `catchup_rate`: messages a second that go out of what had waited when the line came back; nil for no limit.
+    package var catchUpRate: Int?
+    package var queueOrder = QueueOrder.publisher
     /// How many messages are kept that the upstream refused; 0 for none.
     package var keptRefusedMax = 0
     /// Local messages that go to the upstream.
@@ -137,6 +142,14 @@ package struct LinkSettings: Sendable, Equatable {
     package init(name: MQTTString, clientID: MQTTString) {
         self.name = name
         self.clientID = clientID
+    }
+
+    /// What keeps a message from going ahead of those that wait.
+    package enum QueueOrder: String, Sendable, CaseIterable {
+        /// Another message of its topic, or of its publisher.
+        case publisher
+        /// Another message of its topic.
+        case topic
     }
 
     /// What becomes of QoS 0 while the upstream cannot be sent it.

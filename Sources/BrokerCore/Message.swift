@@ -21,14 +21,6 @@ package struct MessageID: Sendable, Hashable, CustomStringConvertible {
     /// 32 lower-case hexadecimal digits.
     package var description: String { Self.hex(high) + Self.hex(low) }
 
-    /// Nil for what are not 32 hexadecimal digits.
-    init?(hexadecimal text: Substring) {
-        guard text.utf8.count == 32, let high = UInt64(text.prefix(16), radix: 16),
-            let low = UInt64(text.dropFirst(16), radix: 16)
-        else { return nil }
-        self.init(high: high, low: low)
-    }
-
     private static func hex(_ value: UInt64) -> String {
         let digits = String(value, radix: 16)
         return String(repeating: "0", count: 16 - digits.utf8.count) + digits

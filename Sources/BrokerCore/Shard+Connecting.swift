@@ -213,7 +213,7 @@ extension Shard {
         guard connection.state == .accepted, let session = connection.session else { return }
         connection.state = .open
         release(connection)
-        resume(session)
+        resume(session, latest)
         announceArrival(of: session, on: connection, latest)
     }
 

@@ -160,19 +160,23 @@ extension Shard {
     private func deliver(_ stored: StoredMessage, toDurable index: Int, _ now: Now) {
         let session = stored.audience.durable[index]
         // A page may have brought it before its own commit was told.
-        guard !session.isEnded, session.flow == .live, stored.position > session.cursor else { return }
+        guard !session.isEnded, session.flow == .live, stored.position > session.cursor else {
+            guard let link = session.link else { return }
+            return deliver(stored, as: stored.audience.deliveries[index], to: session, link, now)
+        }
         guard session.room > 0 else {
             if session.group != nil { return share(stored, stored.audience.deliveries[index], session, now) }
             // The row is there: from here on pages are read by position.
             session.flow = .behind
-            return
+            guard let link = session.link else { return }
+            return deliver(stored, as: stored.audience.deliveries[index], to: session, link, now)
         }
         send(stored.message, stored.position, stored.audience.deliveries[index], to: session, now)
         session.cursor = stored.position
     }
 
     /// Puts a stored message into the window. QoS 1 goes out at once; QoS 2 after the commit of its identifier.
-    private func send(_ message: Message, _ position: Position, _ delivery: Delivery, to session: Session, _ now: Now) {
+    func send(_ message: Message, _ position: Position, _ delivery: Delivery, to session: Session, _ now: Now) {
         guard let connection = session.connection else { return }
         guard mayReceive(session, message.topic) else { return withhold(at: position, from: session) }
         if let entry = session.window.resend(at: position) {
@@ -362,12 +366,12 @@ extension Shard {
     // MARK: - Feeding
 
     /// A session has a connection again: what was in flight goes first, then what waits, in order.
-    func resume(_ session: Session) {
-        resumeOwn(session)
+    func resume(_ session: Session, _ now: Now) {
+        resumeOwn(session, now)
         resumeShares(of: session)
     }
 
-    private func resumeOwn(_ session: Session) {
+    private func resumeOwn(_ session: Session, _ now: Now) {
         guard let connection = session.connection else { return }
         // [5:MQTT-4.4.0-1] PUBREL of exchanges whose PUBREC came; their messages are done [5:MQTT-4.3.3-6].
         for var entry in session.window.all where entry.state == .released2 {
@@ -385,18 +389,22 @@ extension Shard {
         session.cursor = .zero
         session.pageEnd = .zero
         session.page.removeAll()
+        if let link = session.link { return resumeLanes(of: link, session, now) }
         requestPage(session)
     }
 
-    func requestPage(_ session: Session) {
+    func requestPage(_ session: Session) { requestPage(session, after: session.cursor) }
+
+    func requestPage(_ session: Session, after position: Position = .zero, listed: [Position] = []) {
         guard let receiver = session.receiver, !session.isLoading else { return }
         session.isLoading = true
         session.isPageStale = false
         outbox.loads.append(
             LoadRequest(
                 receiver: receiver,
-                after: session.cursor,
-                messagesMax: settings.pageMessagesMax,
+                after: position,
+                listed: listed,
+                messagesMax: session.link == nil ? settings.pageMessagesMax : settings.linkPageMessagesMax,
                 bytesMax: settings.pageBytesMax,
                 epoch: session.epoch
             )
@@ -406,6 +414,7 @@ extension Shard {
     func loaded(_ page: Page, for session: Session, _ now: Now) {
         guard page.epoch == session.epoch, session.isLoading else { return }
         session.isLoading = false
+        if let link = session.link { return linkLoaded(page, session, link, now) }
         if session.isPageStale { return requestPage(session) }
         session.page = .init(page.entries)
         session.pageEnd = page.end
@@ -426,8 +435,12 @@ extension Shard {
         if session.link != nil, !session.queue.isEmpty { feedKept(session, now) }
         if session.receiver == nil {
             feedFromMemory(session, on: connection, now)
-        } else if session.flow == .behind, !session.isLoading {
-            feedFromPage(session, now)
+        } else if session.flow == .behind {
+            if let link = session.link {
+                feedLink(session, link, now)
+            } else if !session.isLoading {
+                feedFromPage(session, now)
+            }
         }
         if !session.replay.isEmpty { feedReplay(session, now) }
         if !session.shares.isEmpty { feedShares(of: session, now) }
@@ -509,6 +522,7 @@ extension Shard {
             if let link = session.link { settled(entry.position, over: link, givenUp: reason) }
             store(.givenUp(receiver, entry.position, reason))
             book(.dropped, session, nil, at: entry.position)
+            settledAhead(session, entry.position)
         }
         entry.ticket = ticket
         session.window.update(entry)

@@ -251,7 +251,7 @@ extension Shard {
             counters.received &+= 1
             counters.payloadBytesReceived &+= UInt64(truncatingIfNeeded: publication.payloadBytes)
         }
-        if namesPublishers, let slot = publication.publisher { publication.clientID = sessions[Int(slot)]?.clientID }
+        if namesPublishers || publication.isRetained && !links.isEmpty { namePublisher(of: &publication) }
         var result = PublishResult()
         // [5:MQTT-3.3.1-8] [311:MQTT-3.3.1-12] without the flag what is retained stays as it is.
         if publication.isRetained {
@@ -262,7 +262,11 @@ extension Shard {
         let audience = audience(of: publication)
         let waits = publication.qos == .exactlyOnce && waitsForCommit(publication, audience)
         result.matched = audience.count
-        if !audience.links.isEmpty { result.links = audience.links }
+        if !audience.links.isEmpty {
+            result.links = audience.links
+            // By whom it is decides whether it may go ahead of what waits.
+            namePublisher(of: &publication)
+        }
         for link in audience.unnamed { count(.unnamed, link) }
         if hand(&publication, to: audience, waits: waits, now) { result.isStored = true }
         // One layer, unless overlapping subscriptions bring a copy each [5:MQTT-3.3.4-2] [311:MQTT-3.3.5-1].
@@ -279,6 +283,11 @@ extension Shard {
         }
         result.id = publication.kept?.id ?? publication.id
         return result
+    }
+
+    private func namePublisher(of publication: inout Publication) {
+        guard publication.clientID == nil, let slot = publication.publisher else { return }
+        publication.clientID = sessions[Int(slot)]?.clientID
     }
 
     /// - Returns: whether it is, or will be, on disk for somebody.
@@ -426,6 +435,7 @@ extension Shard {
                 store(.outboundRelease(receiver, packetID: ack.packetID, entry.position))
                 if let link = session.link { settled(entry.position, over: link, givenUp: nil) }
                 entry.ticket = ticket
+                settledAhead(session, entry.position)
             }
             session.window.update(entry)
         }
@@ -485,6 +495,7 @@ extension Shard {
         guard position > .zero else { return }
         if let link = session.link { settled(position, over: link, givenUp: givenUp) }
         book(outcome, session, nil, at: position)
+        settledAhead(session, position)
         store(givenUp.map { .givenUp(receiver, position, $0) } ?? .acknowledged(receiver, position))
     }
 

@@ -164,14 +164,14 @@ package final class Shard {
 
     /// Tells an audience of the messages that begin the rest of a turn and are all for it, so that a room of a thousand
     /// is looked through once a turn and not once a message.
-    /// - Returns: the durable receivers that are live, by index.
+    /// - Returns: the durable receivers that may get them now, by index: those that are live, and links.
     private func tell(_ audience: Audience, of rest: ArraySlice<StoredMessage>, first: Position) -> [Int] {
         let count = rest.prefix { $0.audience === audience }.count
         let last = Position(first.number &+ UInt64(count - 1))
         var live: [Int] = []
         for (index, session) in audience.durable.enumerated() {
             session.told = max(session.told, last)
-            if session.flow == .live { live.append(index) }
+            if session.flow == .live || session.link != nil { live.append(index) }
         }
         return live
     }
@@ -207,6 +207,7 @@ package final class Shard {
             case .absence(let session): absenceEnded(session, now)
             case .link(let link): linkTimer(link, now)
             case .linkReturn(let link): returnTimer(link, now)
+            case .catchUp(let link): catchUpIsDue(of: link, now)
             case .replay(let session):
                 session.replayTimer = nil
                 feed(session, now)

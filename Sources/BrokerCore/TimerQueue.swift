@@ -10,6 +10,8 @@ enum TimerEvent {
     case link(Link)
     /// A better address of the link's upstream is to be asked, or has not answered.
     case linkReturn(Link)
+    /// `catchup_rate` lets the next message of a link's backlog go.
+    case catchUp(Link)
     /// The replay of retained messages goes on.
     case replay(Session)
     /// Queues in memory are looked at for messages that are too old.

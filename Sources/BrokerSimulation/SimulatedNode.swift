@@ -97,6 +97,7 @@ final class SimulatedNode {
         self.settings = settings
         if simulation.options.sabotage == .narrowBounds {
             settings.pageMessagesMax = 0
+            settings.linkPageMessagesMax = 0
             settings.queueMessagesMax = 0
             settings.awaitingReleaseMax = 0
         }
@@ -129,8 +130,15 @@ final class SimulatedNode {
         link.probe = LinkProbeSettings(options.hasProbes ? .auto : .off)
         link.probe.every = .seconds(3)
         link.inflightMax = options.settings.inflightMax
+        link.catchUpRate = options.linkCatchUpRate
+        link.queueOrder = options.linkOrder
         if let all = TopicFilter("#") {
             link.outRules = [LinkRule(filter: all)]
+            if options.linkHasPriority, let some = TopicFilter("+/2") {
+                var rule = LinkRule(filter: some)
+                rule.priority = 5
+                link.outRules.insert(rule, at: 0)
+            }
             link.inRules = [LinkRule(filter: all)]
         }
         return link

@@ -46,6 +46,10 @@ package struct SimulationOptions: Sendable {
     package var upstreamForgets = false
     /// Links are believed to be links: their messages have marks, in version 5.
     package var hasMarks = false
+    /// Links have a rule with a priority, a catch-up rate, and look at topics only: each or not.
+    package var linkHasPriority = false
+    package var linkCatchUpRate: Int?
+    package var linkOrder = LinkSettings.QueueOrder.publisher
     /// The run stops after so many steps, and is judged by what happened until then.
     package var stepsMax: Int?
     /// Whether the report holds the lines of the trace and not only their digest.
@@ -63,6 +67,7 @@ package struct SimulationOptions: Sendable {
     private static let markSalt: UInt64 = 0x1C82
     /// None of them has probes.
     private static let probeSalt: UInt64 = 0x212_733A
+    private static let laneSalt: UInt64 = 0x1A4E
 
     package init(seed: UInt64) {
         self.init()
@@ -78,6 +83,7 @@ package struct SimulationOptions: Sendable {
         settings.inflightMax = Int.random(in: 1...16, using: &random)
         settings.receiveMaximum = UInt16.random(in: 2...20, using: &random)
         settings.pageMessagesMax = Int.random(in: 1...20, using: &random)
+        settings.linkPageMessagesMax = settings.pageMessagesMax
         if random.once(in: 6) { spoolQueueMax = Int.random(in: 1...30, using: &random) }
         if random.once(in: 5) { settings.queueMessagesMax = Int.random(in: 1...20, using: &random) }
         if random.once(in: 8) { settings.queueBytesMax = Int.random(in: 10...100, using: &random) }
@@ -101,6 +107,12 @@ package struct SimulationOptions: Sendable {
         if looping.once(in: 4) { loops = Int.random(in: 2...4, using: &looping) }
         var probing = RandomSource(seed: seed ^ Self.probeSalt)
         hasProbes = probing.once(in: 2)
+        var lanes = RandomSource(seed: seed ^ Self.laneSalt)
+        if lanes.once(in: 3) {
+            linkHasPriority = lanes.once(in: 2)
+            if lanes.once(in: 2) { linkCatchUpRate = Int.random(in: 5...500, using: &lanes) }
+            if lanes.once(in: 2) { linkOrder = .topic }
+        }
         // No seed of that list is among those where messages grow too old.
         var aging = RandomSource(seed: seed ^ 0xA6E8)
         guard aging.once(in: 8) else { return }

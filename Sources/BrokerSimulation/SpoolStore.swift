@@ -201,7 +201,9 @@ struct SpoolStore {
     func page(_ request: LoadRequest) -> Page {
         var entries: [Page.Entry] = []
         var bytes = 0
-        for entry in queues[request.receiver.number]?.entries ?? [] where entry.position > request.after {
+        let listed = Set(request.listed)
+        for entry in queues[request.receiver.number]?.entries ?? [] {
+            guard listed.isEmpty ? entry.position > request.after : listed.contains(entry.position) else { continue }
             guard entries.count < request.messagesMax, bytes < request.bytesMax else {
                 let end = entries.last?.position ?? request.after
                 return Page(receiver: request.receiver, entries: entries, end: end, epoch: request.epoch)
@@ -209,7 +211,7 @@ struct SpoolStore {
             entries.append(entry)
             bytes += entry.message.payload.readableBytes
         }
-        let end = Position(lastPosition)
+        let end = request.listed.last ?? Position(lastPosition)
         return Page(receiver: request.receiver, entries: entries, end: end, epoch: request.epoch)
     }
 
@@ -222,6 +224,18 @@ struct SpoolStore {
             receiver.inbound = queue.inbound.sorted()
             receiver.outbound = queue.outbound
             receiver.depth = queue.entries.count
+            if case .link = queue.record.kind {
+                var waiting = WaitingForLink()
+                for entry in queue.entries {
+                    waiting.insert(
+                        entry.message.topic,
+                        from: entry.message.publisher,
+                        priority: entry.delivery.priority,
+                        at: entry.position
+                    )
+                }
+                receiver.waiting = waiting
+            }
             contents.receivers.append(receiver)
         }
         contents.wills = wills.keys.sorted().compactMap { wills[$0] }

@@ -150,10 +150,12 @@ struct SpoolLoader {
         var list = DeliveryListReader()
         let rows = try connection.prepare(
             """
-            SELECT position, receivers, length(CAST(topic AS BLOB)) + length(payload) + length(properties), id
+            SELECT position, receivers, length(CAST(topic AS BLOB)) + length(payload) + length(properties), id,
+                topic, properties
             FROM message ORDER BY position
             """
         )
+        var links = LinkKeys(contents.receivers)
         while try rows.step() {
             let position = rows.number(0)
             let (deliveries, isSound) = rows.bytes(1) { list.read($0) }
@@ -164,9 +166,13 @@ struct SpoolLoader {
                 bytes: Int(clamping: max(0, rows.integer(2))),
                 came: came(rows.bytes(3) { MessageRow.came($0) })
             )
+            links.note(deliveries, at: Position(position)) {
+                (MQTTString(rows.string(4)), MessageProperties.read(rows.buffer(5))?.publisher)
+            }
             if !isSound { damaged.append(position) }
         }
         rows.reset()
+        links.give(to: &contents.receivers)
         let finished = index.restoreProgress()
         let delete = try connection.prepare("DELETE FROM message WHERE position = ?")
         for position in finished {

@@ -240,7 +240,11 @@ struct ConfigurationLinkTests {
         "each setting of a link is checked",
         arguments: [
             ("trust_ids = 1", 4, "trust_ids: must be true or false, found 1"),
-            ("catchup_rate = \"5/s\"", 4, "catchup_rate: not available in this version"),
+            (
+                "catchup_rate = \"0/s\"", 4,
+                "catchup_rate: must be a rate such as \"500/s\", 1 to 1000000, found \"0/s\""
+            ),
+            ("[link.spool]\norder = \"age\"", 5, "spool.order: must be \"publisher\" or \"topic\", found \"age\""),
             (
                 "start = \"later\"", 4,
                 "start: must be \"automatic\", \"lazy\", \"once\", \"manual\" or { window = \"02:00-05:00\" }, "

@@ -36,7 +36,7 @@ import Testing
     @Test("every fault is found by the checker that is there for it", arguments: all)
     func isFound(bite: Bite) {
         var found: UInt64?
-        for seed in 1...40 as ClosedRange<UInt64> where found == nil {
+        for seed in 1...160 as ClosedRange<UInt64> where found == nil {
             var options = SimulationOptions(seed: seed)
             options.sabotage = bite.sabotage
             options.failuresMax = 1_000

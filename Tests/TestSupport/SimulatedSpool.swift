@@ -100,6 +100,15 @@ package final class SimulatedSpool {
         for (id, receiver) in disk.receivers.sorted(by: { $0.key < $1.key }) {
             var receiver = receiver
             receiver.depth = disk.rows.values.filter { $0.deliveries[id] != nil }.count
+            if case .link = receiver.record.kind {
+                var waiting = WaitingForLink()
+                for (position, row) in disk.rows.sorted(by: { $0.key < $1.key }) {
+                    guard let delivery = row.deliveries[id] else { continue }
+                    waiting.insert(
+                        row.message.topic, from: row.message.publisher, priority: delivery.priority, at: position)
+                }
+                receiver.waiting = waiting
+            }
             contents.receivers.append(receiver)
         }
         contents.retained = disk.retained.sorted { $0.key < $1.key }.map(\.value)
@@ -114,7 +123,8 @@ package final class SimulatedSpool {
     private func page(_ load: LoadRequest) -> Page {
         var entries: [Page.Entry] = []
         var bytes = 0
-        for position in disk.rows.keys.filter({ $0 > load.after }).sorted() {
+        let positions = load.listed.isEmpty ? disk.rows.keys.filter { $0 > load.after }.sorted() : load.listed
+        for position in positions {
             guard let row = disk.rows[position], let delivery = row.deliveries[load.receiver] else { continue }
             entries.append(Page.Entry(position: position, message: row.message, delivery: delivery))
             bytes += row.message.payload.readableBytes
@@ -122,7 +132,8 @@ package final class SimulatedSpool {
                 return Page(receiver: load.receiver, entries: entries, end: position, epoch: load.epoch)
             }
         }
-        return Page(receiver: load.receiver, entries: entries, end: disk.last, epoch: load.epoch)
+        let end = load.listed.last ?? disk.last
+        return Page(receiver: load.receiver, entries: entries, end: end, epoch: load.epoch)
     }
 
     private func apply(_ record: SpoolRecord, _ position: inout Position) {

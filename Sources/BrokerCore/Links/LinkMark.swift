@@ -26,32 +26,6 @@ package struct LinkMark: Sendable, Hashable {
 
     /// The most bytes that a mark adds to a PUBLISH: name and value with their lengths, and the property's identifier.
     static let bytesMax = 5 + 10 + 3 + 32 + 6 + 3 + 8 + 12 + 1 + 16
-
-    /// - Complexity: O(1), one string.
-    package var text: String {
-        var text = "id=\(id);hops=\(hops)"
-        if let stream { text += ";stream=\(stream)" }
-        return text
-    }
-
-    /// Nil for what no Drawbridge wrote. Fields that are not known are skipped: a later version may have more.
-    package init?(_ text: String) {
-        var id: MessageID?
-        var hops: UInt8?
-        var stream: StreamID?
-        for field in text.utf8.split(separator: UInt8(ascii: ";")) {
-            guard let equals = field.firstIndex(of: UInt8(ascii: "=")) else { return nil }
-            let value = Substring(field[field.index(after: equals)...])
-            switch Substring(field[..<equals]) {
-            case "id": id = MessageID(hexadecimal: value)
-            case "hops": hops = UInt8(value)
-            case "stream": stream = StreamID(value)
-            default: break
-            }
-        }
-        guard let id, let hops, hops > 0 else { return nil }
-        self.init(id: id, hops: hops, stream: stream)
-    }
 }
 
 /// The queue of one receiver at one node, as its peer knows it.
@@ -64,13 +38,6 @@ package struct StreamID: Sendable, Hashable, CustomStringConvertible {
     package init(node: UInt64, receiver: UInt64) {
         self.node = node
         self.receiver = receiver
-    }
-
-    init?(_ text: Substring) {
-        let parts = text.split(separator: ".", omittingEmptySubsequences: false)
-        guard parts.count == 2, let node = UInt64(parts[0], radix: 16), let receiver = UInt64(parts[1], radix: 16)
-        else { return nil }
-        self.init(node: node, receiver: receiver)
     }
 
     package var description: String { "\(String(node, radix: 16)).\(String(receiver, radix: 16))" }
@@ -89,9 +56,11 @@ extension Properties {
     /// - Complexity: O(user properties); a message without any costs a look.
     mutating func takeMark() -> LinkMark? {
         guard !isEmpty, userProperties.contains(where: { $0.name == LinkMark.name }) else { return nil }
-        let mark = userProperties.lazy.filter { $0.name == LinkMark.name }.compactMap { LinkMark($0.value.string) }
-            .first
-        userProperties.removeAll { $0.name == LinkMark.name }
+        var values = values
+        let marks = values.userProperties.lazy.filter { $0.name == LinkMark.name }
+        let mark = marks.compactMap { LinkMark($0.value.string) }.first
+        values.userProperties.removeAll { $0.name == LinkMark.name }
+        self.values = values
         return mark
     }
 }

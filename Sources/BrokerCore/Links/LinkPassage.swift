@@ -43,6 +43,7 @@ extension Link {
     /// - Parameter clientID: who published it, where a rule asks.
     /// - Complexity: one comparison when it is of the topic that was asked about last.
     func passage(of topic: MQTTString, from clientID: MQTTString?) -> LinkPassage? {
+        let clientID = namesPublishers ? clientID : nil
         if let last = lastPassage, last.topic == topic, last.clientID == clientID { return last }
         guard case .crosses(let rule, let name) = Self.way(of: topic, from: clientID, by: settings.outRules) else {
             return nil

@@ -26,7 +26,7 @@ package struct LinkRule: Sendable, Equatable {
     package var retain: Retain = .keep
     /// `expiry`: seconds that a message may live from when it came here; nil leaves it its own time.
     package var expiry: UInt32?
-    /// `priority`: 0, the default, to 9. Kept; what waits still goes in the order in which it came.
+    /// `priority`: 0, the default, to 9: of what waits the highest goes first.
     package var priority = 0
     /// `user_properties`: put behind those of the message.
     package var userProperties: [Properties.UserProperty] = []

@@ -85,6 +85,7 @@ extension Shard {
     /// on in the spool, and goes out as new when the link has backed off.
     func upstreamHasNoRoom(_ link: Link, _ entry: PacketWindow.Entry, _ now: Now) {
         link.session?.window.remove(entry.packetID)
+        if entry.position > .zero { link.lanes.ahead.insert(entry.position) }
         if entry.state != .published1 { store(.outboundComplete(link.receiver, packetID: entry.packetID)) }
         guard let connection = link.connection else { return }
         close(connection, reason: nil)
@@ -139,6 +140,9 @@ extension Shard {
         if let session = link.session, session.connection != nil {
             session.connection = nil
             session.epoch &+= 1
+            link.lanes.detached(session.window, keepsPublisher: link.keepsPublisherOrder)
+            timers.cancel(link.lanes.timer)
+            link.lanes.timer = nil
             session.window.markAllForResend()
             session.flow = .behind
             session.page.removeAll()

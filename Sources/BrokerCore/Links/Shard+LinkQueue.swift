@@ -56,6 +56,7 @@ extension Shard {
         if !removed.isEmpty {
             let gone = Set(removed)
             session.page.removeAll { gone.contains($0.position) }
+            link.lanes.removed(gone, isLoading: session.isLoading)
             if session.isLoading { session.isPageStale = true }
             for position in removed { book(.dropped, session, nil, at: position) }
             store(.removed(link.receiver, removed, reason))

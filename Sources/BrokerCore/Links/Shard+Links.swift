@@ -112,6 +112,7 @@ extension Shard {
         receivers[receiver] = session
         if let known {
             fill(session, known, lastPosition)
+            restoreLanes(of: link, session, known, lastPosition)
             link.restoreRetained(known.subscriptions)
         } else {
             link.isNew = true
@@ -248,6 +249,11 @@ extension Shard {
         connection.packetBytesMax = ack.properties.maximumPacketSize.map { Int($0) } ?? .max
         connection.peerMaximumQoS = ack.properties.maximumQoS ?? .exactlyOnce
         connection.peerTakesRetained = ack.properties.retainAvailable ?? true
+        if connection.version == .v5, let max = ack.properties.topicAliasMaximum, max > 0 {
+            // [5:MQTT-3.2.2-17] never an alias above it; [5:MQTT-3.2.2-18] none where there is no maximum. A connection is
+            // new with each connect, and so is its table [5:MQTT-3.3.2-7].
+            connection.outboundAliases = OutboundAliases(max: min(Int(max), Self.aliasesMax), bytesMin: Self.aliasedMin)
+        }
         connection.keepAlive = ack.properties.serverKeepAlive.map { .seconds(Int64($0)) } ?? link.settings.keepAlive
         session.connection = connection
         session.epoch &+= 1
@@ -262,11 +268,16 @@ extension Shard {
         settleRetained(of: link, on: connection, node: node, isOurs: isOurs, isPresent: ack.isSessionPresent)
         judgeSuspect(of: link, session, on: connection)
         beginProbing(link, session, on: connection, now)
-        resume(session)
+        resume(session, now)
         feedKept(session, now)
         armProbe(link, on: connection, now)
         planReturn(of: link, now)
     }
+
+    /// Topics of one connection that get an alias, the first that come.
+    private static let aliasesMax = 1_024
+    /// A PUBLISH without properties is read faster than one with an alias: below this the few bytes are not worth it.
+    private static let aliasedMin = 24
 
     /// The address answered, and speaks another version: it is dialled again at once.
     func tryNextVersion(_ link: Link, _ now: Now) {

@@ -14,16 +14,28 @@ extension Shard {
             sessionCount += 1
             if let problem = brokenBound(of: session, settings) { return "\(session.clientID): \(problem)" }
         }
-        let timersMax = 2 * sessionCount + connectionCount + 2 * links.count
+        let timersMax = 2 * sessionCount + connectionCount + 3 * links.count
         // A timer that was cancelled may lie in its bucket for a while.
         if timers.count > 2 * timersMax + 64 { return "\(timers.count) timers of \(sessionCount) sessions" }
+        return nil
+    }
+
+    private func brokenBound(of lanes: LinkLanes, _ session: Session, _ settings: BrokerSettings) -> String? {
+        let pages = max(session.page.count, lanes.next?.entries.count ?? 0)
+        if pages > settings.linkPageMessagesMax { return "a page of \(pages)" }
+        if lanes.live.count > LinkLanes.liveMax { return "\(lanes.live.count) messages ahead in memory" }
+        if lanes.listed.count > LinkLanes.listedMax { return "\(lanes.listed.count) listed messages" }
         return nil
     }
 
     private func brokenBound(of session: Session, _ settings: BrokerSettings) -> String? {
         if session.queue.count > settings.queueMessagesMax { return "\(session.queue.count) messages in memory" }
         if session.queueBytes > settings.queueBytesMax { return "\(session.queueBytes) bytes in memory" }
-        if session.page.count > settings.pageMessagesMax { return "a page of \(session.page.count)" }
+        if let link = session.link {
+            if let problem = brokenBound(of: link.lanes, session, settings) { return problem }
+        } else if session.page.count > settings.pageMessagesMax {
+            return "a page of \(session.page.count)"
+        }
         if session.inbound.count > settings.awaitingReleaseMax { return "\(session.inbound.count) unreleased" }
         if session.subscriptions.count > settings.subscriptionsMax { return "too many subscriptions" }
         guard let connection = session.connection else { return nil }

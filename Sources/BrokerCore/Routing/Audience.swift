@@ -157,6 +157,7 @@ extension Shard {
             var qos = min(publication.qos, target.maximumQoS)
             // [5:MQTT-3.3.1-12] [5:MQTT-3.3.1-13] [311:MQTT-3.3.1-9]
             var isRetained = target.retainAsPublished && publication.isRetained
+            var priority = 0
             if let link = session.link {
                 // The first rule that matches decides, under the same name that the message will be sent with.
                 if publication.origin === link { continue }
@@ -164,6 +165,7 @@ extension Shard {
                 case .crosses(let rule, _):
                     qos = link.settings.outRules[rule].qos(for: publication.qos)
                     isRetained = link.settings.outRules[rule].retains(publication.isRetained)
+                    priority = link.settings.outRules[rule].priority
                 case .unnamed:
                     unnamed.append(session)
                     continue
@@ -191,7 +193,8 @@ extension Shard {
                     receiver: receiver,
                     qos: qos,
                     isRetained: isRetained,
-                    subscriptionIdentifiers: identifiers
+                    subscriptionIdentifiers: identifiers,
+                    priority: UInt8(clamping: priority)
                 )
             )
             if let link = session.link { links.append(link.settings.name) }

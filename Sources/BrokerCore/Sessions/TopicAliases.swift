@@ -32,17 +32,22 @@ struct InboundAliases {
 struct OutboundAliases {
     private var aliases: [MQTTString: UInt16] = [:]
     private let max: Int
+    private let bytesMin: Int
 
-    /// - Parameter max: the client's Topic Alias Maximum, or ours if that is smaller [5:MQTT-3.1.2-26]
-    ///   [5:MQTT-3.3.2-11]. Above 0: a
-    ///   client that takes none has no table [5:MQTT-3.1.2-27].
-    init(max: Int) { self.max = max }
+    /// - Parameters:
+    ///   - max: the client's Topic Alias Maximum, or ours if that is smaller [5:MQTT-3.1.2-26] [5:MQTT-3.3.2-11]. Above
+    ///     0: a client that takes none has no table [5:MQTT-3.1.2-27].
+    ///   - bytesMin: topics that are shorter get none; the property takes three bytes itself.
+    init(max: Int, bytesMin: Int = 4) {
+        self.max = max
+        self.bytesMin = bytesMin
+    }
 
     /// The alias of a topic, and whether the client knows it; nil when it gets none.
     func alias(of topic: MQTTString) -> (alias: UInt16, isKnown: Bool)? {
+        guard topic.count >= bytesMin else { return nil }
         if let known = aliases[topic] { return (known, true) }
-        // The property takes three bytes itself.
-        guard aliases.count < max, topic.count > 3 else { return nil }
+        guard aliases.count < max else { return nil }
         return (UInt16(aliases.count + 1), false)
     }
 

@@ -40,12 +40,21 @@ package struct Delivery: Sendable, Hashable {
     package var isRetained: Bool
     /// Identifiers of the subscriptions that matched (§3.3.2.3.8).
     package var subscriptionIdentifiers: [UInt32]
+    /// Of the rule by which a link takes it, 0 to 9: what waits goes in its order.
+    package var priority: UInt8
 
-    package init(receiver: ReceiverID, qos: QoS, isRetained: Bool = false, subscriptionIdentifiers: [UInt32] = []) {
+    package init(
+        receiver: ReceiverID,
+        qos: QoS,
+        isRetained: Bool = false,
+        subscriptionIdentifiers: [UInt32] = [],
+        priority: UInt8 = 0
+    ) {
         self.receiver = receiver
         self.qos = qos
         self.isRetained = isRetained
         self.subscriptionIdentifiers = subscriptionIdentifiers
+        self.priority = priority
     }
 }
 
@@ -233,15 +242,26 @@ package struct LoadRequest: Sendable, Hashable {
     package var receiver: ReceiverID
     /// Messages after this position.
     package var after: Position
+    /// These and no others, as far as they wait; ascending. Empty for the next ones after `after`. The page ends with the
+    /// last of them, unless it was cut.
+    package var listed: [Position]
     package var messagesMax: Int
     /// The page ends with the message that reaches this many bytes of payload and properties, so it always makes progress.
     package var bytesMax: Int
     /// Comes back in the page, so that a shard knows a page that was asked for over a connection that is gone.
     package var epoch: UInt64
 
-    package init(receiver: ReceiverID, after: Position, messagesMax: Int, bytesMax: Int, epoch: UInt64 = 0) {
+    package init(
+        receiver: ReceiverID,
+        after: Position,
+        listed: [Position] = [],
+        messagesMax: Int,
+        bytesMax: Int,
+        epoch: UInt64 = 0
+    ) {
         self.receiver = receiver
         self.after = after
+        self.listed = listed
         self.messagesMax = messagesMax
         self.bytesMax = bytesMax
         self.epoch = epoch
@@ -305,6 +325,8 @@ package struct SpoolContents: Sendable {
         package var outbound: [Outbound] = []
         /// Number of messages that wait.
         package var depth = 0
+        /// Of a link: what these are, by topic and publisher; nil when nobody looked.
+        package var waiting: WaitingForLink?
 
         package init(record: ReceiverRecord) { self.record = record }
     }

@@ -71,6 +71,8 @@ extension LinkSettings {
             case .disk: .disk
             case .drop: .none
             }
+        catchUpRate = configuration.catchUpRate
+        queueOrder = configuration.queueOrder
         keptRefusedMax = configuration.keptRefusedMax
         order = configuration.preference == .first ? .first : .roundRobin
         connectTimeout = configuration.connectTimeout

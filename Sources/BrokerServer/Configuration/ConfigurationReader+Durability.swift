@@ -45,6 +45,7 @@ extension ConfigurationReader {
         if let age = queueAge(of: spool) { link.spool.ageMax = age > .zero ? age : nil }
         link.spool.whenFull = spool.choice("on_full", of: FullQueuePolicy.self) ?? link.spool.whenFull
         link.keptQoS0 = spool.choice("qos0", of: LinkConfiguration.KeptQoS0.self) ?? link.keptQoS0
+        link.queueOrder = spool.choice("order", of: LinkSettings.QueueOrder.self) ?? link.queueOrder
         link.keptRefusedMax = spool.integer("keep_refused", in: 0...1_000_000) ?? link.keptRefusedMax
     }
 }

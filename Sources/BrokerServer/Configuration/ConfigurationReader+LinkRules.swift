@@ -110,12 +110,6 @@ extension ConfigurationReader {
         }
         rule.priority = table.integer("priority", in: 0...9) ?? 0
         rule.userProperties = userProperties(of: table)
-        if rule.priority > 0 {
-            reading.warn(
-                "is kept for a later version: what waits goes in the order in which it came",
-                at: table.place.key("priority")
-            )
-        }
     }
 
     private static let expiryRange = Duration.seconds(1)...Duration.seconds(Int64(UInt32.max))

@@ -44,6 +44,7 @@ extension ConfigurationReader {
         link.sessionExpiry =
             table.duration("session_expiry", in: Self.sessionExpiryRange, wholeSeconds: true) ?? link.sessionExpiry
         link.maxInflight = table.integer("max_inflight", in: 1...65_535) ?? link.maxInflight
+        link.catchUpRate = table.rate("catchup_rate", "\"500/s\"", in: 1...1_000_000, RateText.count)
         readTLS(of: table, into: &link)
         readLinkSpool(of: table, into: &link)
         readStart(of: table, into: &link)

@@ -88,11 +88,9 @@ package struct KnownKeys: Sendable {
             "name", "addresses", "protocol", "bridge_bit", "client_id", "username", "password", "keepalive",
             "session_expiry", "max_inflight", "backoff", "ack_timeout", "connect_timeout", "prefer", "proxy", "tls",
             "spool", "out", "in", "both", "trust_ids", "probe", "probe_every", "probe_topic", "start", "status",
-            "loop",
+            "loop", "catchup_rate",
         ],
-        later: [
-            "catchup_rate"
-        ]
+        later: []
     )
     package static let linkStart = KnownKeys(available: ["window"], later: [])
     package static let linkStatus = KnownKeys(available: ["topic", "local_only", "json"], later: [])
@@ -100,7 +98,7 @@ package struct KnownKeys: Sendable {
         available: ["ca", "cert", "key", "alpn", "server_name", "verify"], later: ["crl"]
     )
     package static let linkSpool = KnownKeys(
-        available: ["max_bytes", "max_messages", "max_age", "on_full", "qos0", "keep_refused"], later: []
+        available: ["max_bytes", "max_messages", "max_age", "on_full", "qos0", "order", "keep_refused"], later: []
     )
     package static let backoff = KnownKeys(available: ["base", "cap", "jitter", "stable"], later: [])
     package static let password = KnownKeys(available: ["file", "env", "command"], later: [])

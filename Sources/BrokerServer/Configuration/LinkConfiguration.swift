@@ -41,6 +41,9 @@ package struct LinkConfiguration: Sendable, Equatable {
     package var sessionExpiry = Duration.seconds(30 * 86_400)
     /// `max_inflight`: unanswered QoS 1 and 2 messages in each direction; default 64; 1 to 65,535.
     package var maxInflight = 64
+    /// `catchup_rate`: messages a second that go out of what had waited when the line came back; default without limit;
+    /// 1/s to 1,000,000/s.
+    package var catchUpRate: Int?
     /// `backoff`: pauses between attempts to connect.
     package var backoff = LinkBackoff()
     /// `ack_timeout`: without an awaited acknowledgement for so long the connection is given up; default 30 s;
@@ -60,6 +63,8 @@ package struct LinkConfiguration: Sendable, Equatable {
     package var spool = QueueBounds.ofLink
     /// `qos0` of `[link.spool]`: what becomes of QoS 0 while the link is down; default `memory`.
     package var keptQoS0 = KeptQoS0.memory
+    /// `order` of `[link.spool]`: what keeps a message from going ahead of those that wait; default `publisher`.
+    package var queueOrder = LinkSettings.QueueOrder.publisher
     /// `keep_refused` of `[link.spool]`: how many messages that the upstream refused are kept; default 0, up to 1,000,000.
     package var keptRefusedMax = 0
     /// `[[link.out]]`, then the outgoing halves of `[[link.both]]`: from here to the upstream.

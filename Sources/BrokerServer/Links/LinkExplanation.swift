@@ -103,7 +103,7 @@ extension LinkRule {
         case .clear: treatment.append("RETAIN cleared")
         }
         if let expiry { treatment.append("expires \(DurationText.describe(.seconds(Int64(expiry)))) after it came") }
-        if priority > 0 { treatment.append("priority \(priority), of which nothing is made yet") }
+        if priority > 0 { treatment.append("priority \(priority)") }
         for property in userProperties { treatment.append("user property \(property.name) = \(property.value)") }
         return treatment
     }

@@ -136,6 +136,9 @@ struct QueueIndex {
     /// The positions of a page, and where it ends.
     func page(_ request: LoadRequest) -> (positions: [UInt64], end: Position) {
         guard let queue = queues[request.receiver] else { return ([], Position(lastPosition)) }
+        if let last = request.listed.last {
+            return (request.listed.map(\.number).filter(queue.waiting.contains), last)
+        }
         let (positions, isComplete) = queue.waiting.positions(after: request.after.number, count: request.messagesMax)
         return (positions, Position(isComplete ? lastPosition : positions.last ?? lastPosition))
     }

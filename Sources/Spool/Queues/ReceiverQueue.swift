@@ -61,8 +61,13 @@ final class ReceiverQueue {
     /// As many as a window can be wide: a receiver that has answered so many messages behind one that it has not, will
     /// not answer that one, and what is done behind it would fill the memory. The same goes for one that stands in an open
     /// exchange of QoS 2: it is dropped and counted, never sent again, and released when its client returns.
-    private static let holesMax = 65_535
-    var hasTooManyHoles: Bool { waiting.holeCount - min(holesByHand, waiting.holeCount) > Self.holesMax }
+    ///
+    /// A link sends what comes ahead of what waits, and answers behind its oldest for as long as it catches up.
+    private var holesMax: Int {
+        if case .link = kind { return 1 << 19 }
+        return 65_535
+    }
+    var hasTooManyHoles: Bool { waiting.holeCount - min(holesByHand, waiting.holeCount) > holesMax }
     /// Holes that commands made: they are no fault of the receiver. Other receivers wait for what stood there, or it is
     /// gone with the run.
     private var holesByHand = 0
@@ -193,7 +198,7 @@ final class ReceiverQueue {
     func takeAged(below position: UInt64, atMost count: Int) -> [RunPlace] {
         guard let first = waiting.first, first.entry.position < position else { return [] }
         // What is taken behind an exchange that stays open leaves holes, of which there may be only so many.
-        let places = oldest(below: position, atMost: min(count, max(0, Self.holesMax - waiting.holeCount)))
+        let places = oldest(below: position, atMost: min(count, max(0, holesMax - waiting.holeCount)))
         for place in places { waiting.take(place) }
         if let last = places.last { agedThrough = max(agedThrough, last.entry.position) }
         return places

@@ -154,6 +154,9 @@ struct WaitingRuns {
         }
     }
 
+    /// Whether a position waits.
+    func contains(_ position: UInt64) -> Bool { find(position) != nil }
+
     private func find(_ position: UInt64) -> RunPlace? {
         guard let first else { return nil }
         // Acknowledgements come roughly in order, so the first is often the one.

@@ -8,6 +8,7 @@ import NIOCore
 enum DeliveryList {
     private static let retained: UInt8 = 4
     private static let hasIdentifiers: UInt8 = 8
+    private static let hasPriority: UInt8 = 16
 
     static func write(_ deliveries: some Sequence<Delivery>, to buffer: inout ByteBuffer) {
         for delivery in deliveries {
@@ -16,7 +17,9 @@ enum DeliveryList {
                 delivery.qos.rawValue
                     | (delivery.isRetained ? retained : 0)
                     | (delivery.subscriptionIdentifiers.isEmpty ? 0 : hasIdentifiers)
+                    | (delivery.priority == 0 ? 0 : hasPriority)
             )
+            if delivery.priority > 0 { buffer.writeInteger(delivery.priority) }
             guard !delivery.subscriptionIdentifiers.isEmpty else { continue }
             buffer.writeVariable(UInt64(delivery.subscriptionIdentifiers.count))
             for identifier in delivery.subscriptionIdentifiers { buffer.writeVariable(UInt64(identifier)) }
@@ -50,10 +53,14 @@ enum DeliveryList {
     }
 
     private static func next(_ bytes: inout ByteBuffer) -> Delivery? {
-        guard let number = bytes.readVariable(), let flags = bytes.readInteger(as: UInt8.self), flags < 16,
+        guard let number = bytes.readVariable(), let flags = bytes.readInteger(as: UInt8.self), flags < 32,
             let qos = QoS(rawValue: flags & 3)
         else { return nil }
         var delivery = Delivery(receiver: ReceiverID(number), qos: qos, isRetained: flags & retained != 0)
+        if flags & hasPriority != 0 {
+            guard let priority = bytes.readInteger(as: UInt8.self), (1...9).contains(priority) else { return nil }
+            delivery.priority = priority
+        }
         if flags & hasIdentifiers != 0 {
             guard let count = bytes.readVariable(), count <= UInt64(bytes.readableBytes) else { return nil }
             for _ in 0..<count {
