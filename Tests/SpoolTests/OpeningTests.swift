@@ -51,7 +51,7 @@ struct OpeningTests {
         let fixture = try SpoolFixture()
         fixture.spool.close()
         _ = try fixture.sql("PRAGMA user_version = 99")
-        #expect(throws: SpoolError.newerSchema(found: 99, known: 4)) { try fixture.reopen() }
+        #expect(throws: SpoolError.newerSchema(found: 99, known: 5)) { try fixture.reopen() }
     }
 
     @Test("a file that is no database, or that of another program, is refused and left as it is")
