@@ -32,9 +32,11 @@ struct SeenMessages {
     private mutating func turn(_ window: Duration, _ now: Instant) {
         let age = now.since(turned)
         guard age >= window / 2 || young.count >= Self.countMax else { return }
-        // Of a time of silence nothing is left.
-        old = age >= window ? [] : young
-        young = []
         turned = now
+        // Of a time of silence nothing is left.
+        guard age < window else { return (young, old) = ([], []) }
+        swap(&young, &old)
+        // Under load it will be as large again.
+        young.removeAll(keepingCapacity: true)
     }
 }

@@ -27,7 +27,17 @@ struct StreamWindow {
 struct StreamWindows {
     static let countMax = 1_024
 
-    private var windows: [StreamID: (window: StreamWindow, used: UInt64)] = [:]
+    private struct Entry {
+        var window = StreamWindow()
+        var used: UInt64 = 0
+
+        mutating func insert(_ id: MessageID, _ use: UInt64) {
+            window.insert(id)
+            used = use
+        }
+    }
+
+    private var windows: [StreamID: Entry] = [:]
     private var uses: UInt64 = 0
 
     func contains(_ id: MessageID, of stream: StreamID) -> Bool { windows[stream]?.window.contains(id) ?? false }
@@ -35,8 +45,7 @@ struct StreamWindows {
     /// - Complexity: O(1), and O(streams) when one has to go.
     mutating func insert(_ id: MessageID, of stream: StreamID) {
         uses += 1
-        windows[stream, default: (StreamWindow(), uses)].window.insert(id)
-        windows[stream]?.used = uses
+        windows[stream, default: Entry()].insert(id, uses)
         guard windows.count > Self.countMax, let oldest = windows.min(by: { $0.value.used < $1.value.used }) else {
             return
         }
