@@ -43,11 +43,13 @@ package struct MessageIDSource: Sendable {
     ///   - node: 48 bits; higher bits are ignored.
     ///   - run: how often the node was started. A crash forgets what was named after the mark; if the clock is set back as
     ///     well, two runs name messages by the same time.
-    ///   - mark: the highest time used before, so that ids stay ordered over a restart.
-    package init(node: UInt64, run: UInt64, mark: Timestamp) {
+    ///   - mark: the highest time used before that is on disk, so that ids stay ordered over a restart.
+    ///   - wall: the clock now. Behind the mark it was set back; names that a crash made the disk forget were at most a
+    ///     minute after the mark, and others may know them: ids begin after them.
+    package init(node: UInt64, run: UInt64, mark: Timestamp, wall: Timestamp) {
         self.node = node & 0xFFFF_FFFF_FFFF
         self.run = UInt16(truncatingIfNeeded: run & 0xF) << 12
-        self.last = mark.microseconds
+        self.last = wall < mark ? mark.advanced(bySeconds: 60).microseconds : mark.microseconds
         self.sequenceMin = 0
         self.sequenceMax = Self.risenMin - 1
         self.sequence = 0

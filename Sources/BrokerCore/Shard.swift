@@ -114,7 +114,8 @@ package final class Shard {
         self.access = settings.access
         self.backlog = SpoolBacklog(bytesMax: settings.spoolBacklogBytesMax)
         self.random = RandomSource(seed: seed)
-        self.ids = MessageIDSource(node: contents.nodeNumber, run: contents.bootCount, mark: contents.wallMark)
+        self.ids = MessageIDSource(
+            node: contents.nodeNumber, run: contents.bootCount, mark: contents.wallMark, wall: now.wall)
         self.risenIDs = MessageIDSource(beside: self.ids)
         self.nextReceiver = contents.nextReceiver.number
         self.latest = now

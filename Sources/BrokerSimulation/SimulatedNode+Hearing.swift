@@ -103,6 +103,21 @@ extension SimulatedNode {
         return (shard.retained[topic: packet.topic]?.payload ?? ByteBuffer()) == packet.payload
     }
 
+    /// The payloads of those that wait for room, and are retained here already.
+    func knownStalled(_ shard: Shard) -> Set<ByteBuffer> {
+        var known: Set<ByteBuffer> = []
+        for port in stalledPorts {
+            guard let client = name(of: port) else { continue }
+            for packet in port.stalled where isKnown(packet, of: client, shard) { known.insert(packet.payload) }
+        }
+        return known
+    }
+
+    /// Whether a message was routed to anybody.
+    static func hold(_ lines: [[LedgerLine]], _ packet: Publish) -> Bool {
+        lines.joined().contains { $0.message?.payload == packet.payload }
+    }
+
     /// A node may take what a link brings for older than what it retains, and the flag from it. Which is the newer one the
     /// reference does not know: that all nodes decide alike is seen in the end, see `RetainedAgree`.
     func forgive(

@@ -175,7 +175,8 @@ struct TableTests {
 
     @Test("a million message ids are unique and sorted, also when the wall clock steps back")
     func messageIDs() {
-        var source = MessageIDSource(node: .max, run: .max, mark: Timestamp(microseconds: 1000))
+        var source = MessageIDSource(
+            node: .max, run: .max, mark: Timestamp(microseconds: 1000), wall: Timestamp(microseconds: 1000))
         var random = RandomSource(seed: 1)
         var last = MessageID(high: 0, low: 0)
         var isSorted = true
@@ -189,11 +190,24 @@ struct TableTests {
         #expect(last.low >> 16 == 0xFFFF_FFFF_FFFF)
     }
 
+    @Test("after a crash and a clock set back, ids begin after those that the disk has forgotten")
+    func messageIDsAfterAStepBack() {
+        let (mark, wall) = (Timestamp(microseconds: 1_000_000_000), Timestamp(microseconds: 700_000_000))
+        var before = MessageIDSource(node: 1, run: 1, mark: mark, wall: mark)
+        let forgotten = before.next(Timestamp(microseconds: 1_059_000_000))
+        var source = MessageIDSource(node: 1, run: 2, mark: mark, wall: wall)
+        #expect(source.next(wall).high > forgotten.high)
+        // Where the clock is right, nothing is named after a time to come.
+        var right = MessageIDSource(node: 1, run: 2, mark: mark, wall: mark)
+        #expect(right.next(Timestamp(microseconds: 1_000_000_500)).high == 1_000_000_500)
+    }
+
     @Test("two runs of a node name nothing alike, even if the clock says the same")
     func messageIDsOfRuns() {
         var names: Set<MessageID> = []
         for run in 0..<16 as Range<UInt64> {
-            var source = MessageIDSource(node: 1, run: run, mark: Timestamp(microseconds: 7))
+            var source = MessageIDSource(
+                node: 1, run: run, mark: Timestamp(microseconds: 7), wall: Timestamp(microseconds: 7))
             for _ in 0..<10_000 { names.insert(source.next(Timestamp(microseconds: 7))) }
         }
         #expect(names.count == 160_000)

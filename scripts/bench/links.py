@@ -269,8 +269,6 @@ def drain(qos: int, programs, options) -> dict:
         memory["tenth"] = next(each for sent, each in samples if sent >= options.count // 10)
         memory["full"] = edge.resident()
         # The line returns. Whoever listens there is there before the link is.
-        live = Publishers(edge.port, ["live/a"], qos, rate=10)
-        ends.append(live)
         hub.start()
         subscriber = Subscriber(hub.port, "backlog/#", qos)
         listener = Subscriber(hub.port, "live/a", qos, client_id="listens")
@@ -278,6 +276,9 @@ def drain(qos: int, programs, options) -> dict:
         while not subscriber.heard.value:
             time.sleep(0.001)
         came_back = time.time()
+        # From now on: what is published while the line is down is late by as long as it is down.
+        live = Publishers(edge.port, ["live/a"], qos, rate=10)
+        ends.append(live)
         cpu = (edge.cpu_seconds(), hub.cpu_seconds())
         most, deadline = 0.0, time.monotonic() + 600
         while subscriber.heard.value < options.count and time.monotonic() < deadline:
