@@ -178,7 +178,7 @@ def test_what_is_in_flight_is_shown_and_left_alone(brokers):
             assert [message["payload"] for message in flying] == [str(number) for number in range(10)]
             report = told(node, "drop", "--all", "--yes")
             assert "dropped: 90 messages" in report and "10 messages in flight stay" in report
-            publish(node, "plant/x", ["after"])
+            publish(node, "plant/x", ["after"], qos=2)
         watcher.wait_for(11)
         told(node, "drain", "--timeout", "20s")
         assert [message.payload for message in watcher.messages] == [*map(str, range(10)), "after"]
