@@ -67,7 +67,9 @@ extension SimulatedNode {
         for record in records {
             switch record {
             case .receiver(let record): receiverNames[record.receiver.number] = record.receiverName(node: index)
-            case .receiverGone(let receiver): receiverNames[receiver.number] = nil
+            case .receiverGone(let receiver):
+                // How full that one was says nothing of a session that the same client begins.
+                if let name = receiverNames.removeValue(forKey: receiver.number) { reference.setFull(name, false) }
             default: break
             }
         }
