@@ -79,6 +79,6 @@ extension Shard {
 
 extension MessageIDSource {
     fileprivate func isNext(_ wall: Timestamp, after version: MessageID) -> Bool {
-        max(wall.microseconds, latest.high) > version.high || latest.high == version.high && version.node == node
+        wall.microseconds > version.high || !version.isLater(than: latest)
     }
 }

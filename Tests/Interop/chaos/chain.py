@@ -76,18 +76,5 @@ class ChainCampaign(SiteCampaign):
         return told + (f", {self.counts['overtaken in mosquitto']} overtaken in mosquitto" if self.witnesses else "")
 
 
-def main():
-    parser = command.parser(__doc__)
-    parser.add_argument("--shape", choices=SHAPES, action="append")
-    parser.add_argument("--seconds", type=float, default=600)
-    options = parser.parse_args()
-    command.run(
-        options,
-        "chain",
-        options.shape or SHAPES,
-        lambda shape, folder: ChainCampaign(folder, shape, options.seed, command.say).run(options.seconds),
-    )
-
-
 if __name__ == "__main__":
-    main()
+    command.storms(__doc__, "chain", SHAPES, ChainCampaign)

@@ -34,3 +34,16 @@ def run(options, prefix, names, work):
             status = 1
             say(f"FINDING: {finding}\ndata kept in {folder}")
     sys.exit(status)
+
+
+def storms(title, prefix, shapes, campaign):
+    """The whole command of a campaign over sites: `campaign(folder, shape, seed, say).run(seconds)` for each shape."""
+    arguments = parser(title)
+    arguments.add_argument("--shape", choices=shapes, action="append")
+    arguments.add_argument("--seconds", type=float, default=600)
+    options = arguments.parse_args()
+
+    def work(shape, folder):
+        campaign(folder, shape, options.seed, say).run(options.seconds)
+
+    run(options, prefix, options.shape or shapes, work)

@@ -132,18 +132,5 @@ class RingCampaign(SiteCampaign):
         )
 
 
-def main():
-    parser = command.parser(__doc__)
-    parser.add_argument("--shape", choices=SHAPES, action="append")
-    parser.add_argument("--seconds", type=float, default=600)
-    options = parser.parse_args()
-    command.run(
-        options,
-        "rings",
-        options.shape or SHAPES,
-        lambda shape, folder: RingCampaign(folder, shape, options.seed, command.say).run(options.seconds),
-    )
-
-
 if __name__ == "__main__":
-    main()
+    command.storms(__doc__, "rings", SHAPES, RingCampaign)
