@@ -66,6 +66,7 @@ package struct BrokerSettings: Sendable {
     package var pageMessagesMax = 256
     /// The same of a link, whose backlog may be long and whose peer takes it as fast as it can be read.
     package var linkPageMessagesMax = 1_024
+    package var linkLanes = LaneLimits()
     package var pageBytesMax = 1 << 20
     package var links: [LinkSettings] = []
     package var loop = LoopSettings()

@@ -79,7 +79,8 @@ final class SimulatedSpool {
     }
 
     func contents() -> SpoolContents {
-        var contents = store.contents(nodeNumber: nodeNumber, bootCount: life + 1)
+        let lanes = simulation.options.settings.linkLanes
+        var contents = store.contents(nodeNumber: nodeNumber, bootCount: life + 1, lanes)
         if simulation.options.sabotage == .forgottenIdentifiers {
             for index in contents.receivers.indices { contents.receivers[index].outbound = [] }
         }

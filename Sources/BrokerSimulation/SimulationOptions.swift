@@ -68,6 +68,7 @@ package struct SimulationOptions: Sendable {
     /// None of them has probes.
     private static let probeSalt: UInt64 = 0x212_733A
     private static let laneSalt: UInt64 = 0x1A4E
+    private static let narrowSalt: UInt64 = 0x4A22_0B1C
 
     package init(seed: UInt64) {
         self.init()
@@ -113,10 +114,27 @@ package struct SimulationOptions: Sendable {
             if lanes.once(in: 2) { linkCatchUpRate = Int.random(in: 5...500, using: &lanes) }
             if lanes.once(in: 2) { linkOrder = .topic }
         }
+        var narrow = RandomSource(seed: seed ^ Self.narrowSalt)
+        if narrow.once(in: 3) { settings.linkLanes = .narrow(&narrow) }
         // No seed of that list is among those where messages grow too old.
         var aging = RandomSource(seed: seed ^ 0xA6E8)
         guard aging.once(in: 8) else { return }
         if !aging.once(in: 3) { spoolAgeMax = aging.duration(milliseconds: 500...10_000) }
         if !aging.once(in: 3) { settings.queueAgeMax = aging.duration(milliseconds: 200...5_000) }
+    }
+}
+
+extension LaneLimits {
+    /// So little that a few messages reach each of them.
+    fileprivate static func narrow(_ random: inout RandomSource) -> LaneLimits {
+        var limits = LaneLimits()
+        limits.live = Int.random(in: 1...8, using: &random)
+        limits.light = Int.random(in: 0...12, using: &random)
+        limits.list = Int.random(in: 0...20, using: &random)
+        limits.listed = Int.random(in: 1...5, using: &random)
+        if random.once(in: 2) { limits.liveBytes = Int.random(in: 1...200, using: &random) }
+        if random.once(in: 3) { limits.keys = Int.random(in: 1...10, using: &random) }
+        if random.once(in: 3) { limits.goneAhead = Int.random(in: 0...20, using: &random) }
+        return limits
     }
 }

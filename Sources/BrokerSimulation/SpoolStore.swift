@@ -215,7 +215,7 @@ struct SpoolStore {
         return Page(receiver: request.receiver, entries: entries, end: end, epoch: request.epoch)
     }
 
-    func contents(nodeNumber: UInt64, bootCount: UInt64) -> SpoolContents {
+    func contents(nodeNumber: UInt64, bootCount: UInt64, _ lanes: LaneLimits) -> SpoolContents {
         var contents = SpoolContents()
         for number in queues.keys.sorted() {
             guard let queue = queues[number] else { continue }
@@ -225,7 +225,7 @@ struct SpoolStore {
             receiver.outbound = queue.outbound
             receiver.depth = queue.entries.count
             if case .link = queue.record.kind {
-                var waiting = WaitingForLink()
+                var waiting = WaitingForLink(lanes)
                 for entry in queue.entries {
                     waiting.insert(
                         entry.message.topic,

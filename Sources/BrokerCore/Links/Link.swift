@@ -59,7 +59,7 @@ package final class Link {
     /// Whether it has settled anything over this connection.
     var hasProgressed = false
     /// In which order it sends what waits and what comes.
-    var lanes = LinkLanes()
+    var lanes: LinkLanes
     /// Messages that may be in flight over this connection, as both sides want it.
     var inflightMax = 0
     var connectedAt = Instant(nanoseconds: 0)
@@ -99,12 +99,13 @@ package final class Link {
     /// Messages that it sent and that came, by the second.
     package func lookAtPace(_ now: Now) { pace.look(at: traffic, now.instant) }
 
-    init(settings: LinkSettings, receiver: ReceiverID) {
+    init(settings: LinkSettings, receiver: ReceiverID, _ limits: LaneLimits) {
         self.settings = settings
         self.outward = Outward(settings)
         self.receiver = receiver
         self.backoff = Backoff(settings.backoff)
         self.route = LinkRoute(settings)
+        self.lanes = LinkLanes(limits)
     }
 
     package var state: LinkMachine.State { machine.state(isBehind: session?.flow != .live) }

@@ -14,16 +14,6 @@ import DequeModule
 /// named in `ahead` until it is settled: pages skip it, and when the connection is lost it goes first over the next, so
 /// that a peer which knows the last messages of our stream knows it again.
 struct LinkLanes {
-    /// How much may wait in memory for its place.
-    static let liveMax = 1_024
-    static let liveBytesMax = 1 << 20
-    /// The spool remembers each message that is done behind one that is not.
-    static let goneAheadMax = 1 << 18
-    /// Beyond them messages wait in their order.
-    static let listMax = 1 << 18
-    /// Positions that are asked for at a time.
-    static let listedMax = 256
-
     struct Live {
         let message: Message
         let position: Position
@@ -36,8 +26,9 @@ struct LinkLanes {
         case listed
     }
 
+    let limits: LaneLimits
     /// What waits in the spool, by its keys.
-    var waiting = WaitingKeys()
+    var waiting: WaitingKeys
     /// The last that waits: beyond it all that is not settled is in the window, or in `live`.
     private(set) var lastWaiting = Position.zero
     var ahead: Set<Position> = []
@@ -73,6 +64,11 @@ struct LinkLanes {
         var top = Position.zero
     }
 
+    init(_ limits: LaneLimits) {
+        self.limits = limits
+        waiting = WaitingKeys(limits)
+    }
+
     var hasLists: Bool { listsCount > 0 }
 
     /// Up to here nothing waits in the list of a priority.
@@ -84,7 +80,7 @@ struct LinkLanes {
     // MARK: Live
 
     var takesLive: Bool {
-        !isResuming && live.count < Self.liveMax && liveBytes < Self.liveBytesMax && goneAhead < Self.goneAheadMax
+        !isResuming && live.count < limits.live && liveBytes < limits.liveBytes && goneAhead < limits.goneAhead
     }
 
     mutating func append(_ message: Message, _ position: Position, _ delivery: Delivery) {
@@ -108,16 +104,23 @@ struct LinkLanes {
     mutating func wait(
         _ message: Message, _ position: Position, _ priority: UInt8, cursor: Position, keepsPublisher: Bool
     ) {
+        let isLight = note(message, position, priority, cursor: cursor, keepsPublisher: keepsPublisher)
+        if isLight { list(position, priority) }
+    }
+
+    /// - Returns: whether it is light.
+    private mutating func note(
+        _ message: Message, _ position: Position, _ priority: UInt8, cursor: Position, keepsPublisher: Bool
+    ) -> Bool {
         lastWaiting = max(lastWaiting, position)
-        let isListed = waiting.wait(
+        return waiting.wait(
             WaitingKeys.key(ofTopic: message.topic),
             keepsPublisher && priority == 0 ? WaitingKeys.key(ofPublisher: message.publisher) : nil,
             at: position,
             cursor: cursor,
             listedThrough: listedThrough(priority),
-            mayBeLight: listsCount < Self.listMax
+            mayBeLight: listsCount < limits.list
         )
-        if isListed { list(position, priority) }
     }
 
     func waits(_ message: Message, _ priority: UInt8, cursor: Position, keepsPublisher: Bool) -> Bool {
@@ -142,12 +145,12 @@ struct LinkLanes {
     /// The positions that are to be read next: what was under way, then what is listed.
     mutating func nextListed() -> [Position] {
         if !unsettled.isEmpty {
-            batch = (nil, Deque(unsettled.prefix(Self.listedMax)))
+            batch = (nil, Deque(unsettled.prefix(limits.listed)))
             unsettled.removeFirst(batch.positions.count)
             return Array(batch.positions)
         }
         guard let index = lists.lastIndex(where: { !$0.positions.isEmpty }) else { return [] }
-        batch = (UInt8(index), Deque(lists[index].positions.prefix(Self.listedMax)))
+        batch = (UInt8(index), Deque(lists[index].positions.prefix(limits.listed)))
         lists[index].positions.removeFirst(batch.positions.count)
         listsCount -= batch.positions.count
         return Array(batch.positions)
@@ -228,7 +231,9 @@ struct LinkLanes {
             let priority = next.delivery.priority
             // It may be older than what was sent of the list already.
             lists[Int(priority)].sent = min(lists[Int(priority)].sent, Position(next.position.number - 1))
-            wait(next.message, next.position, priority, cursor: .zero, keepsPublisher: keepsPublisher)
+            _ = note(next.message, next.position, priority, cursor: .zero, keepsPublisher: keepsPublisher)
+            // Light or not: nothing before it waits, and what came after it may be listed already.
+            list(next.position, priority)
         }
         if !live.isEmpty {
             for index in lists.indices { lists[index].positions = Deque(lists[index].positions.sorted()) }

@@ -98,7 +98,7 @@ extension Shard {
         _ lastPosition: Position
     ) -> Link {
         let receiver = known?.record.receiver ?? newReceiver()
-        let link = Link(settings: linkSettings, receiver: receiver)
+        let link = Link(settings: linkSettings, receiver: receiver, settings.linkLanes)
         let session = Session(
             clientID: linkSettings.clientID,
             slot: takeSlot(),

@@ -16,16 +16,12 @@ package struct WaitingKeys: Sendable {
         var isHeavy: Bool
     }
 
-    /// Beyond them nobody is known any more, and nothing goes ahead until the cursor has passed all that came since.
-    package static let countMax = 1 << 17
-    /// So many messages are little.
-    package static let lightMax: UInt32 = 1_024
-
+    private let limits: LaneLimits
     private var keys: [UInt64: Key] = [:]
     /// Up to here anything may wait.
     package private(set) var unknownThrough = Position.zero
 
-    package init() {}
+    package init(_ limits: LaneLimits = LaneLimits()) { self.limits = limits }
 
     package var isEmpty: Bool { keys.isEmpty && unknownThrough == .zero }
 
@@ -52,7 +48,7 @@ package struct WaitingKeys: Sendable {
         }
         var first = key(topic, cursor, listedThrough)
         var second = publisher.map { key($0, cursor, listedThrough) }
-        let isLight = mayBeLight && first.isLight && second?.isLight ?? true
+        let isLight = mayBeLight && isLight(first) && second.map(isLight) ?? true
         first.waits(at: position, isLight)
         second?.waits(at: position, isLight)
         keys[topic] = first
@@ -71,6 +67,8 @@ package struct WaitingKeys: Sendable {
         unknownThrough = .zero
     }
 
+    private func isLight(_ key: Key) -> Bool { !key.isHeavy && key.count < limits.light }
+
     private func key(_ key: UInt64, _ cursor: Position, _ listedThrough: Position) -> Key {
         guard let known = keys[key], known.isWaiting(cursor, listedThrough) else {
             return Key(last: 0, count: 0, isHeavy: false)
@@ -80,10 +78,10 @@ package struct WaitingKeys: Sendable {
 
     /// Two keys may come.
     private mutating func makeRoom(_ cursor: Position) -> Bool {
-        guard keys.count + 2 > Self.countMax else { return true }
+        guard keys.count + 2 > limits.keys else { return true }
         // Looked through once for each time that all of it is unknown.
         if unknownThrough <= cursor { keys = keys.filter { $0.value.last > cursor.number } }
-        return keys.count + 2 <= Self.countMax
+        return keys.count + 2 <= limits.keys
     }
 
     package static func key(ofTopic topic: MQTTString) -> UInt64 { hash(topic, from: 0xCBF2_9CE4_8422_2325) }
@@ -102,8 +100,6 @@ package struct WaitingKeys: Sendable {
 }
 
 extension WaitingKeys.Key {
-    fileprivate var isLight: Bool { !isHeavy && count < WaitingKeys.lightMax }
-
     fileprivate func isWaiting(_ cursor: Position, _ listedThrough: Position) -> Bool {
         last > cursor.number && (isHeavy || last > listedThrough.number)
     }
@@ -117,11 +113,15 @@ extension WaitingKeys.Key {
 
 /// What waits for a link, as the spool finds it when it is opened.
 package struct WaitingForLink: Sendable {
-    package private(set) var keys = WaitingKeys()
+    package private(set) var keys: WaitingKeys
     /// Those that are listed: light ones with priority 0, and all that have one.
     package private(set) var listed: [(position: Position, priority: UInt8)] = []
+    private let limits: LaneLimits
 
-    package init() {}
+    package init(_ limits: LaneLimits = LaneLimits()) {
+        self.limits = limits
+        keys = WaitingKeys(limits)
+    }
 
     package mutating func insert(
         _ topic: MQTTString,
@@ -133,7 +133,7 @@ package struct WaitingForLink: Sendable {
             WaitingKeys.key(ofTopic: topic),
             priority > 0 ? nil : WaitingKeys.key(ofPublisher: publisher),
             at: position,
-            mayBeLight: listed.count < LinkLanes.listMax
+            mayBeLight: listed.count < limits.list
         )
         if isListed { listed.append((position, priority)) }
     }

@@ -23,8 +23,8 @@ extension Shard {
     private func brokenBound(of lanes: LinkLanes, _ session: Session, _ settings: BrokerSettings) -> String? {
         let pages = max(session.page.count, lanes.next?.entries.count ?? 0)
         if pages > settings.linkPageMessagesMax { return "a page of \(pages)" }
-        if lanes.live.count > LinkLanes.liveMax { return "\(lanes.live.count) messages ahead in memory" }
-        if lanes.listed.count > LinkLanes.listedMax { return "\(lanes.listed.count) listed messages" }
+        if lanes.live.count > settings.linkLanes.live { return "\(lanes.live.count) messages ahead in memory" }
+        if lanes.listed.count > settings.linkLanes.listed { return "\(lanes.listed.count) listed messages" }
         return nil
     }
 

@@ -7,12 +7,16 @@ import Testing
 /// In which order a link sends what waits and what comes meanwhile.
 @Suite("Lanes of a link")
 struct LinkLanesTests {
-    private static func broker(_ change: (inout LinkSettings) -> Void = { _ in }) throws -> ShardHarness {
+    private static func broker(
+        _ limits: LaneLimits = LaneLimits(),
+        _ change: (inout LinkSettings) -> Void = { _ in }
+    ) throws -> ShardHarness {
         var link = LinkSettings(name: "hub", clientID: "site-7")
         link.outRules = [LinkRule(filter: try #require(TopicFilter("out/#")))]
         change(&link)
         var settings = BrokerSettings()
         settings.links = [link]
+        settings.linkLanes = limits
         return ShardHarness(settings)
     }
 
@@ -69,7 +73,7 @@ struct LinkLanesTests {
     func light() throws {
         let broker = try Self.broker()
         let (a, b) = (broker.connects("a"), broker.connects("b"))
-        let many = Int(WaitingKeys.lightMax) + 40
+        let many = LaneLimits().light + 40
         for number in 1...many {
             a.sends(.publish(topic: "out/a", payload: "\(number)", qos: .atLeastOnce, id: UInt16(number)))
         }
@@ -79,7 +83,7 @@ struct LinkLanesTests {
         Self.publish(b, "out/b", ["latest"], first: 2)
         let heard = Self.hear(upstream)
         #expect(heard.count == many + 3)
-        #expect(heard.firstIndex(of: "x") == Int(WaitingKeys.lightMax))
+        #expect(heard.firstIndex(of: "x") == LaneLimits().light)
         #expect(heard.suffix(3) == ["\(many)", "later", "latest"])
         #expect(heard.filter { UInt(String($0)) != nil } == Self.numbers(1...many))
     }
@@ -129,6 +133,24 @@ struct LinkLanesTests {
         #expect(repeated.map(\.isDuplicate) == [true, true])
         for message in repeated { again.sends(.pubAck(id: message.packetID)) }
         #expect(Self.hear(again) == Self.numbers(3...6))
+        #expect(broker.spool.rows == 0)
+    }
+
+    @Test("what waited in memory while the upstream was silent goes before what came later, however much that is")
+    func silent() throws {
+        // Four wait in memory and the rest in the spool: with the four, too much to be light.
+        var limits = LaneLimits()
+        (limits.live, limits.light) = (4, 6)
+        let broker = try Self.broker(limits)
+        let a = broker.connects("a")
+        let upstream = try Self.connect(broker, window: 2)
+        Self.publish(a, "out/a", Self.numbers(1...11))
+        #expect(upstream.takesMessages().map(\.text) == ["1", "2"])
+        upstream.vanishes()
+        broker.advance(.seconds(10))
+        Self.publish(a, "out/b", Self.numbers(12...14), first: 12)
+        let again = try Self.connect(broker, window: 2, isSessionPresent: true)
+        #expect(Self.hear(again) == Self.numbers(1...14))
         #expect(broker.spool.rows == 0)
     }
 
@@ -281,7 +303,7 @@ struct LinkLanesTests {
             position += 1
             return keys.wait(topic, publisher, at: Position(position))
         }
-        for _ in 0..<WaitingKeys.lightMax { #expect(wait(1, 100)) }
+        for _ in 0..<LaneLimits().light { #expect(wait(1, 100)) }
         #expect(!wait(1, 100))
         // Another topic of that publisher, another publisher of that topic, and what hangs on it.
         #expect(!wait(2, 100))
@@ -297,7 +319,7 @@ struct LinkLanesTests {
     @Test("with more keys than are kept everything waits, until the cursor has passed them")
     func manyKeys() {
         var keys = WaitingKeys()
-        let count = WaitingKeys.countMax - 1
+        let count = LaneLimits().keys - 1
         for number in 1...count { _ = keys.wait(UInt64(number), nil, at: Position(UInt64(number))) }
         #expect(!keys.waits(0, after: .zero))
         let isLight = keys.wait(UInt64(count + 1), nil, at: Position(UInt64(count + 1)))
