@@ -1,30 +1,9 @@
 package import MQTTCodec
 package import NIOCore
 
-/// The name of a message: 128 bits, ordered by time, unique across nodes. It identifies and never orders.
-///
-/// 64 bits of microseconds since 1970, 48 bits of node number, 4 bits of the run of the node, 12 bits of sequence.
-package struct MessageID: Sendable, Hashable, CustomStringConvertible {
-    package let high: UInt64
-    package let low: UInt64
-
-    package init(high: UInt64, low: UInt64) {
-        self.high = high
-        self.low = low
-    }
-
-    /// The node that made it, 48 bits.
-    package var node: UInt64 { low >> 16 }
-    /// When the message came to this node.
+extension MessageID {
+    /// When the message came to the node that made its name.
     package var time: Timestamp { Timestamp(microseconds: high) }
-
-    /// 32 lower-case hexadecimal digits.
-    package var description: String { Self.hex(high) + Self.hex(low) }
-
-    private static func hex(_ value: UInt64) -> String {
-        let digits = String(value, radix: 16)
-        return String(repeating: "0", count: 16 - digits.utf8.count) + digits
-    }
 }
 
 /// Makes message ids: always larger than the one before, also when the wall clock steps back.
@@ -101,7 +80,7 @@ package final class Message: Sendable {
     package let expiry: Timestamp?
     /// Where it came from, without the stream that it came by; nil when it was published here.
     package let mark: LinkMark?
-    /// The client that published it, where a rule of a link names messages after their publishers; else nil.
+    /// The client that published it, where a link takes it or a rule of one names messages after their publishers.
     package let publisher: MQTTString?
 
     package init(

@@ -22,7 +22,7 @@ struct Publication: ~Copyable {
     var isOwn = false
     /// What came with it over a link.
     var mark: LinkMark?
-    /// The client that published it, where a rule of a link names messages after their publishers.
+    /// The client that published it, where a link takes it or a rule of one names messages after their publishers.
     var clientID: MQTTString?
     /// Its name, where it has one before somebody keeps it.
     var id: MessageID?
@@ -70,6 +70,14 @@ struct Publication: ~Copyable {
         encoder = PublishEncoder(topic: topic, payload: encoder.payload, properties: properties)
     }
 
+    /// What it is called, whether anybody keeps it or not.
+    mutating func name(_ ids: inout MessageIDSource, _ now: Now) -> MessageID {
+        if let id = kept?.id ?? id { return id }
+        let id = ids.next(now.wall)
+        self.id = id
+        return id
+    }
+
     /// The message for those who keep it, in memory of its own.
     mutating func message(_ ids: inout MessageIDSource, _ now: Now) -> Message {
         if let kept { return kept }
@@ -79,7 +87,7 @@ struct Publication: ~Copyable {
         if expiry != nil { properties.messageExpiryInterval = nil }
         properties.ownBytes()
         let message = Message(
-            id: id ?? ids.next(now.wall),
+            id: name(&ids, now),
             topic: topic,
             payload: payload.owned,
             qos: qos,

@@ -289,35 +289,9 @@ extension Shard {
         if let link = session.link {
             noteEcho(of: topic, message, delivery.qos, isDuplicate: isDuplicate, link, now)
         }
-        var properties = properties(of: message, for: session, now)
-        if connection.carriesMarks { addMark(to: &properties, of: message, for: session, delivery.qos) }
-        if connection.outboundAliases != nil,
-            connection.writeAliased(
-                topic: topic,
-                payload: message.payload,
-                properties: properties,
-                qos: delivery.qos,
-                packetID: packetID,
-                isRetained: delivery.isRetained,
-                isDuplicate: isDuplicate,
-                subscriptionIdentifiers: delivery.subscriptionIdentifiers
-            )
-        {
-            return
-        }
-        PublishEncoder.append(
-            topic: topic,
-            payload: message.payload,
-            properties: properties,
-            to: &connection.out,
-            version: connection.version,
-            qos: delivery.qos,
-            packetID: packetID,
-            // [5:MQTT-3.2.2-14]
-            isRetained: delivery.isRetained && connection.peerTakesRetained,
-            isDuplicate: isDuplicate,
-            subscriptionIdentifiers: delivery.subscriptionIdentifiers
-        )
+        let properties = properties(of: message, for: session, now)
+        let mark = connection.carriesMarks ? mark(of: message, for: session, delivery.qos) : nil
+        connection.write(topic, message.payload, properties, mark, delivery, packetID, isDuplicate: isDuplicate)
     }
 
     func packetFits(

@@ -57,9 +57,7 @@ extension Shard {
         }
 
         // A mark is for nodes only, and believed from links only.
-        var properties = packet.properties
-        var mark = properties.takeMark()
-        if !connection.carriesMarks { mark = nil }
+        let mark = connection.carriesMarks ? packet.mark : nil
         var publication = Publication(
             topic: packet.topic,
             payload: packet.payload,
@@ -67,7 +65,7 @@ extension Shard {
             isRetained: packet.isRetained,
             // All that the message is comes along unchanged [5:MQTT-3.3.2-4] [5:MQTT-3.3.2-15] [5:MQTT-3.3.2-16]
             // [5:MQTT-3.3.2-17] [5:MQTT-3.3.2-20]; DUP does not [5:MQTT-3.3.1-3] [311:MQTT-3.3.1-3].
-            properties: properties,
+            properties: packet.properties,
             publisher: session.slot
         )
         publication.mark = mark.map { LinkMark(id: $0.id, hops: $0.hops) }

@@ -137,7 +137,7 @@ struct ReferenceBroker {
             guard sessions[client]?.unreleased.insert(packet.packetID).inserted == true else { return [:] }
         }
         let wasHere = wasHere(packet)
-        if let mark = packet.mark {
+        if let mark = packet.name {
             seen.insert(mark.id)
             if packet.qos == .exactlyOnce { seenExactlyOnce.insert(mark) }
         }
@@ -155,7 +155,7 @@ struct ReferenceBroker {
 
     /// Whether a link brings what was here already, or was published here.
     private func wasHere(_ packet: Publish) -> Bool {
-        guard let mark = packet.mark else { return false }
+        guard let mark = packet.name else { return false }
         return mark.id.node == node || seen.contains(mark.id) || seenExactlyOnce.contains(mark)
     }
 
@@ -287,12 +287,6 @@ struct ReferenceBroker {
 }
 
 extension Publish {
-    /// Only links send one in a simulation.
-    var mark: LinkMark? {
-        let text = properties.userProperties.first { $0.name == LinkMark.name }?.value.string
-        guard var mark = text.flatMap({ LinkMark($0) }) else { return nil }
-        // However it came.
-        mark.hops = 1
-        return mark
-    }
+    /// Its mark, however it came. Only links send one in a simulation.
+    fileprivate var name: LinkMark? { mark.map { LinkMark(id: $0.id, hops: 1, stream: $0.stream) } }
 }

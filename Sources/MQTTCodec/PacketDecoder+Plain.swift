@@ -1,11 +1,11 @@
 import NIOCore
 
-/// What nearly all traffic consists of, taken in one look at the bytes: a PUBLISH without properties to the topic of the
-/// PUBLISH before, and acknowledgements that say no more than their identifier. Field by field, each would cost a look
+/// What nearly all traffic consists of, taken in one look at the bytes: a PUBLISH without properties, or with a mark alone,
+/// to the topic of the PUBLISH before, and acknowledgements that say no more than their identifier. Field by field, each would cost a look
 /// at the buffer's bounds and owner of its own: measured, three times as much.
 extension PacketDecoder {
     private enum Plain {
-        case publish(flags: UInt8, packetID: UInt16, headerBytes: Int, payloadBytes: Int)
+        case publish(flags: UInt8, packetID: UInt16, headerBytes: Int, payloadBytes: Int, LinkMark?)
         case acknowledgement(firstByte: UInt8, packetID: UInt16)
     }
 
@@ -16,7 +16,7 @@ extension PacketDecoder {
             return nil
         }
         switch plain {
-        case .publish(let flags, let packetID, let headerBytes, let payloadBytes):
+        case .publish(let flags, let packetID, let headerBytes, let payloadBytes, let mark):
             guard let payload = buffer.getSlice(at: buffer.readerIndex + headerBytes, length: payloadBytes) else {
                 return nil
             }
@@ -29,7 +29,8 @@ extension PacketDecoder {
                     qos: PublishFlags.qos(flags) ?? .atMostOnce,
                     packetID: packetID,
                     isRetained: flags & PublishFlags.retain != 0,
-                    isDuplicate: flags & PublishFlags.duplicate != 0
+                    isDuplicate: flags & PublishFlags.duplicate != 0,
+                    mark: mark
                 )
             )
         case .acknowledgement(let firstByte, let packetID):
@@ -71,7 +72,7 @@ extension PacketDecoder {
         }
         end += offset
         let topicBytes = lastTopic.count
-        let headerBytes = offset + 2 + topicBytes + (qos == .atMostOnce ? 0 : 2) + (version == .v5 ? 1 : 0)
+        var headerBytes = offset + 2 + topicBytes + (qos == .atMostOnce ? 0 : 2) + (version == .v5 ? 1 : 0)
         guard end <= bytes.count, headerBytes <= end, end <= limits.maximumPacketSize, topicBytes > 0,
             unsafe Int(Self.twoBytes(bytes, at: offset)) == topicBytes
         else {
@@ -87,8 +88,17 @@ extension PacketDecoder {
             packetID = unsafe Self.twoBytes(bytes, at: offset)
             if packetID == 0 { return nil }
         }
-        if version == .v5, unsafe bytes[headerBytes - 1] != 0 { return nil }
-        return .publish(flags: flags, packetID: packetID, headerBytes: headerBytes, payloadBytes: end - headerBytes)
+        var mark: LinkMark?
+        if version == .v5, case let section = unsafe Int(bytes[headerBytes - 1]), section > 0 {
+            guard section <= 0x7F, headerBytes + section <= end else { return nil }
+            mark = unsafe LinkMark(
+                section: UnsafeRawBufferPointer(rebasing: bytes[headerBytes..<headerBytes + section]))
+            if mark == nil { return nil }
+            headerBytes += section
+        }
+        let payloadBytes = end - headerBytes
+        return .publish(
+            flags: flags, packetID: packetID, headerBytes: headerBytes, payloadBytes: payloadBytes, mark)
     }
 
     /// The caller has seen that they are there, and the pointer looks again.

@@ -19,7 +19,8 @@ package enum PacketEncoder {
                 to: &buffer,
                 version: version,
                 firstByte: firstByte(of: packet),
-                packetID: publish.qos == .atMostOnce ? nil : publish.packetID
+                packetID: publish.qos == .atMostOnce ? nil : publish.packetID,
+                mark: publish.mark
             )
         }
         if let (type, packetID) = plainAck(packet) {

@@ -203,6 +203,18 @@ struct PacketReader {
         end = packetEnd
     }
 
+    /// The property section, when all that stands in it is a mark as we write it; else nothing is read.
+    mutating func takeMarkAlone() -> LinkMark? {
+        let found = unsafe withBytes(remaining) { (bytes) -> (LinkMark, Int)? in
+            guard let first = unsafe bytes.first, first <= 0x7F, bytes.count > Int(first) else { return nil }
+            let section = unsafe UnsafeRawBufferPointer(rebasing: bytes[1..<1 + Int(first)])
+            return unsafe LinkMark(section: section).map { ($0, section.count) }
+        }
+        guard let (mark, length) = found else { return nil }
+        offset += 1 + length
+        return mark
+    }
+
     // MARK: Bytes
 
     private mutating func fieldLength() throws(DecodeError) -> Int {

@@ -125,6 +125,7 @@ package struct PublishEncoder: ~Copyable, Sendable {
         topic: MQTTString,
         payload: ByteBuffer,
         properties: Properties = Properties(),
+        mark: LinkMark? = nil,
         to out: inout ByteBuffer,
         version: ProtocolVersion,
         qos: QoS,
@@ -140,10 +141,11 @@ package struct PublishEncoder: ~Copyable, Sendable {
                 to: &out,
                 version: version,
                 firstByte: PublishFlags.firstByte(qos: qos, isRetained: isRetained, isDuplicate: isDuplicate),
-                packetID: qos == .atMostOnce ? nil : packetID
+                packetID: qos == .atMostOnce ? nil : packetID,
+                mark: mark
             )
         }
-        return PublishEncoder(topic: topic, payload: payload, properties: properties).appendOnce(
+        return PublishEncoder(topic: topic, payload: payload, properties: properties.marked(mark)).appendOnce(
             to: &out,
             version: version,
             qos: qos,

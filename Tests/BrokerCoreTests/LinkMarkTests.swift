@@ -48,34 +48,10 @@ struct LinkMarkTests {
     ) -> Packet {
         var properties = Properties()
         properties.userProperties = others
-        if let mark { properties.userProperties.append(.init(LinkMark.name, MQTTString(mark.text))) }
         return .publish(
             Publish(
                 topic: topic, payload: ByteBuffer(string: "x"), qos: qos, packetID: qos == .atMostOnce ? 0 : packetID,
-                properties: properties))
-    }
-
-    private static func mark(_ publish: Publish?) -> LinkMark? {
-        publish?.properties.userProperties.first { $0.name == LinkMark.name }.flatMap { LinkMark($0.value.string) }
-    }
-
-    @Test("a mark is read as it was written, and what is none is refused")
-    func text() {
-        for mark in [
-            LinkMark(id: Self.id(1), hops: 1), LinkMark(id: Self.id(.max), hops: 255, stream: Self.stream),
-            LinkMark(id: Self.id(5), hops: 8, stream: StreamID(node: 0xFFFF_FFFF_FFFF, receiver: .max)),
-        ] {
-            #expect(LinkMark(mark.text) == mark)
-            #expect(LinkMark(mark.text + ";later=1") == mark)
-        }
-        let id = Self.id(1)
-        for text in [
-            "", "id", ";", "=", "id=\(id)", "hops=1", "id=\(id);hops=0", "id=\(id);hops=256", "id=\(id);hops=-1",
-            "id=+\(String(id.description.dropFirst()));hops=x", "id=0\(id);hops=1", "node=abc",
-        ] {
-            #expect(LinkMark(text) == nil, "\(text)")
-        }
-        #expect(LinkMark("id=\(id);hops=1;stream=x.y")?.stream == nil)
+                properties: properties, mark: mark))
     }
 
     @Test("what a link sends again in a new session was here already: answered, and delivered to nobody")
@@ -160,14 +136,14 @@ struct LinkMarkTests {
         _ = other.takes()
         let link = Self.link(broker)
         link.sends(Self.publish(LinkMark(id: Self.id(1), hops: 3, stream: Self.stream), .atMostOnce))
-        #expect(Self.mark(other.takesMessages().first) == LinkMark(id: Self.id(1), hops: 4))
+        #expect(other.takesMessages().first?.mark == LinkMark(id: Self.id(1), hops: 4))
         link.sends(Self.publish(LinkMark(id: Self.id(2), hops: 3, stream: Self.stream), .exactlyOnce))
-        let durable = try #require(Self.mark(other.takesMessages().first))
+        let durable = try #require(other.takesMessages().first?.mark)
         #expect(durable.id == Self.id(2) && durable.hops == 4)
         #expect(durable.stream != nil && durable.stream != Self.stream)
         let client = broker.connects("client")
         client.sends(.publish(topic: "t", payload: "y", qos: .atLeastOnce, id: 1))
-        let fresh = try #require(Self.mark(other.takesMessages().first))
+        let fresh = try #require(other.takesMessages().first?.mark)
         #expect(fresh.hops == 1 && fresh.stream == durable.stream)
     }
 

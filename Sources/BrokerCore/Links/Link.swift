@@ -29,6 +29,8 @@ package final class Link {
     var namesPublishers: Bool { outward.namesPublishers }
     var setsExpiry: Bool { outward.setsExpiry }
     var addsProperties: Bool { outward.addsProperties }
+    /// Whether more happens to a message without properties than that it is sent.
+    var addsToMessages: Bool { outward.setsExpiry || outward.addsProperties || usesEchoTable }
     /// That of the last message: most follow one of their topic.
     var lastPassage: LinkPassage?
     package let receiver: ReceiverID

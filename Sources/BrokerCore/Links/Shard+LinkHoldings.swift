@@ -31,7 +31,7 @@ extension Shard {
             let kept = retained.topics(matching: rule.filter.text).compactMap { retained[topic: $0] }
             for message in tombstones.matching(rule.filter) + kept {
                 let topic = message.topic
-                guard message.id.isLater(than: mark), !topic.isReserved, seen.insert(topic).inserted,
+                guard message.id > mark, !topic.isReserved, seen.insert(topic).inserted,
                     let passage = link.passage(of: topic, from: message.publisher)
                 else { continue }
                 if !knowsVersions, link.mayHaveBrought(topic, as: passage.name), !retained.isOurs(topic) { continue }

@@ -10,8 +10,13 @@ extension Shard {
         _ now: Now
     ) {
         guard let link = session.link else { return }
-        let message = publication.message(&ids, now)
         let connection = session.connection.flatMap { mayTakeQoS0($0) ? $0 : nil }
+        if let connection, session.queue.isEmpty, link.settings.keptQoS0 != .disk || session.flow == .live,
+            passOn(&publication, as: delivery, to: session, link, on: connection, now)
+        {
+            return
+        }
+        let message = publication.message(&ids, now)
         switch link.settings.keptQoS0 {
         case .none:
             guard let connection else {
@@ -40,6 +45,32 @@ extension Shard {
             storeQoS0(message, delivery, session)
         }
     }
+
+    /// Writes a message that goes as it came, without making one that could be kept.
+    ///
+    /// - Returns: false, and nothing is written, when something has to be added, counted or measured exactly.
+    private func passOn(
+        _ publication: inout Publication,
+        as delivery: TransientDelivery,
+        to session: Session,
+        _ link: Link,
+        on connection: Connection,
+        _ now: Now
+    ) -> Bool {
+        guard publication.properties.isEmpty, !link.addsToMessages, !settings.keepsLedger,
+            let name = link.passage(of: publication.topic, from: publication.clientID)?.name,
+            name.count + publication.payloadBytes + Self.headerBytesMax <= connection.packetBytesMax
+        else { return false }
+        touch(connection)
+        counters.sentPublish(payloadBytes: publication.payloadBytes)
+        link.traffic.sent &+= 1
+        let mark = connection.carriesMarks ? mark(of: publication.name(&ids, now), publication.mark) : nil
+        connection.write(name, publication.payload, Properties(), mark, Delivery(delivery, to: nil))
+        return true
+    }
+
+    /// All of a PUBLISH without properties but topic and payload.
+    private static let headerBytesMax = LinkMark.bytesMax + 16
 
     private func mayTakeQoS0(_ connection: Connection) -> Bool {
         connection.isOpen && connection.isWritable && !isFull(connection)

@@ -55,7 +55,7 @@ extension Shard {
             return true
         }
         guard let ours = held(name), tombstones[name] != nil || retained.isOurs(name),
-            let known = link.holdings.heldByCurrent, ours.id.isLater(than: known),
+            let known = link.holdings.heldByCurrent, ours.id > known,
             link.passage(of: name, from: ours.publisher)?.name == topic
         else { return false }
         publication.isRetained = false

@@ -31,15 +31,19 @@ extension Shard {
         if qos == .exactlyOnce { store(.streamSeen(stream, mark.id)) }
     }
 
-    /// Puts the mark on a message that leaves for a peer that wants it.
-    func addMark(to properties: inout Properties, of message: Message, for session: Session, _ qos: QoS) {
-        var mark = message.mark ?? LinkMark(id: message.id, hops: 0)
-        mark.hops = mark.hops == .max ? .max : mark.hops + 1
-        mark.stream = nil
+    /// The mark of a message that leaves for a peer that wants it.
+    func mark(of message: Message, for session: Session, _ qos: QoS) -> LinkMark {
+        var mark = mark(of: message.id, message.mark)
         if qos > .atMostOnce, let receiver = session.receiver {
             mark.stream = StreamID(node: ids.node, receiver: receiver.number)
         }
-        properties.userProperties.append(Properties.UserProperty(LinkMark.name, MQTTString(mark.text)))
+        return mark
+    }
+
+    /// - Parameter came: the mark that the message came with.
+    func mark(of id: MessageID, _ came: LinkMark?) -> LinkMark {
+        guard let came else { return LinkMark(id: id, hops: 1) }
+        return LinkMark(id: came.id, hops: came.hops == .max ? .max : came.hops + 1)
     }
 
     /// Whether a client is the link of another node: the operator says so, by its user name.

@@ -10,11 +10,6 @@ extension Message {
     var version: MessageID { mark?.id ?? id }
 }
 
-extension MessageID {
-    /// - Parameter other: by the clocks of the nodes that made them; the node decides where these say the same.
-    func isLater(than other: MessageID) -> Bool { (high, low) > (other.high, other.low) }
-}
-
 extension Shard {
     /// Puts a message that was published with RETAIN in the place of what was there, in memory and into this turn's
     /// records; takes the flag from it when what is there is newer.
@@ -24,8 +19,8 @@ extension Shard {
         let topic = publication.topic
         if let held = held(topic) {
             if let mark = publication.mark {
-                if held.version.isLater(than: mark.id) { publication.isRetained = false }
-                guard mark.id.isLater(than: held.version) else { return false }
+                if held.version > mark.id { publication.isRetained = false }
+                guard mark.id > held.version else { return false }
             } else {
                 outdate(held, by: &publication, now)
             }
@@ -61,7 +56,7 @@ extension Shard {
         for message in messages {
             if message.payload.readableBytes > 0 { retained.set(message) } else { deletions.append(message) }
         }
-        for message in deletions.sorted(by: { $1.id.isLater(than: $0.id) }) {
+        for message in deletions.sorted(by: { $0.id < $1.id }) {
             for gone in tombstones.insert(message) { store(.retainGone(topic: gone)) }
         }
     }
@@ -79,6 +74,6 @@ extension Shard {
 
 extension MessageIDSource {
     fileprivate func isNext(_ wall: Timestamp, after version: MessageID) -> Bool {
-        wall.microseconds > version.high || !version.isLater(than: latest)
+        wall.microseconds > version.high || version <= latest
     }
 }

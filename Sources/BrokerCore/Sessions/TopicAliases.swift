@@ -64,6 +64,7 @@ extension Connection {
         topic: MQTTString,
         payload: ByteBuffer,
         properties: Properties,
+        mark: LinkMark? = nil,
         qos: QoS,
         packetID: UInt16,
         isRetained: Bool,
@@ -72,7 +73,7 @@ extension Connection {
     ) -> Bool {
         guard let (alias, isKnown) = outboundAliases?.alias(of: topic) else { return false }
         let encoder = PublishEncoder(
-            topic: isKnown ? "" : topic, payload: payload, properties: properties, topicAlias: alias)
+            topic: isKnown ? "" : topic, payload: payload, properties: properties.marked(mark), topicAlias: alias)
         // The alias alone must not make it too large; without one it was found to fit.
         guard
             packetBytesMax == .max

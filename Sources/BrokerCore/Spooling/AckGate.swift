@@ -32,10 +32,11 @@ struct AckGate {
 
     /// The next thing that waits no longer.
     mutating func release() -> Held? {
-        guard let first = waiting.first, first.ticket <= committed else { return nil }
-        waiting.removeFirst()
-        if case .deliver = first.held { deliveries -= 1 }
-        return first.held
+        // Taken out and not copied: it holds messages and their receivers.
+        guard !waiting.isEmpty, waiting[0].ticket <= committed else { return nil }
+        let held = waiting.removeFirst().held
+        if case .deliver = held { deliveries -= 1 }
+        return held
     }
 }
 

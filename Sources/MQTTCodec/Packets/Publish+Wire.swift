@@ -39,7 +39,8 @@ enum PublishFlags {
 
 extension PacketReader {
     /// - Parameter lastTopic: that of the PUBLISH before; publishers mostly repeat themselves.
-    /// - Complexity: no allocation for topics up to 15 bytes or equal to `lastTopic`, without properties.
+    /// - Complexity: no allocation for topics up to 15 bytes or equal to `lastTopic`, without properties or with a mark
+    ///   alone.
     mutating func publish(lastTopic: MQTTString) throws(DecodeError) -> Publish {
         let qos = PublishFlags.qos(flags) ?? .atMostOnce
         let topic: MQTTString
@@ -52,7 +53,12 @@ extension PacketReader {
         }
         // [5:MQTT-2.2.1-2] [311:MQTT-2.3.1-5] QoS 0 has no identifier.
         let packetID = qos == .atMostOnce ? 0 : try packetID()
-        let properties = try properties(of: .publish)
+        var mark = version == .v5 ? takeMarkAlone() : nil
+        var properties = Properties()
+        if mark == nil {
+            properties = try self.properties(of: .publish)
+            mark = properties.takeMark()
+        }
         if topic.isEmpty && properties.topicAlias == nil {
             throw DecodeError(
                 reason: .protocolError,
@@ -68,7 +74,8 @@ extension PacketReader {
             packetID: packetID,
             isRetained: flags & PublishFlags.retain != 0,
             isDuplicate: flags & PublishFlags.duplicate != 0,
-            properties: properties
+            properties: properties,
+            mark: mark
         )
     }
 }
@@ -90,7 +97,8 @@ extension WireSink {
     /// PUBLISH behind the fixed header.
     mutating func publish(_ publish: Publish, version: ProtocolVersion) {
         let packetID = publish.qos == .atMostOnce ? nil : publish.packetID
-        publishHeader(topic: publish.topic, packetID: packetID, properties: publish.properties, version: version)
+        let properties = publish.properties.marked(publish.mark)
+        publishHeader(topic: publish.topic, packetID: packetID, properties: properties, version: version)
         rest(publish.payload)
     }
 }

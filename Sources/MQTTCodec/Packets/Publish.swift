@@ -12,7 +12,10 @@ package struct Publish: Sendable, Equatable {
     package var isDuplicate: Bool
     /// 1...65535 for QoS 1 and 2; 0 for QoS 0, which has none [5:MQTT-2.2.1-2].
     package var packetID: UInt16
+    /// Without the mark.
     package var properties: Properties
+    /// What says between Drawbridges who the message is; version 5 only.
+    package var mark: LinkMark?
 
     package init(
         topic: MQTTString,
@@ -21,7 +24,8 @@ package struct Publish: Sendable, Equatable {
         packetID: UInt16 = 0,
         isRetained: Bool = false,
         isDuplicate: Bool = false,
-        properties: Properties = Properties()
+        properties: Properties = Properties(),
+        mark: LinkMark? = nil
     ) {
         self.topic = topic
         self.payload = payload
@@ -30,5 +34,6 @@ package struct Publish: Sendable, Equatable {
         self.isRetained = isRetained
         self.isDuplicate = isDuplicate
         self.properties = properties
+        self.mark = mark
     }
 }

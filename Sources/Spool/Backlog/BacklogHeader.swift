@@ -1,5 +1,5 @@
 package import BrokerCore
-import MQTTCodec
+package import MQTTCodec
 import NIOCore
 
 /// The first 512 bytes of a file that carries messages of a link: what it is, where it is from, and who took it in.

@@ -20,7 +20,7 @@ struct BatchChanges {
     var inbound = LatestValues<PacketKey, Bool>()
     var outbound = LatestValues<PacketKey, Bool>()
     var wills = LatestValues<MQTTString, WillRecord?>()
-    var streams = LatestValues<StreamID, [MessageID]>()
+    private(set) var streams = LatestValues<StreamID, [MessageID]>()
     var carried = LatestValues<CarriedKey, CarriedFile>()
     /// Where each stands in `batch.dropped`: one message may overflow the queues of all sessions that are away, and looking
     /// through the list for each of them would take the square of their number.
@@ -66,6 +66,10 @@ struct BatchChanges {
             kept += 1
         }
         batch.rows.removeLast(batch.rows.count - kept)
+    }
+
+    mutating func saw(_ id: MessageID, of stream: StreamID) {
+        streams.update(stream, from: []) { $0.append(id) }
     }
 
     mutating func touch(_ queue: ReceiverQueue) {
@@ -125,6 +129,9 @@ struct PacketKey: Hashable {
         self.receiver = receiver
         self.packetID = packetID
     }
+
+    /// In one step: each message of QoS 2 asks four times.
+    func hash(into hasher: inout Hasher) { hasher.combine(receiver.number &* 65_537 &+ UInt64(packetID)) }
 }
 
 /// The latest value of each key, in the order in which keys were first set: what is written never depends on the order
@@ -137,13 +144,22 @@ struct LatestValues<Key: Hashable, Value> {
 
     subscript(key: Key) -> Value? { indices[key].map { entries[$0].value } }
 
-    mutating func set(_ key: Key, _ value: Value) {
-        if let index = indices[key] {
-            entries[index].value = value
-        } else {
-            indices[key] = entries.count
-            entries.append((key, value))
-        }
+    mutating func set(_ key: Key, _ value: Value) { update(key, from: value) { $0 = value } }
+
+    /// Changes the value of a key in its place; one that is new begins with `first`.
+    ///
+    /// - Complexity: one search.
+    mutating func update(_ key: Key, from first: @autoclosure () -> Value, _ change: (inout Value) -> Void) {
+        let next = entries.count
+        let index = Self.give(next, to: &indices[key, default: -1])
+        if index == next { entries.append((key, first())) }
+        change(&entries[index].value)
+    }
+
+    /// - Returns: the index that it has, which is the next one when it had none.
+    private static func give(_ next: Int, to index: inout Int) -> Int {
+        if index < 0 { index = next }
+        return index
     }
 
     mutating func removeAll(where predicate: (Key) -> Bool) {
@@ -156,7 +172,5 @@ struct LatestValues<Key: Hashable, Value> {
 
 extension LatestValues where Value == Bool {
     /// Remembers whether a key existed when it was first touched.
-    mutating func touch(_ key: Key, existed: Bool) {
-        if indices[key] == nil { set(key, existed) }
-    }
+    mutating func touch(_ key: Key, existed: Bool) { update(key, from: existed) { _ in } }
 }

@@ -56,7 +56,7 @@ extension QueueIndex {
             let existed = queue.inbound.remove(packetID) != nil
             changes.inbound.touch(PacketKey(receiver, packetID), existed: existed)
         case .streamSeen(let stream, let id):
-            changes.streams.set(stream, (changes.streams[stream] ?? []) + [id])
+            changes.saw(id, of: stream)
         case .receiver(let record):
             setReceiver(record, &changes)
         case .receiverGone(let receiver):
@@ -199,8 +199,12 @@ extension QueueIndex {
         _ changes: inout BatchChanges
     ) {
         guard let queue = queues[receiver] else { return }
-        let before = queue.outbound.removeValue(forKey: packetID)
-        if let outbound { queue.outbound[packetID] = outbound }
+        let before =
+            if let outbound {
+                queue.outbound.updateValue(outbound, forKey: packetID)
+            } else {
+                queue.outbound.removeValue(forKey: packetID)
+            }
         changes.outbound.touch(PacketKey(receiver, packetID), existed: before != nil)
     }
 

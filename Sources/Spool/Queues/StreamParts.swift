@@ -1,5 +1,6 @@
 import BrokerCore
 import DequeModule
+import MQTTCodec
 
 /// What came by each stream lately, in the parts in which it stands on disk: which of them are not needed any more.
 struct StreamParts {

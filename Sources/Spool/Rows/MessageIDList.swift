@@ -1,4 +1,5 @@
 import BrokerCore
+import MQTTCodec
 import NIOCore
 
 /// The blob of message ids, 16 bytes each.

@@ -66,10 +66,6 @@ struct LinkRetainedVersionTests {
         isRetained: Bool = true,
         id: UInt16 = 1
     ) {
-        var properties = Properties()
-        if let version {
-            properties.userProperties = [.init(LinkMark.name, MQTTString(LinkMark(id: version, hops: 1).text))]
-        }
         upstream.sends(
             .publish(
                 Publish(
@@ -78,7 +74,7 @@ struct LinkRetainedVersionTests {
                     qos: .atLeastOnce,
                     packetID: id,
                     isRetained: isRetained,
-                    properties: properties
+                    mark: version.map { LinkMark(id: $0, hops: 1) }
                 )
             )
         )
@@ -143,8 +139,7 @@ struct LinkRetainedVersionTests {
         _ = Self.messages(upstream)
         Self.retain(broker, "a/1", "ours")
         let sent = try #require(Self.messages(upstream).first)
-        let text = try #require(sent.properties.userProperties.last?.value.string)
-        let mark = try #require(LinkMark(text))
+        let mark = try #require(sent.mark)
         #expect(mark.id.high == ahead + 1 && mark.hops == 1)
         Self.send(upstream, "theirs again", Self.version(ahead, node: 0xDEF), id: 2)
         #expect(Self.kept(broker) == "ours")

@@ -1,12 +1,10 @@
-package import MQTTCodec
-
 /// What travels with a message between Drawbridges, as a user property of MQTT 5: who it is, how far it came, and by
 /// which stream.
 ///
 ///     drawbridge: id=0006440be1a2c3d43fa2c0ffee120001;hops=2;stream=3fa2c0ffee12.7
 ///
-/// It is believed from peers that are marked as links only, and nobody else sees it: it is taken off a message that
-/// comes in, and put on one that leaves for such a peer.
+/// A PUBLISH has it apart from its other properties: over a link nearly every message has one, and nothing else. It is
+/// believed from peers that are marked as links only, and nobody else sees it.
 package struct LinkMark: Sendable, Hashable {
     /// The name of the user property. Whoever is no link and sends one loses it.
     package static let name: MQTTString = "drawbridge"
@@ -25,7 +23,8 @@ package struct LinkMark: Sendable, Hashable {
     }
 
     /// The most bytes that a mark adds to a PUBLISH: name and value with their lengths, and the property's identifier.
-    static let bytesMax = 5 + 10 + 3 + 32 + 6 + 3 + 8 + 12 + 1 + 16
+    package static let bytesMax = 5 + 10 + textBytesMax
+    static let textBytesMax = 3 + 32 + 6 + 3 + 8 + 16 + 1 + 16
 }
 
 /// The queue of one receiver at one node, as its peer knows it.
@@ -45,7 +44,7 @@ package struct StreamID: Sendable, Hashable, CustomStringConvertible {
 
 extension Properties {
     /// Without the mark that somebody put on who is no link.
-    var unmarked: Properties {
+    package var unmarked: Properties {
         var properties = self
         _ = properties.takeMark()
         return properties
@@ -62,5 +61,13 @@ extension Properties {
         values.userProperties.removeAll { $0.name == LinkMark.name }
         self.values = values
         return mark
+    }
+
+    /// With a mark as the last of the user properties.
+    package func marked(_ mark: LinkMark?) -> Properties {
+        guard let mark else { return self }
+        var properties = self
+        properties.userProperties.append(UserProperty(LinkMark.name, MQTTString(mark.text)))
+        return properties
     }
 }
