@@ -21,12 +21,12 @@ package struct DurabilityRule: Sendable, Hashable {
     }
 }
 
-extension BrokerSettings {
+extension Shard {
     /// The mode of a topic: the first rule that matches, else that of the node.
     ///
     /// - Complexity: one comparison without rules.
     func durability(of topic: MQTTString) -> DurabilityMode {
-        guard !durabilityRules.isEmpty else { return durability }
-        return durabilityRules.first { $0.filter.matches(topic) }?.mode ?? durability
+        guard !settings.durabilityRules.isEmpty else { return settings.durability }
+        return settings.durabilityRules.first { $0.filter.matches(topic) }?.mode ?? settings.durability
     }
 }

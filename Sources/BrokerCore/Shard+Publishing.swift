@@ -274,7 +274,7 @@ extension Shard {
             further = layer.further
         }
         if result.isStored {
-            let mode = settings.durability(of: publication.topic)
+            let mode = durability(of: publication.topic)
             result.waits = mode != .off
             if result.waits { lastDemanded = ticket }
             if mode == .sync, settings.durability != .sync { store(.demandsSync) }

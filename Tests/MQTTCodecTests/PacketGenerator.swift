@@ -72,7 +72,17 @@ struct PacketGenerator {
         }
         publish.properties = properties(.publish)
         if publish.properties.topicAlias != nil && random.oneIn(2) { publish.topic = "" }
+        if isFive && random.oneIn(3) { publish.mark = mark() }
         return publish
+    }
+
+    private mutating func mark() -> LinkMark {
+        let id = MessageID(high: random.next(), low: random.next())
+        var mark = LinkMark(id: id, hops: UInt8.random(in: 1...255, using: &random))
+        if random.oneIn(2) {
+            mark.stream = StreamID(node: random.next(), receiver: random.next() >> (random.next() & 63))
+        }
+        return mark
     }
 
     private mutating func connAck() -> ConnAck {

@@ -61,7 +61,7 @@ package final class Link {
     /// Whether it has settled anything over this connection.
     var hasProgressed = false
     /// In which order it sends what waits and what comes.
-    var lanes: LinkLanes
+    let lanes: LinkLanes
     /// Messages that may be in flight over this connection, as both sides want it.
     var inflightMax = 0
     var connectedAt = Instant(nanoseconds: 0)

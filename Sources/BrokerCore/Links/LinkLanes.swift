@@ -13,7 +13,7 @@ import DequeModule
 /// publisher keeps its order; with a rule that has a priority the topic alone is asked. What is ahead of the cursor is
 /// named in `ahead` until it is settled: pages skip it, and when the connection is lost it goes first over the next, so
 /// that a peer which knows the last messages of our stream knows it again.
-struct LinkLanes {
+final class LinkLanes {
     struct Live {
         let message: Message
         let position: Position
@@ -83,7 +83,7 @@ struct LinkLanes {
         !isResuming && live.count < limits.live && liveBytes < limits.liveBytes && goneAhead < limits.goneAhead
     }
 
-    mutating func append(_ message: Message, _ position: Position, _ delivery: Delivery) {
+    func append(_ message: Message, _ position: Position, _ delivery: Delivery) {
         live.append(Live(message: message, position: position, delivery: delivery))
         liveBytes += message.bytes
         ahead.insert(position)
@@ -91,7 +91,7 @@ struct LinkLanes {
         goneAhead += 1
     }
 
-    mutating func popLive() -> Live? {
+    func popLive() -> Live? {
         guard let next = live.popFirst() else { return nil }
         liveBytes -= next.message.bytes
         isLiveTurn = false
@@ -101,7 +101,7 @@ struct LinkLanes {
     // MARK: What waits
 
     /// - Parameter keepsPublisher: whether the order of its publisher is kept.
-    mutating func wait(
+    func wait(
         _ message: Message, _ position: Position, _ priority: UInt8, cursor: Position, keepsPublisher: Bool
     ) {
         let isLight = note(message, position, priority, cursor: cursor, keepsPublisher: keepsPublisher)
@@ -109,7 +109,7 @@ struct LinkLanes {
     }
 
     /// - Returns: whether it is light.
-    private mutating func note(
+    private func note(
         _ message: Message, _ position: Position, _ priority: UInt8, cursor: Position, keepsPublisher: Bool
     ) -> Bool {
         lastWaiting = max(lastWaiting, position)
@@ -131,19 +131,19 @@ struct LinkLanes {
         return waiting.waits(WaitingKeys.key(ofPublisher: message.publisher), after: cursor, listedThrough: through)
     }
 
-    mutating func restore(_ found: WaitingForLink) {
+    func restore(_ found: WaitingForLink) {
         waiting = found.keys
         for (position, priority) in found.listed { list(position, priority) }
     }
 
-    private mutating func list(_ position: Position, _ priority: UInt8) {
+    private func list(_ position: Position, _ priority: UInt8) {
         lists[Int(priority)].positions.append(position)
         lists[Int(priority)].top = max(lists[Int(priority)].top, position)
         listsCount += 1
     }
 
     /// The positions that are to be read next: what was under way, then what is listed.
-    mutating func nextListed() -> [Position] {
+    func nextListed() -> [Position] {
         if !unsettled.isEmpty {
             batch = (nil, Deque(unsettled.prefix(limits.listed)))
             unsettled.removeFirst(batch.positions.count)
@@ -159,20 +159,20 @@ struct LinkLanes {
     /// Whether what is listed had waited, and was not under way.
     var isBatchBacklog: Bool { batch.priority != nil }
 
-    mutating func popListed() -> Page.Entry? {
+    func popListed() -> Page.Entry? {
         guard let entry = listed.popFirst() else { return nil }
         hasSent(through: listed.isEmpty ? batch.positions.last ?? entry.position : entry.position)
         return entry
     }
 
-    private mutating func hasSent(through position: Position) {
+    private func hasSent(through position: Position) {
         while let first = batch.positions.first, first <= position { batch.positions.removeFirst() }
         guard let priority = batch.priority else { return }
         lists[Int(priority)].sent = max(lists[Int(priority)].sent, position)
     }
 
     /// The batch is read, up to a position; the rest did not fit into the page.
-    mutating func hasListed(_ entries: [Page.Entry], through end: Position) {
+    func hasListed(_ entries: [Page.Entry], through end: Position) {
         listed = Deque(entries)
         let rest = batch.positions.filter { $0 > end }
         batch.positions.removeLast(rest.count)
@@ -181,7 +181,7 @@ struct LinkLanes {
         if listed.isEmpty, let last = batch.positions.last { hasSent(through: last) }
     }
 
-    private mutating func putBack(_ positions: some Collection<Position>) {
+    private func putBack(_ positions: some Collection<Position>) {
         guard let priority = batch.priority else { return unsettled.prepend(contentsOf: positions) }
         lists[Int(priority)].positions.prepend(contentsOf: positions)
         listsCount += positions.count
@@ -190,14 +190,14 @@ struct LinkLanes {
     // MARK: Pages
 
     /// Without what was settled while it was read.
-    mutating func sifted(_ entries: [Page.Entry]) -> [Page.Entry] {
+    func sifted(_ entries: [Page.Entry]) -> [Page.Entry] {
         guard !settledMeanwhile.isEmpty else { return entries }
         defer { settledMeanwhile.removeAll() }
         return entries.filter { !settledMeanwhile.contains($0.position) }
     }
 
     /// A message ahead of the cursor is settled: no page may bring it again.
-    mutating func settled(_ position: Position, _ page: inout Deque<Page.Entry>, isLoading: Bool) {
+    func settled(_ position: Position, _ page: inout Deque<Page.Entry>, isLoading: Bool) {
         guard ahead.remove(position) != nil else { return }
         if isLoading { settledMeanwhile.insert(position) }
         if let first = listed.first, let last = listed.last, position >= first.position, position <= last.position {
@@ -211,7 +211,7 @@ struct LinkLanes {
     }
 
     /// Somebody took messages out of the queue. None of them is in flight.
-    mutating func removed(_ gone: Set<Position>, isLoading: Bool) {
+    func removed(_ gone: Set<Position>, isLoading: Bool) {
         live.removeAll { gone.contains($0.position) }
         liveBytes = live.reduce(0) { $0 + $1.message.bytes }
         ahead.subtract(gone)
@@ -223,7 +223,7 @@ struct LinkLanes {
     // MARK: Connections
 
     /// The connection is gone. What it left open, as the window knows it, goes first over the next.
-    mutating func detached(_ window: PacketWindow, keepsPublisher: Bool) {
+    func detached(_ window: PacketWindow, keepsPublisher: Bool) {
         if batch.priority != nil { putBack(batch.positions) } else { ahead.formUnion(batch.positions) }
         batch = (nil, [])
         for next in live {
@@ -255,7 +255,7 @@ struct LinkLanes {
     /// There is a connection again.
     ///
     /// - Parameter last: the last that may wait.
-    mutating func resume(through last: Position) {
+    func resume(through last: Position) {
         lastWaiting = max(lastWaiting, last)
         unsettled = Deque(ahead.sorted())
         ahead.removeAll()
@@ -264,7 +264,7 @@ struct LinkLanes {
     }
 
     /// Nothing waits any more.
-    mutating func isLive() {
+    func isLive() {
         waiting.removeAll()
         goneAhead = 0
         rate = nil

@@ -16,7 +16,9 @@ struct AckGate {
         case errand(UInt64)
     }
 
-    private var waiting: Deque<(ticket: Ticket, held: Held)> = []
+    private var waiting: Deque<Held> = []
+    /// What each of them waits for. Apart, so that they are looked at without taking hold of messages and receivers.
+    private var tickets: Deque<Ticket> = []
     /// The highest ticket that is on disk.
     private(set) var committed = Ticket.none
     /// Messages among what waits: while there are some, later ones queue behind them, so that every receiver sees
@@ -25,16 +27,16 @@ struct AckGate {
 
     mutating func hold(_ held: Held, until ticket: Ticket) {
         if case .deliver = held { deliveries += 1 }
-        waiting.append((ticket, held))
+        waiting.append(held)
+        tickets.append(ticket)
     }
 
     mutating func commit(_ ticket: Ticket) { committed = max(committed, ticket) }
 
     /// The next thing that waits no longer.
     mutating func release() -> Held? {
-        // Taken out and not copied: it holds messages and their receivers.
-        guard !waiting.isEmpty, waiting[0].ticket <= committed else { return nil }
-        let held = waiting.removeFirst().held
+        guard let ticket = tickets.first, ticket <= committed, let held = waiting.popFirst() else { return nil }
+        tickets.removeFirst()
         if case .deliver = held { deliveries -= 1 }
         return held
     }
