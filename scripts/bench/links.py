@@ -379,7 +379,9 @@ def main() -> int:
             if key in wanted:
                 drains.append(drain(qos, programs, options) | {"count": options.count})
         if not options.rows:
-            document.replace(BEGIN, END, section(rows, drains, programs, "make links"))
+            given = " ".join(sys.argv[sys.argv.index(options.drawbridge) + 1 :])
+            command = f'make links ARGS="{given}"' if given else "make links"
+            document.replace(BEGIN, END, section(rows, drains, programs, command))
     finally:
         programs.close()
     return 1 if any(one["faults"] for one in drains) else 0
