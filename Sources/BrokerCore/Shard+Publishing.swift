@@ -36,7 +36,7 @@ extension Shard {
         if session.link == nil, let broken = brokenLimit(packet, connection.door) {
             return fail(connection, broken, now)
         }
-        if packet.qos == .exactlyOnce, let ticket = session.inbound[packet.packetID] {
+        if packet.qos == .exactlyOnce, let ticket = session.inbound[packet.packetID], !beginsAnew(packet, session) {
             // [5:MQTT-4.3.3-10] [311:MQTT-4.3.3-2] a repeated PUBLISH is answered again and not delivered twice.
             session.link?.unmentioned.remove(packet.packetID)
             return answer(.pubRec(PublishAck(packetID: packet.packetID)), on: connection, after: ticket)
@@ -48,9 +48,7 @@ extension Shard {
                 // [5:MQTT-3.3.4-7] [5:§3.3.4]
                 return fail(connection, .receiveMaximumExceeded, now)
             }
-            if packet.qos == .exactlyOnce, session.inbound.count >= settings.awaitingReleaseMax,
-                !forgetUnmentioned(of: session)
-            {
+            if packet.qos == .exactlyOnce, session.link == nil, session.inbound.count >= settings.awaitingReleaseMax {
                 return fail(connection, .receiveMaximumExceeded, now)
             }
             connection.unanswered += 1
@@ -154,6 +152,7 @@ extension Shard {
             if result?.waits == true { waits = true }
             // [5:MQTT-4.3.3-8]
             session.inbound[packet.packetID] = waits ? ticket : Ticket.none
+            session.link?.unmentioned.remove(packet.packetID)
             answer(
                 .pubRec(connection.publishAck(packet.packetID, reason(refusal, result, connection))),
                 on: connection,

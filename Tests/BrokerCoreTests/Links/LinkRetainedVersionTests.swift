@@ -275,28 +275,41 @@ struct LinkRetainedVersionTests {
         #expect(reader.takesMessages().count == 1)
     }
 
-    @Test("identifiers that an upstream begins and never speaks of again do not stop the link for ever")
+    @Test("identifiers that an upstream begins and never releases do not stop the link, and serve for other messages")
     func unreleased() throws {
         let broker = ShardHarness(try Self.settings())
         var settings = broker.settings
         settings.awaitingReleaseMax = 4
         broker.reconfigures { $0 = settings }
+        let reader = Self.reader(broker)
         var upstream = try Self.connect(broker)
-        for round in 0..<5 {
-            for number in 0..<2 {
-                let id = UInt16(round * 2 + number + 1)
-                upstream.sends(.publish(topic: "a/1", payload: "\(id)", qos: .exactlyOnce, id: id))
-            }
-            #expect(!upstream.isClosed)
+        func send(_ id: UInt16, _ text: String, isDuplicate: Bool = false) {
+            var publish = Publish(topic: "a/1", payload: ByteBuffer(string: text), qos: .exactlyOnce, packetID: id)
+            publish.isDuplicate = isDuplicate
+            upstream.sends(.publish(publish))
             broker.settle()
+        }
+        for id in UInt16(1)...10 {
+            send(id, "\(id)")
+            guard id % 2 == 0 else { continue }
             upstream.vanishes()
             broker.advance(.seconds(10))
             upstream = try Self.connect(broker, isSessionPresent: true)
         }
-        // Those of this connection are no leftovers.
-        for id in UInt16(100)..<104 { upstream.sends(.publish(topic: "a/1", qos: .exactlyOnce, id: id)) }
+        for id in UInt16(11)...20 { send(id, "\(id)") }
         #expect(!upstream.isClosed)
-        upstream.sends(.publish(topic: "a/1", qos: .exactlyOnce, id: 104))
-        #expect(upstream.isClosed)
+        #expect(reader.takesMessages().map(\.text) == (1...20).map { "\($0)" })
+        // Of these it has spoken, and of this one it speaks.
+        send(20, "20")
+        send(3, "3", isDuplicate: true)
+        #expect(reader.takesMessages().isEmpty)
+        send(4, "another")
+        send(4, "another")
+        #expect(reader.takesMessages().map(\.text) == ["another"])
+        broker.restarts()
+        upstream = try Self.connect(broker, isSessionPresent: true)
+        let later = Self.reader(broker)
+        send(4, "another", isDuplicate: true)
+        #expect(later.takesMessages().isEmpty)
     }
 }
