@@ -36,7 +36,9 @@ extension Shard {
         } else if session.page.count > settings.pageMessagesMax {
             return "a page of \(session.page.count)"
         }
-        if session.link == nil, session.inbound.count > settings.awaitingReleaseMax { return "\(session.inbound.count) unreleased" }
+        if session.link == nil, session.inbound.count > settings.awaitingReleaseMax {
+            return "\(session.inbound.count) unreleased"
+        }
         if session.subscriptions.count > settings.subscriptionsMax { return "too many subscriptions" }
         guard let connection = session.connection else { return nil }
         // A session that comes back sends all its PUBRELs at once: only PUBLISH is counted by Receive Maximum.
