@@ -33,7 +33,7 @@ package struct BrokerSettings: Sendable {
     package var filtersPerPacketMax = 1_000
     /// Bytes to one connection that wait for its peer; above them QoS 0 is dropped and QoS 1 and 2 wait.
     package var writeBufferBytesMax = 1 << 20
-    /// Unreleased QoS 2 messages of one session; a publisher beyond it is disconnected.
+    /// Unreleased QoS 2 messages of one client, which is disconnected beyond it.
     package var awaitingReleaseMax = 1000
     /// Answers of one connection that may wait for the disk before reading from it pauses.
     package var heldAnswersMax = 4096
@@ -66,6 +66,7 @@ package struct BrokerSettings: Sendable {
     package var pageMessagesMax = 256
     /// The same of a link, whose backlog may be long and whose peer takes it as fast as it can be read.
     package var linkPageMessagesMax = 1_024
+    /// A spool that is opened goes by the standard ones.
     package var linkLanes = LaneLimits()
     package var pageBytesMax = 1 << 20
     package var links: [LinkSettings] = []

@@ -56,6 +56,7 @@ struct Publication: ~Copyable {
         )
         kept = message
         clientID = message.publisher
+        mark = message.mark
     }
 
     var topic: MQTTString { encoder.topic }

@@ -120,7 +120,7 @@ extension Shard {
                 return stall(packet, on: connection, now)
             }
         }
-        if let mark, refusal == nil { remember(mark, as: publication.topic, packet.qos) }
+        if let mark, refusal == nil { remember(mark, as: publication.topic, packet.qos, isRepeated: isRepeated, now) }
         let isTaken = refusal == nil && !isRepeated
         // [5:MQTT-3.3.4-1] [311:MQTT-3.3.4-1] nothing, PUBACK or PUBREC, each with the identifier of its PUBLISH
         // [5:MQTT-2.2.1-5] [311:MQTT-2.3.1-6].

@@ -1,8 +1,8 @@
 import NIOCore
 
-/// What nearly all traffic consists of, taken in one look at the bytes: a PUBLISH without properties, or with a mark alone,
-/// to the topic of the PUBLISH before, and acknowledgements that say no more than their identifier. Field by field, each would cost a look
-/// at the buffer's bounds and owner of its own: measured, three times as much.
+/// What nearly all traffic consists of, taken in one look at the bytes: a PUBLISH without properties, or with a mark
+/// alone, to the topic of the PUBLISH before, and acknowledgements that say no more than their identifier. Field by field,
+/// each would cost a look at the buffer's bounds and owner of its own: measured, three times as much.
 extension PacketDecoder {
     private enum Plain {
         case publish(flags: UInt8, packetID: UInt16, headerBytes: Int, payloadBytes: Int, LinkMark?)

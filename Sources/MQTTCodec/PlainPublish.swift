@@ -1,7 +1,7 @@
 import NIOCore
 
-/// A PUBLISH without properties, or with a mark alone, which most are, written in one go: one look at the buffer's capacity and ownership
-/// instead of one for every field. Measured against the general way: a third of the time.
+/// A PUBLISH without properties, or with a mark alone, which most are, written in one go: one look at the buffer's
+/// capacity and ownership instead of one for every field. Measured against the general way: a third of the time.
 enum PlainPublish {
     /// Appends the packet; false, and nothing appended, when its fields do not fit it.
     ///

@@ -147,6 +147,53 @@ struct LinkMarkTests {
         #expect(fresh.hops == 1 && fresh.stream == durable.stream)
     }
 
+    @Test("a message of QoS 2 keeps its mark where a rule lets it leave with QoS 0", arguments: [false, true])
+    func lowered(keepsLedger: Bool) throws {
+        var link = LinkSettings(name: "hub", clientID: "site-7")
+        var rule = LinkRule(filter: try #require(TopicFilter("#")))
+        rule.qosCap = .atMostOnce
+        link.outRules = [rule]
+        let broker = ShardHarness(
+            Self.settings {
+                $0.links = [link]
+                $0.keepsLedger = keepsLedger
+            }
+        )
+        let dial = try #require(broker.dials.last)
+        let upstream = try #require(broker.accepts(dial))
+        var ack = ConnAck(reason: .success)
+        ack.properties.userProperties = [.init(LinkMark.name, "node=abc")]
+        upstream.sends(.connAck(ack))
+        _ = upstream.takes()
+        let edge = Self.link(broker)
+        for (qos, number) in [(QoS.exactlyOnce, UInt64(1)), (.atLeastOnce, 2), (.atMostOnce, 3)] {
+            edge.sends(Self.publish(LinkMark(id: Self.id(number), hops: 2), qos, packetID: UInt16(number)))
+            broker.settle()
+            let sent = upstream.takesMessages().first
+            #expect(sent?.qos == .atMostOnce && sent?.mark == LinkMark(id: Self.id(number), hops: 3))
+        }
+    }
+
+    @Test("what is sent again does not push out what came before it")
+    func repeatsDoNotPush() throws {
+        let broker = ShardHarness(Self.settings { $0.loop.window = .milliseconds(1) })
+        let reader = broker.connects("reader")
+        reader.sends(.subscribe(id: 1, filters: "#", qos: .atMostOnce))
+        _ = reader.takes()
+        let link = Self.link(broker)
+        func send(_ number: UInt64) {
+            let mark = LinkMark(id: Self.id(number), hops: 1, stream: Self.stream)
+            link.sends(Self.publish(mark, .atLeastOnce, packetID: UInt16(number)))
+            broker.settle()
+        }
+        for number in UInt64(1)...1_024 { send(number) }
+        #expect(reader.takesMessages().count == 1_024)
+        for _ in 0..<3 { for number in UInt64(1)...1_000 { send(number) } }
+        broker.advance(.seconds(1))
+        for number in UInt64(1_001)...1_024 { send(number) }
+        #expect(reader.takesMessages().isEmpty)
+    }
+
     @Test("a message that comes back to its node, by a second way, or over too many links is answered and goes nowhere")
     func loops() throws {
         let broker = ShardHarness(Self.settings { $0.loop.hopsMax = 3 })

@@ -68,7 +68,7 @@ struct LinkMarkTests {
         arguments: [
             "", "id", ";", "=", "id=\(id)", "hops=1", "id=\(id);hops=0", "id=\(id);hops=256", "id=\(id);hops=-1",
             "id=\(id);hops=1x", "id=+\(id.description.dropFirst());hops=1", "id=0\(id);hops=1", "node=abc",
-            "id=\(id.description.replacing("6", with: "g"));hops=1",
+            "id=\(id.description.replacing("6", with: "g"));hops=1", "id=ggggggg7ggggggg7ggggggg7ggggggg7;hops=1",
             "id=\(id.description.replacing("a", with: "o"));hops=1",
         ]
     )

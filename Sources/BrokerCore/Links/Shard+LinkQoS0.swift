@@ -48,7 +48,7 @@ extension Shard {
 
     /// Writes a message that goes as it came, without making one that could be kept.
     ///
-    /// - Returns: false, and nothing is written, when something has to be added, counted or measured exactly.
+    /// - Returns: false, and nothing is written, when something has to be added or measured exactly.
     private func passOn(
         _ publication: inout Publication,
         as delivery: TransientDelivery,
@@ -57,13 +57,14 @@ extension Shard {
         on connection: Connection,
         _ now: Now
     ) -> Bool {
-        guard publication.properties.isEmpty, !link.addsToMessages, !settings.keepsLedger,
+        guard publication.properties.isEmpty, !link.addsToMessages,
             let name = link.passage(of: publication.topic, from: publication.clientID)?.name,
             name.count + publication.payloadBytes + Self.headerBytesMax <= connection.packetBytesMax
         else { return false }
         touch(connection)
         counters.sentPublish(payloadBytes: publication.payloadBytes)
         link.traffic.sent &+= 1
+        book(.delivered, session, publication.message(&ids, now))
         let mark = connection.carriesMarks ? mark(of: publication.name(&ids, now), publication.mark) : nil
         connection.write(name, publication.payload, Properties(), mark, Delivery(delivery, to: nil))
         return true

@@ -21,12 +21,15 @@ extension Shard {
         return false
     }
 
-    /// The message is taken over, or needed not to be.
+    /// The message is taken over, or needed not to be. What is known already is not written down again: it would push out
+    /// what came before it.
     ///
     /// - Parameter qos: of QoS 2 it is remembered on disk, with everything else of this turn.
-    func remember(_ mark: LinkMark, as topic: MQTTString, _ qos: QoS) {
-        seen.insert(mark.id, as: topic)
-        guard qos > .atMostOnce, let stream = mark.stream else { return }
+    func remember(_ mark: LinkMark, as topic: MQTTString, _ qos: QoS, isRepeated: Bool, _ now: Now) {
+        if !isRepeated || !seen.contains(mark.id, as: topic, settings.loop.window, now.instant) {
+            seen.insert(mark.id, as: topic)
+        }
+        guard qos > .atMostOnce, let stream = mark.stream, !streams.contains(mark.id, of: stream) else { return }
         streams.insert(mark.id, of: stream)
         if qos == .exactlyOnce { store(.streamSeen(stream, mark.id)) }
     }

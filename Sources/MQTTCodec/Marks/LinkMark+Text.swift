@@ -17,7 +17,7 @@ extension LinkMark {
         self = mark
     }
 
-    /// - Parameter skipsUnknown: false takes what this version writes, and nothing else.
+    /// - Parameter skipsUnknown: false takes only fields that this version knows.
     private init?(text: UnsafeRawBufferPointer, skipsUnknown: Bool) {
         var fields = unsafe MarkFields(text)
         var id: MessageID?
@@ -50,8 +50,8 @@ extension LinkMark {
         return 3 + 32 + 6 + ofHops + ofStream
     }
 
-    /// A property section, without its length, that is a mark and nothing else, as this version writes it; nil for
-    /// everything else, right or wrong.
+    /// A property section, without its length, that is a mark of known fields and nothing else; nil for everything else,
+    /// right or wrong.
     init?(section: UnsafeRawBufferPointer) {
         let start = 5 + Self.name.count
         guard section.count > start, unsafe section[0] == PropertyID.userProperty.rawValue, unsafe section[1] == 0,
@@ -133,8 +133,8 @@ private enum Hexadecimal {
     /// Nil for what are not eight lower-case digits.
     static func value(of text: UInt64) -> UInt32? {
         let isLetter = text >> 6 & ones
-        let nibbles = (text & 0x0F &* ones) &+ isLetter &* 9
-        guard nibbles & 0xF0 &* ones == 0, digits(nibbles) == text else { return nil }
+        let nibbles = text & (0x0F &* ones) &+ isLetter &* 9
+        guard nibbles & (0xF0 &* ones) == 0, digits(nibbles) == text else { return nil }
         var value = nibbles
         value = (value | value >> 4) & 0x00FF_00FF_00FF_00FF
         value = (value | value >> 8) & 0x0000_FFFF_0000_FFFF

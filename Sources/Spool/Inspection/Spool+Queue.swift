@@ -1,5 +1,6 @@
 package import BrokerCore
 package import MQTTCodec
+
 /// A part of a queue, read from a running spool.
 package struct QueuePart: Sendable {
     package struct Entry: Sendable {
