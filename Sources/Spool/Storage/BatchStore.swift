@@ -184,8 +184,8 @@ final class BatchStore {
         try write(batch.rows.span.extracting(parts.next(batch.rows.count)), hooks)
         try delete(messages: batch.finished, parts.next(batch.finished.count))
         for at in parts.next(batch.cursors.count) { try write(batch.cursors[at]) }
-        try write(batch.inbound, parts.next(batch.inbound.count))
-        try write(batch.outbound, parts.next(batch.outbound.count))
+        try write(batch.inbound, parts.next(batch.inbound.count), deleteInbounds, write)
+        try write(batch.outbound, parts.next(batch.outbound.count), deleteOutbounds, write)
         for at in parts.next(batch.retained.count) { try write(batch.retained[at], hooks) }
         for at in parts.next(batch.wills.count) { try write(batch.wills[at], hooks) }
         for at in parts.next(batch.streams.count) { try write(batch.streams[at]) }
@@ -250,36 +250,25 @@ final class BatchStore {
         }
     }
 
-    private func write(_ inbound: [Batch.Inbound], _ range: Range<Int>) throws(SpoolError) {
-        try range.forEachRun {
-            inbound[$0].goes(after: inbound[$0 - 1])
-        } do: { (run) throws(SpoolError) in
-            let first = inbound[run.lowerBound]
-            if run.count == 1 { return try write(first) }
-            try delete(deleteInbounds, first.receiver, first.packetID, inbound[run.upperBound - 1].packetID)
-        }
-    }
-
-    private func write(_ outbound: [Batch.Exchange], _ range: Range<Int>) throws(SpoolError) {
-        try range.forEachRun {
-            outbound[$0].goes(after: outbound[$0 - 1])
-        } do: { (run) throws(SpoolError) in
-            let first = outbound[run.lowerBound]
-            if run.count == 1 { return try write(first) }
-            try delete(deleteOutbounds, first.receiver, first.packetID, outbound[run.upperBound - 1].packetID)
-        }
-    }
-
-    private func delete(
-        _ statement: SQLStatement,
-        _ receiver: ReceiverID,
-        _ first: UInt16,
-        _ last: UInt16
+    /// - Parameters:
+    ///   - deleteRange: deletes the rows of a receiver from one identifier to another.
+    ///   - write: writes or deletes one.
+    private func write<Identifier: BatchIdentifier>(
+        _ identifiers: [Identifier],
+        _ range: Range<Int>,
+        _ deleteRange: SQLStatement,
+        _ write: (Identifier) throws(SpoolError) -> Void
     ) throws(SpoolError) {
-        statement.bind(receiver, at: 1)
-        statement.bind(Int64(first), at: 2)
-        statement.bind(Int64(last), at: 3)
-        try statement.run()
+        try range.forEachRun {
+            identifiers[$0].goes(after: identifiers[$0 - 1])
+        } do: { (run) throws(SpoolError) in
+            let first = identifiers[run.lowerBound]
+            if run.count == 1 { return try write(first) }
+            deleteRange.bind(first.receiver, at: 1)
+            deleteRange.bind(Int64(first.packetID), at: 2)
+            deleteRange.bind(Int64(identifiers[run.upperBound - 1].packetID), at: 3)
+            try deleteRange.run()
+        }
     }
 
     private func write(_ inbound: Batch.Inbound) throws(SpoolError) {
@@ -489,17 +478,25 @@ extension Range<Int> {
     }
 }
 
-extension Batch.Inbound {
-    /// Whether both go, and this one has the next identifier.
+/// A packet identifier of an exchange, as a batch changes it.
+private protocol BatchIdentifier {
+    var receiver: ReceiverID { get }
+    var packetID: UInt16 { get }
+    /// Whether its row is deleted.
+    var goes: Bool { get }
+}
+
+extension BatchIdentifier {
+    /// Whether both go, and this one is the next.
     fileprivate func goes(after other: Self) -> Bool {
-        !isOpen && !other.isOpen && receiver == other.receiver && Int(packetID) == Int(other.packetID) + 1
+        goes && other.goes && receiver == other.receiver && Int(packetID) == Int(other.packetID) + 1
     }
 }
 
-extension Batch.Exchange {
-    /// Whether both go, and this one has the next identifier.
-    fileprivate func goes(after other: Self) -> Bool {
-        outbound == nil && other.outbound == nil && receiver == other.receiver
-            && Int(packetID) == Int(other.packetID) + 1
-    }
+extension Batch.Inbound: BatchIdentifier {
+    fileprivate var goes: Bool { !isOpen }
+}
+
+extension Batch.Exchange: BatchIdentifier {
+    fileprivate var goes: Bool { outbound == nil }
 }
