@@ -115,11 +115,11 @@ final class SpoolFixture {
     func positions(_ receiver: ReceiverID) throws -> [Position] { try page(receiver).entries.map(\.position) }
 
     /// The same as operators read it, in parts.
-    func readQueue(_ receiver: ReceiverID) throws -> [Position] {
+    func readQueue(_ receiver: ReceiverID, partMax: Int = 3) throws -> [Position] {
         var positions: [Position] = []
         var after: Position? = .zero
         while let next = after {
-            let part = try spool.queue(of: receiver, after: next, rowsMax: 7, entriesMax: 3)
+            let part = try spool.queue(of: receiver, after: next, rowsMax: 2 * partMax + 1, entriesMax: partMax)
             positions += part.entries.map(\.position)
             after = part.next
         }

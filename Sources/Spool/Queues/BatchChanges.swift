@@ -13,6 +13,8 @@ struct BatchChanges {
     var touchedCursors: Set<ReceiverID> = []
     /// Queues that became longer or shorter, each once.
     private(set) var touched: [ReceiverQueue] = []
+    /// Runs that became longer, each once.
+    private(set) var grown: [MessageRun] = []
     var receivers = LatestValues<ReceiverID, ReceiverRecord?>()
     var subscriptions = LatestValues<SubscriptionKey, SubscriptionRecord?>()
     var retained = LatestValues<MQTTString, Message?>()
@@ -82,6 +84,7 @@ struct BatchChanges {
     mutating func touch(_ run: MessageRun) {
         guard run.seenIn != number else { return }
         run.seenIn = number
+        grown.append(run)
         for queue in run.queues { touch(queue) }
     }
 

@@ -14,8 +14,14 @@ final class MessageRun {
         var waiting: UInt32
     }
 
-    private(set) var entries: [Entry] = []
+    /// Empty while they are packed.
+    private var entries: [Entry] = []
+    private var packed: (positions: PackedNumbers, bytes: PackedNumbers, waiting: PackedNumbers)?
+    private(set) var count = 0
+    /// Bytes of all messages that were ever in it.
     private(set) var bytes = 0
+    /// The positions of the first entry and of the last, once there are any.
+    private(set) var span: ClosedRange<UInt64>?
     /// Whose messages these are. Empty once the run is closed: it lives as long as one of their queues holds it.
     private(set) var queues: [ReceiverQueue]
     let receivers: Int
@@ -31,6 +37,8 @@ final class MessageRun {
 
     /// An entry is 16 bytes, so a run that somebody is slow with holds little.
     static let entriesMax = 1024
+    /// Fewer than so many are not worth packing.
+    private static let packedMin = 32
 
     init(_ queues: [ReceiverQueue], deliveries: [Delivery]) {
         self.queues = queues
@@ -39,7 +47,7 @@ final class MessageRun {
     }
 
     var isOpen: Bool { !queues.isEmpty }
-    var isLong: Bool { entries.count >= Self.entriesMax }
+    var isLong: Bool { count >= Self.entriesMax }
 
     func close() { queues = [] }
 
@@ -47,10 +55,12 @@ final class MessageRun {
     func append(_ position: UInt64, bytes size: Int) -> Int {
         let size = UInt32(clamping: size)
         entries.append(Entry(position: position, bytes: size, waiting: UInt32(clamping: receivers)))
+        count += 1
+        span = (span?.lowerBound ?? position)...position
         bytes += Int(size)
         roomMessages -= 1
         roomBytes -= Int(size)
-        return entries.count - 1
+        return count - 1
     }
 
     /// True when the last message may have been too much for one of the queues.
@@ -65,19 +75,32 @@ final class MessageRun {
         }
     }
 
+    // MARK: Entries
+
+    /// - Complexity: O(1); O(entries) for the first one that is asked for after they were packed.
+    subscript(index: Int) -> Entry {
+        unpack()
+        return entries[index]
+    }
+
     /// One receiver is done with an entry. True when it was the last.
     func finish(_ index: Int) -> Bool {
-        entries[index].waiting &-= 1
+        uncount(index)
         return entries[index].waiting == 0
     }
 
     /// Nobody waits for the entry any more.
-    func forget(_ index: Int) { entries[index].waiting = 0 }
+    func forget(_ index: Int) {
+        unpack()
+        entries[index].waiting = 0
+    }
 
     /// The first entry at or above a position.
     func firstIndex(notBelow position: UInt64) -> Int {
-        guard let first = entries.first, first.position < position else { return 0 }
-        var (low, high) = (1, entries.count)
+        guard let span, position > span.lowerBound else { return 0 }
+        guard position <= span.upperBound else { return count }
+        unpack()
+        var (low, high) = (1, count)
         while low < high {
             let middle = (low + high) / 2
             if entries[middle].position < position { low = middle + 1 } else { high = middle }
@@ -85,21 +108,57 @@ final class MessageRun {
         return low
     }
 
+    /// Bytes of the entries before one.
+    func bytes(before index: Int) -> Int {
+        guard index < count else { return bytes }
+        unpack()
+        return entries[..<index].reduce(0) { $0 + Int($1.bytes) }
+    }
+
+    /// Nobody looks at a closed run for a while: what waits for a receiver that is away takes next to no memory.
+    func pack() {
+        guard packed == nil, !isOpen, count >= Self.packedMin else { return }
+        packed = (
+            PackedNumbers(entries.lazy.map(\.position)),
+            PackedNumbers(entries.lazy.map { UInt64($0.bytes) }),
+            PackedNumbers(entries.lazy.map { UInt64($0.waiting) })
+        )
+        entries = []
+    }
+
+    private func unpack() {
+        guard let packed else { return }
+        let (positions, bytes) = (packed.positions.numbers(count), packed.bytes.numbers(count))
+        let waiting = packed.waiting.numbers(count)
+        entries = (0..<count).map { index in
+            Entry(
+                position: positions[index],
+                bytes: UInt32(truncatingIfNeeded: bytes[index]),
+                waiting: UInt32(truncatingIfNeeded: waiting[index])
+            )
+        }
+        self.packed = nil
+    }
+
     // MARK: While the spool is being opened
 
     /// A queue has done with everything before an entry.
     func begins(at index: Int) {
         guard index > 0 else { return }
-        if beginnings.isEmpty { beginnings = Array(repeating: 0, count: entries.count + 1) }
+        if beginnings.isEmpty { beginnings = Array(repeating: 0, count: count + 1) }
         beginnings[index] += 1
     }
 
     /// A queue has done with one entry.
-    func uncount(_ index: Int) { entries[index].waiting &-= 1 }
+    func uncount(_ index: Int) {
+        unpack()
+        entries[index].waiting &-= 1
+    }
 
     /// Counts off whoever has begun behind an entry.
     func settleBeginnings() {
         guard !beginnings.isEmpty else { return }
+        unpack()
         var begunBehind: UInt32 = 0
         for index in entries.indices.reversed() {
             begunBehind += beginnings[index + 1]
@@ -113,6 +172,21 @@ final class MessageRun {
 struct RunPlace {
     let run: MessageRun
     let index: Int
+    let position: UInt64
 
-    var entry: MessageRun.Entry { run.entries[index] }
+    init(_ run: MessageRun, _ index: Int) {
+        self.run = run
+        self.index = index
+        position = run[index].position
+    }
+
+    /// The first of a run, which can be told without a look at the others.
+    init?(firstOf run: MessageRun) {
+        guard let span = run.span else { return nil }
+        self.run = run
+        index = 0
+        position = span.lowerBound
+    }
+
+    var entry: MessageRun.Entry { run[index] }
 }

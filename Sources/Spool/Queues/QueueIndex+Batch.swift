@@ -90,7 +90,7 @@ extension QueueIndex {
             return changes.append(row, nil)
         }
         changes.touch(run)
-        let place = RunPlace(run: run, index: run.append(lastPosition, bytes: message.bytes))
+        let place = RunPlace(run, run.append(lastPosition, bytes: message.bytes))
         count(place.entry)
         if run.receivers < row.deliveries.count { keepReceivers(&row, of: run, &changes) }
         changes.append(row, place)
@@ -176,7 +176,7 @@ extension QueueIndex {
 
     /// An entry that was taken out of a queue has one receiver less.
     mutating func finish(_ place: RunPlace, for queue: ReceiverQueue, _ changes: inout BatchChanges) {
-        let position = place.entry.position
+        let position = place.position
         if place.run.finish(place.index) {
             uncount(place.entry)
             if position < changes.base { changes.batch.finished.append(position) }
@@ -229,7 +229,7 @@ extension QueueIndex {
         if let run = queue.waiting.openRun { openRuns.close(run) }
         changes.batch.tallies.append(Batch.Tallied(receiver: receiver, tally: queue.lastTally, isGone: true))
         for place in queue.takeAll() {
-            let position = place.entry.position
+            let position = place.position
             if place.run.finish(place.index) {
                 uncount(place.entry)
                 if position < changes.base { changes.batch.finished.append(position) }
@@ -288,6 +288,7 @@ extension QueueIndex {
         batch.carried = changes.carried.inOrder.map(\.value)
         for (stream, ids) in changes.streams.inOrder { batch.streams.append(streams.add(ids, of: stream)) }
         tell(changes.touched.filter { queues[$0.receiver] === $0 }, &batch)
+        for run in changes.grown { run.pack() }
         return batch
     }
 }

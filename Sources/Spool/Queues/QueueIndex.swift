@@ -60,7 +60,10 @@ struct QueueIndex {
     mutating func restore(_ position: UInt64, for deliveries: [Delivery], bytes: Int, came: Timestamp) {
         ages.note(position + 1, at: came)
         let run = run(for: deliveries)
-        if run.entries.isEmpty { restored.append(run) }
+        if run.count == 0 {
+            restored.last?.pack()
+            restored.append(run)
+        }
         _ = run.append(position, bytes: bytes)
         openRuns.closeIfLong(run)
     }
@@ -73,9 +76,11 @@ struct QueueIndex {
         var finished: [UInt64] = []
         for run in restored {
             run.settleBeginnings()
-            for entry in run.entries {
+            for index in 0..<run.count {
+                let entry = run[index]
                 if entry.waiting == 0 { finished.append(entry.position) } else { count(entry) }
             }
+            run.pack()
         }
         restored = []
         return finished

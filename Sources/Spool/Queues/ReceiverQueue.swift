@@ -128,7 +128,7 @@ final class ReceiverQueue {
         tally.taken = UInt64(waiting.countEver - countRestored) + turnedAway
         tally.waiting = count
         tally.bytes = bytes
-        tally.first = waiting.first?.entry.position ?? 0
+        tally.first = waiting.first?.position ?? 0
         tally.isHigh = isHigh
         return tally
     }
@@ -175,12 +175,12 @@ final class ReceiverQueue {
         let busy = Set(outbound.values.lazy.filter { !$0.isReleased }.map(\.position.number))
         var found: RunPlace?
         waiting.forEachWaiting(after: searched) { place in
-            guard !busy.contains(place.entry.position) else { return true }
+            guard !busy.contains(place.position) else { return true }
             found = place
             return false
         }
         if let found {
-            searched = found.entry.position
+            searched = found.position
             waiting.take(found)
         }
         return found
@@ -190,17 +190,17 @@ final class ReceiverQueue {
     ///
     /// - Complexity: one comparison when nothing is so old.
     func hasWaiting(below position: UInt64) -> Bool {
-        guard let first = waiting.first, first.entry.position < position else { return false }
+        guard let first = waiting.first, first.position < position else { return false }
         return outbound.isEmpty || !oldest(below: position, atMost: 1).isEmpty
     }
 
     /// Takes out what waits below a position because of its age, but for what an open exchange of QoS 2 stands on.
     func takeAged(below position: UInt64, atMost count: Int) -> [RunPlace] {
-        guard let first = waiting.first, first.entry.position < position else { return [] }
+        guard let first = waiting.first, first.position < position else { return [] }
         // What is taken behind an exchange that stays open leaves holes, of which there may be only so many.
         let places = oldest(below: position, atMost: min(count, max(0, holesMax - waiting.holeCount)))
         for place in places { waiting.take(place) }
-        if let last = places.last { agedThrough = max(agedThrough, last.entry.position) }
+        if let last = places.last { agedThrough = max(agedThrough, last.position) }
         return places
     }
 
@@ -208,8 +208,8 @@ final class ReceiverQueue {
         let busy = outbound.isEmpty ? [] : Set(outbound.values.lazy.filter { !$0.isReleased }.map(\.position.number))
         var places: [RunPlace] = []
         waiting.forEachWaiting { place in
-            guard places.count < count, place.entry.position < position else { return false }
-            if busy.isEmpty || !busy.contains(place.entry.position) { places.append(place) }
+            guard places.count < count, place.position < position else { return false }
+            if busy.isEmpty || !busy.contains(place.position) { places.append(place) }
             return true
         }
         return places
@@ -244,8 +244,10 @@ final class ReceiverQueue {
     /// written as such, has a row any more: then the mark need not be written.
     func settle() -> (lowWater: UInt64, exceptions: [UInt64])? {
         let isNeeded = unwritten.contains { part in
-            part.indices.contains { part.run.entries[$0].waiting > 0 }
+            part.indices.contains { part.run[$0].waiting > 0 }
         }
+        // Those who come later through a run find it packed.
+        for part in unwritten where part.run !== waiting.first?.run { part.run.pack() }
         unwritten = []
         guard isNeeded else { return nil }
         lowWater = max(lowWater, waiting.doneThrough)

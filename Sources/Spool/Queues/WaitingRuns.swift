@@ -25,17 +25,17 @@ struct WaitingRuns {
     /// The highest position that the head has passed.
     private var passed: UInt64 = 0
 
-    var count: Int { countBefore + (runs.last?.entries.count ?? 0) - head - holes.count }
+    var count: Int { countBefore + (runs.last?.count ?? 0) - head - holes.count }
     /// Bytes of the messages that wait.
     var bytes: Int { bytesBefore + (runs.last?.bytes ?? 0) - bytesDone }
     /// How many messages were ever in the runs.
-    var countEver: Int { countAfter + countBefore + (runs.last?.entries.count ?? 0) }
+    var countEver: Int { countAfter + countBefore + (runs.last?.count ?? 0) }
     /// How many are done behind the first that waits.
     var holeCount: Int { holes.count }
     /// Everything up to here is done.
-    var doneThrough: UInt64 { first.map { $0.entry.position - 1 } ?? passed }
+    var doneThrough: UInt64 { first.map { $0.position - 1 } ?? passed }
     /// What is done above that, and has a row.
-    var exceptions: [UInt64] { holes.lazy.map(\.entry).filter { $0.waiting > 0 }.map(\.position) }
+    var exceptions: [UInt64] { holes.lazy.filter { $0.entry.waiting > 0 }.map(\.position) }
 
     // MARK: Runs
 
@@ -52,7 +52,7 @@ struct WaitingRuns {
     mutating func begin(_ run: MessageRun) {
         absorb()
         if let last = runs.last {
-            countBefore += last.entries.count
+            countBefore += last.count
             bytesBefore += last.bytes
         }
         runs.append(run)
@@ -61,7 +61,7 @@ struct WaitingRuns {
     /// The open run at the end, when all of it is done: closed, it goes. One that is shorter than its receivers are many
     /// stays, since beginning another takes as many steps.
     var finishedRun: MessageRun? {
-        guard runs.count == 1, let run = runs.first, run.isOpen, head == run.entries.count, head >= run.receivers
+        guard runs.count == 1, let run = runs.first, run.isOpen, head == run.count, head >= run.receivers
         else { return nil }
         return run
     }
@@ -73,8 +73,8 @@ struct WaitingRuns {
 
     /// The first that waits.
     var first: RunPlace? {
-        guard let run = runs.first, head < run.entries.count else { return nil }
-        return RunPlace(run: run, index: head)
+        guard let run = runs.first, head < run.count else { return nil }
+        return head == 0 ? RunPlace(firstOf: run) : RunPlace(run, head)
     }
 
     /// Takes a position out. Nil when it does not wait: acknowledged twice, or dropped before.
@@ -87,10 +87,10 @@ struct WaitingRuns {
     mutating func take(_ place: RunPlace) {
         bytesDone += Int(place.entry.bytes)
         guard place.index == head, place.run === runs.first else {
-            return holes.insert(place, at: holeIndex(notBelow: place.entry.position))
+            return holes.insert(place, at: holeIndex(notBelow: place.position))
         }
         head += 1
-        passed = place.entry.position
+        passed = place.position
         absorb()
     }
 
@@ -104,7 +104,7 @@ struct WaitingRuns {
         merged.reserveCapacity(holes.count + places.count)
         var next = 0
         for hole in holes {
-            while next < places.count, places[next].entry.position < hole.entry.position {
+            while next < places.count, places[next].position < hole.position {
                 merged.append(places[next])
                 next += 1
             }
@@ -136,20 +136,20 @@ struct WaitingRuns {
         while let run = runs.first {
             while let hole = holes.first, hole.run === run, hole.index == head {
                 head += 1
-                passed = hole.entry.position
+                passed = hole.position
                 holes.removeFirst()
             }
             // What follows in an open run is not known yet.
-            guard head == run.entries.count, !run.isOpen else { return }
+            guard head == run.count, !run.isOpen else { return }
             runs.removeFirst()
             head = 0
-            countAfter += run.entries.count
+            countAfter += run.count
             bytesDone -= run.bytes
             guard !runs.isEmpty else {
                 (countBefore, bytesBefore) = (0, 0)
                 return
             }
-            countBefore -= run.entries.count
+            countBefore -= run.count
             bytesBefore -= run.bytes
         }
     }
@@ -160,12 +160,13 @@ struct WaitingRuns {
     private func find(_ position: UInt64) -> RunPlace? {
         guard let first else { return nil }
         // Acknowledgements come roughly in order, so the first is often the one.
-        if first.entry.position == position { return first }
-        guard position > first.entry.position else { return nil }
+        if first.position == position { return first }
+        guard position > first.position else { return nil }
         let run = runs[runIndex(of: position)]
         let index = run.firstIndex(notBelow: position)
-        guard index < run.entries.count, run.entries[index].position == position, !isHole(position) else { return nil }
-        return RunPlace(run: run, index: index)
+        guard index < run.count, !isHole(position) else { return nil }
+        let place = RunPlace(run, index)
+        return place.position == position ? place : nil
     }
 
     /// The last run that begins at or below a position, else the first.
@@ -173,7 +174,7 @@ struct WaitingRuns {
         var (low, high) = (0, runs.count)
         while high - low > 1 {
             let middle = (low + high) / 2
-            if let first = runs[middle].entries.first, first.position <= position {
+            if let span = runs[middle].span, span.lowerBound <= position {
                 low = middle
             } else {
                 high = middle
@@ -184,15 +185,15 @@ struct WaitingRuns {
 
     private func isHole(_ position: UInt64) -> Bool {
         let index = holeIndex(notBelow: position)
-        return index < holes.count && holes[index].entry.position == position
+        return index < holes.count && holes[index].position == position
     }
 
     private func holeIndex(notBelow position: UInt64) -> Int {
-        if let last = holes.last, last.entry.position < position { return holes.count }
+        if let last = holes.last, last.position < position { return holes.count }
         var (low, high) = (0, holes.count)
         while low < high {
             let middle = (low + high) / 2
-            if holes[middle].entry.position < position { low = middle + 1 } else { high = middle }
+            if holes[middle].position < position { low = middle + 1 } else { high = middle }
         }
         return low
     }
@@ -208,7 +209,7 @@ struct WaitingRuns {
                 isComplete = false
                 return false
             }
-            found.append(place.entry.position)
+            found.append(place.position)
             return true
         }
         return (found, isComplete)
@@ -223,14 +224,15 @@ struct WaitingRuns {
             let run = runs[at]
             var index = at == start ? run.firstIndex(notBelow: position + 1) : 0
             if at == 0 { index = max(index, head) }
-            while index < run.entries.count {
+            while index < run.count {
                 if hole < holes.count, holes[hole].run === run, holes[hole].index == index {
                     hole += 1
-                } else if !body(RunPlace(run: run, index: index)) {
+                } else if !body(RunPlace(run, index)) {
                     return
                 }
                 index += 1
             }
+            if at > 0 { run.pack() }
         }
     }
 
@@ -242,14 +244,14 @@ struct WaitingRuns {
         while let run = runs.first {
             head = run.firstIndex(notBelow: lowWater + 1)
             run.begins(at: head)
-            guard head == run.entries.count else { break }
+            guard head == run.count else { break }
             runs.removeFirst()
             head = 0
             guard !runs.isEmpty else { break }
-            countBefore -= run.entries.count
+            countBefore -= run.count
             bytesBefore -= run.bytes
         }
         if runs.isEmpty { (countBefore, bytesBefore) = (0, 0) }
-        if let run = runs.first { bytesDone = run.entries[..<head].reduce(0) { $0 + Int($1.bytes) } }
+        if let run = runs.first { bytesDone = run.bytes(before: head) }
     }
 }
