@@ -51,6 +51,7 @@ extension BrokerServer {
                     linkConnector: LinkConnector(new, tls: tls.links),
                     denialLevel: Logger.Level(new.log.denials),
                     systemInterval: old.configuration.metrics == new.metrics ? nil : new.metrics.systemInterval,
+                    tellsMetrics: new.metrics.areTold,
                     detail: detail
                 )
             )

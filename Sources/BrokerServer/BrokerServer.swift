@@ -3,6 +3,7 @@ import Foundation
 package import Logging
 import MQTTCodec
 import NIOCore
+import NIOHTTP1
 import NIOPosix
 package import Spool
 import Synchronization
@@ -132,11 +133,12 @@ package final class BrokerServer: Sendable {
             let shared = makeShard(configuration, spool, contents, authenticator, tls, logger, now)
             let loops = try await connect(shared, to: group, spool, logger)
             authenticator?.whenRevoked { shared.post(.revoked($0)) }
+            let metrics = MetricsRoute(spool, shared, certificates, node: configuration.node.id)
             let nodeDoors = NodeDoors(
                 configuration: configuration,
                 group: group,
                 loops: loops,
-                gateway: Gateway(shared, certificates, authenticator),
+                gateway: Gateway(shared, metrics, certificates, authenticator),
                 tls: tls.doors,
                 census: ConnectionCensus(
                     totalMax: configuration.limits.connectionsMax,
@@ -148,7 +150,7 @@ package final class BrokerServer: Sendable {
                 let channel = try await nodeDoors.open(door.listener, door.address)
                 doors.append(OpenDoor(door: door, channel: channel))
             }
-            let control = await openControl(configuration, contents.nodeNumber, group, spool, shared, logger)
+            let control = await openControl(configuration, contents.nodeNumber, group, spool, shared, metrics, logger)
             certificates.watch(tls.all)
             return BrokerServer(
                 endpoints: doors.map { Endpoint($0, isEncrypted: tls.doors[$0.door.listener.name] != nil) },
@@ -197,7 +199,8 @@ package final class BrokerServer: Sendable {
             linkConnector: LinkConnector(configuration, tls: tls.links),
             authenticator: authenticator,
             logger: logger,
-            denialLevel: Logger.Level(configuration.log.denials)
+            denialLevel: Logger.Level(configuration.log.denials),
+            tellsMetrics: configuration.metrics.areTold
         )
         runner.report(every: configuration.metrics.systemInterval, now)
         return SharedShard(runner, doors: ClientDoor.all(of: configuration))
@@ -236,6 +239,7 @@ package final class BrokerServer: Sendable {
         _ group: MultiThreadedEventLoopGroup,
         _ spool: Spool,
         _ shared: SharedShard,
+        _ metrics: MetricsRoute,
         _ logger: Logger
     ) async -> ControlSocket? {
         var routes = SpoolRoutes.all(
@@ -252,6 +256,7 @@ package final class BrokerServer: Sendable {
         routes.append(
             LinkExplanationRoute.route { await withCheckedContinuation { shared.post(.linkSettings($0)) } }
         )
+        routes.append(AdminRoute(.GET, MetricsRoute.path, door: .any) { _ in await metrics.answer() })
         let desk = LinkQueueDesk(
             spool,
             node: nodeNumber,

@@ -10,6 +10,9 @@ extension Spool {
         try SpoolSurvey(books, path: path, limit: limit)
     }
 
+    /// Sizes of the database and of its write-ahead log. Blocking.
+    package var diskBytes: (database: Int, log: Int) { (FileSize.bytes(path), FileSize.bytes(path + "-wal")) }
+
     /// When the oldest message that waits for each of some receivers came to this node. Blocking, one lookup for each.
     package func arrivals(of receivers: [ReceiverID]) throws(SpoolError) -> [ReceiverID: Timestamp] {
         var arrivals: [ReceiverID: Timestamp] = [:]

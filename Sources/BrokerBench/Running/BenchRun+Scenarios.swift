@@ -1,3 +1,4 @@
+import BrokerServer
 import MQTTCodec
 import NIOCore
 

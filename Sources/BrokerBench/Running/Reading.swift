@@ -1,3 +1,4 @@
+import BrokerServer
 import NIOCore
 
 /// All that is read at one moment: the difference of two is what happened in between.

@@ -47,6 +47,20 @@ extension Shard {
     package func report(_ node: NodeFigures, now: Now) {
         let (seconds, attoseconds) = now.instant.since(reportedAt).components
         reportedAt = now.instant
+        var figures = figures(node, now: now)
+        load.add(counters, dropped: figures.dropped, in: Double(seconds) + Double(attoseconds) / 1e18)
+        figures.load = load
+        for names in settings.systemNames {
+            for (topic, text) in figures.topics(names, node: settings.nodeName.string) {
+                tell(MQTTString(topic), text, now: now)
+            }
+        }
+    }
+
+    /// How the node is doing at this moment; its load is that of the last report.
+    ///
+    /// - Complexity: O(sessions).
+    package func figures(_ node: NodeFigures, now: Now) -> SystemFigures {
         var figures = SystemFigures(
             version: node.version,
             uptimeSeconds: UInt64(clamping: now.instant.since(startedAt).components.seconds),
@@ -67,13 +81,7 @@ extension Shard {
             figures.subscriptions += session.subscriptions.count
             figures.sharedSubscriptions += session.shares.count
         }
-        load.add(counters, dropped: figures.dropped, in: Double(seconds) + Double(attoseconds) / 1e18)
-        figures.load = load
-        for names in settings.systemNames {
-            for (topic, text) in figures.topics(names, node: settings.nodeName.string) {
-                tell(MQTTString(topic), text, now: now)
-            }
-        }
+        return figures
     }
 
     /// The handler made packets of so many bytes.

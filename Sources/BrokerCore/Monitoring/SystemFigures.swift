@@ -1,29 +1,29 @@
-/// What `$SYS` tells of a node at one moment. All of it was counted or measured.
-struct SystemFigures {
-    var version: String
-    var uptimeSeconds: UInt64
-    var wall: Timestamp
+/// What `$SYS` and metrics tell of a node at one moment. All of it was counted or measured.
+package struct SystemFigures: Sendable {
+    package var version: String
+    package var uptimeSeconds: UInt64
+    package var wall: Timestamp
     /// Since the start.
-    var counters: Counters
-    var clientsConnected: Int
+    package var counters: Counters
+    package var clientsConnected: Int
     /// The most that were connected at the same time since the start.
-    var clientsMaximum: Int
+    package var clientsMaximum: Int
     /// Sessions that wait for their clients.
-    var clientsAway: Int
-    var subscriptions: Int
-    var sharedSubscriptions: Int
+    package var clientsAway: Int
+    package var subscriptions: Int
+    package var sharedSubscriptions: Int
     /// Those of clients; the topics of the server itself are not among them.
-    var retained: Int
+    package var retained: Int
     /// Queues above their watermarks, and the spool as a whole.
-    var alarms: Int
-    var node: NodeFigures
+    package var alarms: Int
+    package var node: NodeFigures
     var load: LoadAverages
 
     /// Messages that a receiver did not get because a queue or a write buffer was full, or they waited for too long.
     var dropped: UInt64 { drops.forWantOfRoom }
 
     /// All messages that a receiver did not get, by reason.
-    var drops: DropCounts {
+    package var drops: DropCounts {
         var drops = counters.drops
         drops.add(node.drops)
         return drops
@@ -50,7 +50,7 @@ package struct NodeFigures: Sendable {
 }
 
 /// The averages of mosquitto's `$SYS/broker/load`.
-struct LoadAverages {
+struct LoadAverages: Sendable {
     var packetsReceived = LoadAverage()
     var packetsSent = LoadAverage()
     var publishesReceived = LoadAverage()

@@ -49,7 +49,7 @@ extension LinksOverview {
 }
 
 extension LinksOverview.Link {
-    fileprivate init(_ account: LinkAccount, oldest: Timestamp?, now: Timestamp) {
+    init(_ account: LinkAccount, oldest: Timestamp?, now: Timestamp) {
         let tally = account.tally
         let pace = account.pace.sentPerSecond
         self.init(

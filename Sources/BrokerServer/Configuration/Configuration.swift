@@ -184,6 +184,8 @@ package struct RetainedConfiguration: Sendable, Equatable {
 
 /// `[metrics]`: what the node says of itself.
 package struct MetricsConfiguration: Sendable, Equatable {
+    /// `prometheus`: web ports tell metrics at `/metrics`; default false.
+    package var areTold = false
     /// `sys_interval`: how often the values under `$SYS` are told; default 10 s; 1 s to 1 d, or 0 s for never.
     package var systemInterval = Duration.seconds(10)
     /// `sys_names`: whose names they have; default both. Presence of clients is among emqttd's.

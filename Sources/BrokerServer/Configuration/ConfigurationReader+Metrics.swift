@@ -3,6 +3,7 @@ import BrokerCore
 /// `[metrics]`
 extension ConfigurationReader {
     mutating func readMetrics(_ table: SettingsTable) {
+        if let areTold = table.boolean("prometheus") { configuration.metrics.areTold = areTold }
         if let interval = table.duration("sys_interval", in: .zero ... .seconds(86_400)) {
             if interval == .zero || interval >= .seconds(1) {
                 configuration.metrics.systemInterval = interval

@@ -46,7 +46,7 @@ package struct KnownKeys: Sendable {
     package static let subscriptions = KnownKeys(available: ["overlapping"], later: [])
     package static let sharing = KnownKeys(available: ["order"], later: [])
     package static let retained = KnownKeys(available: ["max_messages", "max_payload"], later: ["ttl"])
-    package static let metrics = KnownKeys(available: ["sys_interval", "sys_names"], later: ["prometheus"])
+    package static let metrics = KnownKeys(available: ["prometheus", "sys_interval", "sys_names"], later: [])
     package static let webOnly = [
         "paths", "subprotocols", "require_subprotocol", "origins", "allow_missing_origin", "deflate", "static",
         "max_body",

@@ -2,12 +2,18 @@ import BrokerCore
 
 /// The gateway of a running node: questions travel by mail to the shard.
 extension Gateway {
-    init(_ shard: SharedShard, _ certificates: CertificateWatch, _ authenticator: Authenticator?) {
+    init(
+        _ shard: SharedShard,
+        _ metrics: MetricsRoute,
+        _ certificates: CertificateWatch,
+        _ authenticator: Authenticator?
+    ) {
         self.init(
             publish: { request in
                 try await withCheckedThrowingContinuation { shard.post(.publish(request, $0)) }
             },
             health: { await withCheckedContinuation { shard.post(.health($0)) } },
+            metrics: { await metrics.answerIfTold() },
             certificates: { certificates.statuses },
             login: { login, answer in
                 guard let authenticator else { return .accepted(username: nil) }

@@ -6,6 +6,8 @@ package struct Gateway: Sendable {
     /// `GatewayRefusal` (or anything else, which counts as `.draining`) when the message was not accepted.
     package let publish: @Sendable (GatewayPublish) async throws -> GatewayReceipt
     package let health: @Sendable () async -> NodeHealth
+    /// The answer to a request for metrics.
+    package let metrics: @Sendable () async -> HTTPAnswer
     /// The certificates of this node, for the same question.
     package let certificates: @Sendable () -> [CertificateStatus]
     /// Who is this? The answer is called once, on any thread, when the result is nil; see `Authenticator.decide`.
@@ -14,6 +16,7 @@ package struct Gateway: Sendable {
     package init(
         publish: @escaping @Sendable (GatewayPublish) async throws -> GatewayReceipt,
         health: @escaping @Sendable () async -> NodeHealth,
+        metrics: @escaping @Sendable () async -> HTTPAnswer = { MetricsRoute.off },
         certificates: @escaping @Sendable () -> [CertificateStatus] = { [] },
         login: @escaping @Sendable (Login, @escaping Authenticator.Answer) -> AuthenticationVerdict? = { _, _ in
             .accepted(username: nil)
@@ -21,6 +24,7 @@ package struct Gateway: Sendable {
     ) {
         self.publish = publish
         self.health = health
+        self.metrics = metrics
         self.certificates = certificates
         self.login = login
     }

@@ -13,6 +13,7 @@ package struct HTTPGateway: Sendable {
         /// Publish this with the body as payload.
         case publish(GatewayPublish)
         case health
+        case metrics
         /// Answer 101 and leave HTTP; the subprotocol goes into the answer.
         case openWebSocket(subprotocol: String?)
     }
@@ -46,14 +47,14 @@ package struct HTTPGateway: Sendable {
             guard passes(head, localAddress) else { return .answer(Self.foreignPage) }
             return publish(path: path, query: query, head: head)
         }
-        if path == HealthRoute.path {
+        if path == HealthRoute.path || path == MetricsRoute.path {
             guard passes(head, localAddress),
                 origins.acceptsHost(head.headers.first(name: "Host"), localAddress: localAddress)
             else { return .answer(Self.foreignPage) }
             guard head.method == .GET || head.method == .HEAD else {
                 return .answer(.methodNotAllowed(allow: "GET, HEAD"))
             }
-            return .health
+            return path == HealthRoute.path ? .health : .metrics
         }
         // Pages hold no secrets, and without a CORS answer no other page can read them: no Origin is asked for.
         if let answer = pages?.answer(path: String(path), head: head) {

@@ -270,7 +270,7 @@ final class WebConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler 
         case .publish(let message):
             authenticate(message, request, context)
             return
-        case .answer, .health, .openWebSocket:
+        case .answer, .health, .metrics, .openWebSocket:
             break
         }
         receive(request, context)
@@ -383,6 +383,9 @@ final class WebConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler 
             let health = broker.health
             let certificates = broker.certificates
             ask(context) { HealthRoute.answer(await health(), certificates: certificates()) }
+        case .metrics:
+            state = .answering(request)
+            ask(context, broker.metrics)
         case .openWebSocket(let subprotocol):
             upgrade(request.head, subprotocol, context)
         }

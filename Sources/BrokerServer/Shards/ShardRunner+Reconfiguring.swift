@@ -15,6 +15,7 @@ extension ShardRunner {
         var denialLevel: Logger.Level
         /// Set when it changed.
         var systemInterval: Duration?
+        var tellsMetrics: Bool
         /// What the log is told of it.
         var detail: String
     }
@@ -24,6 +25,7 @@ extension ShardRunner {
         if !new.changesAccess { settings.access = shard.access }
         denialLevel = new.denialLevel
         linkConnector = new.linkConnector
+        tellsMetrics = new.tellsMetrics
         if let interval = new.systemInterval { report(every: interval, now) }
         let before = shard.links
         shard.reconfigure(settings, redialing: new.redialing, now: now)

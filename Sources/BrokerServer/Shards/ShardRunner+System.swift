@@ -14,16 +14,26 @@ extension ShardRunner {
 
     func report(_ now: Now) {
         reportAt = now.instant.advanced(by: reportInterval)
-        let spool = spool.standing
-        shard.report(
-            NodeFigures(
-                version: Version.system,
-                storedMessages: spool.messages,
-                storedBytes: spool.bytes,
-                drops: spool.drops
-            ),
-            now: now
-        )
+        shard.report(nodeFigures, now: now)
         lookAtLinks(now)
+    }
+
+    /// What metrics ask of the shard.
+    func reading(_ now: Now) -> ShardReading {
+        ShardReading(
+            figures: shard.figures(nodeFigures, now: now),
+            links: linkAccounts(now),
+            areTold: tellsMetrics
+        )
+    }
+
+    private var nodeFigures: NodeFigures {
+        let spool = spool.standing
+        return NodeFigures(
+            version: Version.system,
+            storedMessages: spool.messages,
+            storedBytes: spool.bytes,
+            drops: spool.drops
+        )
     }
 }

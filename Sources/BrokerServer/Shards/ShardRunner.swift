@@ -53,6 +53,8 @@ final class ShardRunner {
     /// When `$SYS` is told next, and how often.
     var reportAt: Instant?
     var reportInterval = Duration.zero
+    /// Web ports tell metrics.
+    var tellsMetrics: Bool
 
     init(
         shard: Shard,
@@ -60,8 +62,10 @@ final class ShardRunner {
         linkConnector: LinkConnector,
         authenticator: Authenticator?,
         logger: Logger,
-        denialLevel: Logger.Level
+        denialLevel: Logger.Level,
+        tellsMetrics: Bool
     ) {
+        self.tellsMetrics = tellsMetrics
         self.shard = shard
         self.spool = spool
         self.linkConnector = linkConnector
@@ -129,6 +133,7 @@ final class ShardRunner {
         case .publish(let request, let continuation): publish(request, continuation, now)
         case .health(let continuation): continuation.resume(returning: health)
         case .account(let continuation): continuation.resume(returning: account)
+        case .metrics(let continuation): continuation.resume(returning: reading(now))
         case .links(let continuation): continuation.resume(returning: linkAccounts(now))
         case .linkAction(let action, let name, let continuation):
             continuation.resume(returning: shard.act(action, onLink: name, now: now))
