@@ -6,6 +6,9 @@ package struct BrokerSettings: Sendable {
     package var inflightMax = 32
     /// QoS 1 and 2 messages that a version 5 client may have unacknowledged: announced, enforced by 0x93.
     package var receiveMaximum: UInt16 = 256
+    /// The same, in both directions, where the other end of a link is trusted, or says itself how many it takes; at most
+    /// `StreamWindow.size`.
+    package var linkInflightMax = StreamWindow.size
     /// Topic aliases that a version 5 client may use, announced; and that we use towards it, if it takes as many. Each
     /// holds a topic in memory, of up to 65,535 bytes, for as long as the connection lasts.
     package var topicAliasMax = 16
@@ -120,7 +123,8 @@ package struct LinkSettings: Sendable, Equatable {
     package var keepAlive: Duration = .seconds(30)
     /// Seconds that our session outlives the connection at the upstream.
     package var sessionExpiry: UInt32 = 30 * 86_400
-    package var inflightMax = 64
+    /// `max_inflight`; nil for as many as the upstream takes.
+    package var inflightMax: Int?
     package var acknowledgementTimeout: Duration = .seconds(30)
     /// Marks of an upstream that does not say that it is a Drawbridge are believed, and sent to it.
     package var trustsMarks = false

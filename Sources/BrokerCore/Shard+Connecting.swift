@@ -57,7 +57,7 @@ extension Shard {
         connection.principal.clientID = clientID
         if connection.version == .v5, isLink(connection.principal) {
             connection.carriesMarks = true
-            connection.inflightMax = min(connection.inflightMax, StreamWindow.size)
+            connection.inflightMax = min(settings.linkInflightMax, Int(connect.properties.receiveMaximum ?? .max))
         }
         // [5:MQTT-3.1.4-2] before anything is done for this client.
         guard mayLeave(connect.will, connection.principal, now) else { return refuse(connection, .notAuthorized) }
@@ -192,6 +192,7 @@ extension Shard {
         }
         // [5:§3.2.2.3.3] [5:§3.2.2.3.6] [5:§3.2.2.3.8]
         announce(connection.door.limits, in: &values)
+        values.receiveMaximum = UInt16(clamping: receiveMaximum(of: connection))
         values.topicAliasMaximum = settings.topicAliasMax > 0 ? UInt16(clamping: settings.topicAliasMax) : nil
         values.serverKeepAlive = serverKeepAlive(connect)
         // [5:MQTT-3.2.2-16] [5:MQTT-3.1.3-7]

@@ -43,12 +43,14 @@ extension Shard {
         }
         if packet.qos > .atMostOnce {
             if connection.version == .v5, session.link == nil,
-                connection.unanswered >= Int(connection.door.limits.receiveMaximum)
+                connection.unanswered >= receiveMaximum(of: connection)
             {
                 // [5:MQTT-3.3.4-7] [5:§3.3.4]
                 return fail(connection, .receiveMaximumExceeded, now)
             }
-            if packet.qos == .exactlyOnce, session.link == nil, session.inbound.count >= settings.awaitingReleaseMax {
+            if packet.qos == .exactlyOnce, session.link == nil,
+                session.inbound.count >= awaitingReleaseMax(of: connection)
+            {
                 return fail(connection, .receiveMaximumExceeded, now)
             }
             connection.unanswered += 1

@@ -58,6 +58,7 @@ package struct SimulationOptions: Sendable {
 
     package init() {
         settings.inflightMax = 8
+        settings.linkInflightMax = 8
         settings.keepsLedger = true
     }
 
@@ -82,6 +83,7 @@ package struct SimulationOptions: Sendable {
         if random.once(in: 4) { linkVersion = .v3_1_1 }
         settings.heldAnswersMax = Int.random(in: 1...40, using: &random)
         settings.inflightMax = Int.random(in: 1...16, using: &random)
+        settings.linkInflightMax = settings.inflightMax
         settings.receiveMaximum = UInt16.random(in: 2...20, using: &random)
         settings.pageMessagesMax = Int.random(in: 1...20, using: &random)
         settings.linkPageMessagesMax = settings.pageMessagesMax

@@ -54,6 +54,32 @@ struct LinkMarkTests {
                 properties: properties, mark: mark))
     }
 
+    @Test("a link may have as many unanswered as are known again; a client may not")
+    func window() throws {
+        let broker = ShardHarness(Self.settings { $0.awaitingReleaseMax = 10 })
+        let link = Self.link(broker)
+        let answer = link.takes().first
+        guard case .connAck(let ack)? = answer else {
+            Issue.record("no CONNACK")
+            return
+        }
+        #expect(ack.properties.receiveMaximum == 1_024)
+        for number in 1...1_024 as ClosedRange<UInt16> {
+            let mark = LinkMark(id: Self.id(UInt64(number)), hops: 1, stream: Self.stream)
+            link.sends(Self.publish(mark, packetID: number))
+        }
+        #expect(link.takes().count == 1_024)
+        link.sends(Self.publish(LinkMark(id: Self.id(2_000), hops: 1, stream: Self.stream), packetID: 2_000))
+        #expect(link.isClosed)
+
+        let stranger = Self.link(broker, user: "somebody", id: "stranger")
+        guard case .connAck(let ack)? = stranger.takes().first else {
+            Issue.record("no CONNACK")
+            return
+        }
+        #expect(ack.properties.receiveMaximum == 256)
+    }
+
     @Test("what a link sends again in a new session was here already: answered, and delivered to nobody")
     func repeats() throws {
         let broker = ShardHarness(Self.settings())

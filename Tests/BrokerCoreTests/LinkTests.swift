@@ -73,6 +73,34 @@ struct LinkTests {
         #expect(link.lastError == nil)
     }
 
+    /// `max_inflight`, what the upstream says that it takes, and how many are in flight then.
+    private static let windows: [(version: ProtocolVersion, configured: Int?, said: UInt16?, inFlight: Int)] = [
+        (.v5, nil, nil, 1_024), (.v5, nil, 20, 20), (.v5, nil, 65_535, 1_024), (.v5, 2_000, nil, 2_000),
+        (.v5, 3, nil, 3), (.v5, 2_000, 5, 5), (.v3_1_1, nil, nil, 64), (.v3_1_1, 100, nil, 100),
+    ]
+
+    @Test("as many are in flight as max_inflight and the upstream say, the other way too", arguments: windows)
+    func window(_ version: ProtocolVersion, _ configured: Int?, _ said: UInt16?, _ inFlight: Int) throws {
+        let broker = ShardHarness(try Self.settings(version) { $0.inflightMax = configured })
+        let writer = broker.connects("writer")
+        for number in 1...2_100 as ClosedRange<UInt16> {
+            writer.sends(.publish(topic: "out/a", payload: "x", qos: .atLeastOnce, id: number))
+        }
+        let upstream = try Self.accept(broker)
+        guard case .connect(let connect)? = upstream.takes().first else {
+            Issue.record("no CONNECT")
+            return
+        }
+        #expect(connect.properties.receiveMaximum == (version == .v5 ? UInt16(configured ?? 1_024) : nil))
+        var properties = Properties()
+        properties.receiveMaximum = said
+        upstream.sends(.connAck(ConnAck(reason: .success, isSessionPresent: false, properties: properties)))
+        let packets = upstream.takes()
+        let early = packets.count { if case .publish = $0 { true } else { false } }
+        upstream.sends(.subAck(id: packets.subscribeID, reasons: .grantedQoS2))
+        #expect(early + upstream.takesMessages().count == inFlight)
+    }
+
     @Test(
         """
         an upstream is sent no higher QoS than it takes and no RETAIN that it does not \

@@ -22,7 +22,7 @@ struct ConfigurationLinkTests {
         expected.preference = .first
         expected.keepAlive = .seconds(30)
         expected.sessionExpiry = .seconds(30 * 86_400)
-        expected.maxInflight = 64
+        expected.maxInflight = nil
         expected.acknowledgementTimeout = .seconds(30)
         expected.probe.mode = .auto
         expected.probe.every = .seconds(15)

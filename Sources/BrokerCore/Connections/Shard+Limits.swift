@@ -16,9 +16,21 @@ extension Shard {
         return nil
     }
 
+    /// QoS 1 and 2 messages that a client of version 5 may have unanswered. The link of another node is no client: it may
+    /// have as many as are known again after a crash.
+    func receiveMaximum(of connection: Connection) -> Int {
+        let clients = Int(connection.door.limits.receiveMaximum)
+        return connection.carriesMarks ? max(clients, settings.linkInflightMax) : clients
+    }
+
+    /// QoS 2 messages that a client may have unreleased; one of version 5 those at least that it was promised.
+    func awaitingReleaseMax(of connection: Connection) -> Int {
+        guard connection.version == .v5 else { return settings.awaitingReleaseMax }
+        return max(settings.awaitingReleaseMax, receiveMaximum(of: connection))
+    }
+
     /// Says in CONNACK what this door gives. What is not limited is not mentioned.
     func announce(_ limits: ClientLimits, in values: inout Properties.Values) {
-        values.receiveMaximum = limits.receiveMaximum
         values.maximumPacketSize = UInt32(clamping: limits.packetBytesMax)
         // [5:MQTT-3.2.2-9]
         values.maximumQoS = limits.maximumQoS < .exactlyOnce ? limits.maximumQoS : nil

@@ -193,7 +193,7 @@ extension Shard {
         if connection.version == .v5 {
             var values = Properties.Values()
             values.sessionExpiryInterval = link.settings.sessionExpiry
-            values.receiveMaximum = settings.receiveMaximum
+            values.receiveMaximum = UInt16(clamping: inflightMax(of: link, .v5))
             values.maximumPacketSize = UInt32(clamping: settings.packetBytesMax)
             properties.values = values
         }
@@ -222,6 +222,14 @@ extension Shard {
         lost(link, reason, now)
     }
 
+    /// QoS 1 and 2 messages that may be unanswered in either direction. An upstream of version 5 says how many it takes;
+    /// what one of version 3 does with more than it takes is not known.
+    private func inflightMax(of link: Link, _ version: ProtocolVersion) -> Int {
+        link.settings.inflightMax ?? (version == .v5 ? settings.linkInflightMax : Self.silentInflightMax)
+    }
+
+    private static let silentInflightMax = 64
+
     /// CONNACK, and SUBACK for what is to come in.
     func linkHandshake(_ packet: Packet, on connection: Connection, _ now: Now) {
         guard let link = connection.link, let session = link.session else { return }
@@ -240,7 +248,7 @@ extension Shard {
         link.route.accepted()
         connection.state = .open
         connection.session = session
-        link.inflightMax = min(link.settings.inflightMax, Int(ack.properties.receiveMaximum ?? .max))
+        link.inflightMax = min(inflightMax(of: link, connection.version), Int(ack.properties.receiveMaximum ?? .max))
         connection.carriesMarks =
             connection.version == .v5
             && (link.settings.trustsMarks || ack.properties.userProperties.contains { $0.name == LinkMark.name })

@@ -36,7 +36,8 @@ extension Shard {
         } else if session.page.count > settings.pageMessagesMax {
             return "a page of \(session.page.count)"
         }
-        if session.link == nil, session.inbound.count > settings.awaitingReleaseMax {
+        let unreleasedMax = max(settings.awaitingReleaseMax, Int(settings.receiveMaximum), settings.linkInflightMax)
+        if session.link == nil, session.inbound.count > unreleasedMax {
             return "\(session.inbound.count) unreleased"
         }
         if session.subscriptions.count > settings.subscriptionsMax { return "too many subscriptions" }
@@ -44,7 +45,7 @@ extension Shard {
         // A session that comes back sends all its PUBRELs at once: only PUBLISH is counted by Receive Maximum.
         let published = session.window.publishedCount
         if published > connection.inflightMax { return "\(published) in flight" }
-        if session.link == nil, connection.version == .v5, connection.unanswered > Int(settings.receiveMaximum) {
+        if session.link == nil, connection.version == .v5, connection.unanswered > receiveMaximum(of: connection) {
             return "\(connection.unanswered) unanswered"
         }
         if connection.stalled.count > settings.awaitingReleaseMax {

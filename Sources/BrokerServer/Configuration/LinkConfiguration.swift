@@ -39,8 +39,9 @@ package struct LinkConfiguration: Sendable, Equatable {
     /// `session_expiry`: how long the upstream keeps our session while the link is down; default 30 d; whole seconds,
     /// 0 s (a clean session at each connect) to 4,294,967,295 s (for ever).
     package var sessionExpiry = Duration.seconds(30 * 86_400)
-    /// `max_inflight`: unanswered QoS 1 and 2 messages in each direction; default 64; 1 to 65,535.
-    package var maxInflight = 64
+    /// `max_inflight`: unanswered QoS 1 and 2 messages in each direction; default as many as the upstream says, at most
+    /// 1,024, and 64 in version 3, where it does not say; 1 to 65,535.
+    package var maxInflight: Int?
     /// `catchup_rate`: messages a second that go out of what had waited when the line came back; default without limit;
     /// 1/s to 1,000,000/s.
     package var catchUpRate: Int?
