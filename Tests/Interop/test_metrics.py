@@ -88,7 +88,7 @@ def test_a_link_that_is_down_says_what_waits(brokers):
     states = {dict(labels)["state"]: value for (_, labels), value in found.items()}
     assert len(states) == 10 and sum(states.values()) == 1 and states["live"] == 0
     errors = [dict(labels)["error"] for name, labels in samples if name == "drawbridge_link_last_error"]
-    assert len(errors) == 1 and errors[0]
+    assert len(errors) == 1 and errors[0].endswith(": Connection refused"), errors
 
 
 def test_a_live_link_counts_what_it_moves_and_every_metric_is_documented(brokers):

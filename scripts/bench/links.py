@@ -54,7 +54,7 @@ LINK = """
 [[link]]
 name = "hub"
 addresses = ["mqtt://127.0.0.1:{upstream}"]
-max_inflight = {inflight}
+{inflight}
 username = "link"
 password = "secret"
 backoff = {{ base = "2s", cap = "2s" }}
@@ -97,7 +97,7 @@ topic # out 2
 class Node:
     """One broker of a kind, in a folder of its own."""
 
-    def __init__(self, kind: str, name: str, programs, *, upstream: int = 0, more: str = "", inflight: int = 1024):
+    def __init__(self, kind: str, name: str, programs, *, upstream: int = 0, more: str = "", inflight: int = 0):
         self.kind, self.name, self.programs = kind, name, programs
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="drawbridge-links-"))
         (self.port,) = free_ports(1)
@@ -108,7 +108,8 @@ class Node:
         self.file = self.folder / "broker.conf"
         self.file.write_text(
             text.format(
-                name=name, folder=self.folder, port=self.port, upstream=upstream, more=more, inflight=inflight
+                name=name, folder=self.folder, port=self.port, upstream=upstream, more=more,
+                inflight=f"max_inflight = {inflight}" if inflight else "",
             )
         )
         if name == "hub" and kind == "drawbridge":
@@ -366,7 +367,7 @@ def main() -> int:
     parser.add_argument("--publishers", type=int, default=10)
     parser.add_argument("--window", type=int, default=1000, help="messages under way from end to end")
     parser.add_argument("--count", type=int, default=1_000_000, help="messages that wait")
-    parser.add_argument("--inflight", type=int, default=1024, help="max_inflight of the link that drains")
+    parser.add_argument("--inflight", type=int, default=0, help="max_inflight of the link that drains; 0: the default")
     parser.add_argument("--link", default="", help="more keys of the link that drains")
     options = parser.parse_args()
     programs = Programs(options.drawbridge)

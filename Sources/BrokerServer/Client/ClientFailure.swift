@@ -19,23 +19,8 @@ package enum ClientFailure: Sendable, Equatable, CustomStringConvertible {
             let words = reason.replacing(TLSFailure.serverNameAdvice, with: "; --insecure takes any name")
             self = .handshake(words)
         case .network(let error):
-            if let failed = error as? NIOConnectionError {
-                guard let last = failed.connectionErrors.last else {
-                    self = .unknownHost
-                    return
-                }
-                self = .network(Self.words(last.error))
-            } else {
-                self = .network(Self.words(error))
-            }
-        }
-    }
-
-    private static func words(_ error: any Error) -> String {
-        switch error {
-        case let error as IOError: String(cString: strerror(error.errnoCode))
-        case ChannelError.connectTimeout: "Connection timed out"
-        default: "\(error)"
+            let isUnknown = (error as? NIOConnectionError)?.connectionErrors.isEmpty ?? false
+            self = isUnknown ? .unknownHost : .network(Dialer.Failure.words(error))
         }
     }
 

@@ -18,8 +18,19 @@ package struct Dialer {
 
         package var description: String {
             switch self {
-            case .network(let error): "\(error)"
+            case .network(let error): Self.words(error)
             case .handshake(let reason): reason
+            }
+        }
+
+        /// As the system says it, which people know.
+        static func words(_ error: any Error) -> String {
+            switch error {
+            case let error as NIOConnectionError:
+                error.connectionErrors.last.map { words($0.error) } ?? "The name of the host is not known"
+            case let error as IOError: String(cString: strerror(error.errnoCode))
+            case ChannelError.connectTimeout: "Connection timed out"
+            default: "\(error)"
             }
         }
     }
