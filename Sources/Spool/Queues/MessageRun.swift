@@ -16,12 +16,13 @@ final class MessageRun {
 
     /// Empty while they are packed.
     private var entries: [Entry] = []
-    private var packed: (positions: PackedNumbers, bytes: PackedNumbers, waiting: PackedNumbers)?
+    private var packed: Packed?
     private(set) var count = 0
     /// Bytes of all messages that were ever in it.
     private(set) var bytes = 0
-    /// The positions of the first entry and of the last, once there are any.
-    private(set) var span: ClosedRange<UInt64>?
+    /// The positions of the first entry and of the last; 0 as long as there is none.
+    private(set) var first: UInt64 = 0
+    private var last: UInt64 = 0
     /// Whose messages these are. Empty once the run is closed: it lives as long as one of their queues holds it.
     private(set) var queues: [ReceiverQueue]
     let receivers: Int
@@ -56,7 +57,8 @@ final class MessageRun {
         let size = UInt32(clamping: size)
         entries.append(Entry(position: position, bytes: size, waiting: UInt32(clamping: receivers)))
         count += 1
-        span = (span?.lowerBound ?? position)...position
+        if count == 1 { first = position }
+        last = position
         bytes += Int(size)
         roomMessages -= 1
         roomBytes -= Int(size)
@@ -97,8 +99,8 @@ final class MessageRun {
 
     /// The first entry at or above a position.
     func firstIndex(notBelow position: UInt64) -> Int {
-        guard let span, position > span.lowerBound else { return 0 }
-        guard position <= span.upperBound else { return count }
+        guard position > first else { return 0 }
+        guard position <= last else { return count }
         unpack()
         var (low, high) = (1, count)
         while low < high {
@@ -118,25 +120,13 @@ final class MessageRun {
     /// Nobody looks at a closed run for a while: what waits for a receiver that is away takes next to no memory.
     func pack() {
         guard packed == nil, !isOpen, count >= Self.packedMin else { return }
-        packed = (
-            PackedNumbers(entries.lazy.map(\.position)),
-            PackedNumbers(entries.lazy.map { UInt64($0.bytes) }),
-            PackedNumbers(entries.lazy.map { UInt64($0.waiting) })
-        )
+        packed = Packed(entries)
         entries = []
     }
 
     private func unpack() {
         guard let packed else { return }
-        let (positions, bytes) = (packed.positions.numbers(count), packed.bytes.numbers(count))
-        let waiting = packed.waiting.numbers(count)
-        entries = (0..<count).map { index in
-            Entry(
-                position: positions[index],
-                bytes: UInt32(truncatingIfNeeded: bytes[index]),
-                waiting: UInt32(truncatingIfNeeded: waiting[index])
-            )
-        }
+        entries = packed.entries(count)
         self.packed = nil
     }
 
@@ -168,6 +158,30 @@ final class MessageRun {
     }
 }
 
+/// The entries of a run that nobody works on; apart from it, since many runs are too short for that.
+private final class Packed {
+    private let positions: PackedNumbers
+    private let bytes: PackedNumbers
+    private let waiting: PackedNumbers
+
+    init(_ entries: [MessageRun.Entry]) {
+        positions = PackedNumbers(entries.lazy.map(\.position))
+        bytes = PackedNumbers(entries.lazy.map { UInt64($0.bytes) })
+        waiting = PackedNumbers(entries.lazy.map { UInt64($0.waiting) })
+    }
+
+    func entries(_ count: Int) -> [MessageRun.Entry] {
+        let (positions, bytes, waiting) = (positions.numbers(count), bytes.numbers(count), waiting.numbers(count))
+        return (0..<count).map { index in
+            MessageRun.Entry(
+                position: positions[index],
+                bytes: UInt32(truncatingIfNeeded: bytes[index]),
+                waiting: UInt32(truncatingIfNeeded: waiting[index])
+            )
+        }
+    }
+}
+
 /// One entry of a run.
 struct RunPlace {
     let run: MessageRun
@@ -182,10 +196,10 @@ struct RunPlace {
 
     /// The first of a run, which can be told without a look at the others.
     init?(firstOf run: MessageRun) {
-        guard let span = run.span else { return nil }
+        guard run.count > 0 else { return nil }
         self.run = run
         index = 0
-        position = span.lowerBound
+        position = run.first
     }
 
     var entry: MessageRun.Entry { run[index] }

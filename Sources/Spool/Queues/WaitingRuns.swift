@@ -174,7 +174,7 @@ struct WaitingRuns {
         var (low, high) = (0, runs.count)
         while high - low > 1 {
             let middle = (low + high) / 2
-            if let span = runs[middle].span, span.lowerBound <= position {
+            if runs[middle].count > 0, runs[middle].first <= position {
                 low = middle
             } else {
                 high = middle
