@@ -80,9 +80,15 @@ extension Shard {
         if isFullOfStalled(connection) { connection.isHeld = true }
     }
 
-    /// As many are read as may wait for their release, and as many bytes as one packet may have; then reading pauses.
+    /// As many are read as may wait for their release, and as many bytes as one packet may have; then reading pauses. Of
+    /// an upstream all that it may send are read: behind them come the answers that make room.
     func isFullOfStalled(_ connection: Connection) -> Bool {
-        connection.stalled.count >= settings.awaitingReleaseMax || connection.stalledBytes >= settings.packetBytesMax
+        connection.stalled.count >= stalledMax(of: connection) || connection.stalledBytes >= settings.packetBytesMax
+    }
+
+    func stalledMax(of connection: Connection) -> Int {
+        guard let link = connection.link else { return settings.awaitingReleaseMax }
+        return max(settings.awaitingReleaseMax, inflightMax(of: link, connection.version) + 1)
     }
 
     /// The connection ends, and what it published counts as never received.

@@ -50,7 +50,8 @@ extension BrokerServer {
                     redialing: Set(change.changedLinks.map { MQTTString($0) }),
                     linkConnector: LinkConnector(new, tls: tls.links),
                     denialLevel: Logger.Level(new.log.denials),
-                    systemInterval: old.configuration.metrics == new.metrics ? nil : new.metrics.systemInterval,
+                    systemInterval: old.configuration.metrics.saysTheSame(new.metrics)
+                        ? nil : new.metrics.systemInterval,
                     tellsMetrics: new.metrics.areTold,
                     detail: detail
                 )

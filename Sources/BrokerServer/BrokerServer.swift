@@ -256,7 +256,7 @@ package final class BrokerServer: Sendable {
         routes.append(
             LinkExplanationRoute.route { await withCheckedContinuation { shared.post(.linkSettings($0)) } }
         )
-        routes.append(AdminRoute(.GET, MetricsRoute.path, door: .any) { _ in await metrics.answer() })
+        routes.append(AdminRoute(.GET, MetricsRoute.path, door: .any) { _ in await metrics.answer(onWebPort: false) })
         let desk = LinkQueueDesk(
             spool,
             node: nodeNumber,

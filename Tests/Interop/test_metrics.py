@@ -70,7 +70,7 @@ def test_they_count_what_happens(brokers):
     assert value(after, "drawbridge_info", version="0.1.0", node="a") == 1
     assert value(after, "drawbridge_spool_healthy") == 1 and value(after, "drawbridge_spool_refusing") == 0
     assert value(after, "drawbridge_spool_disk_bytes", file="database") > 0
-    assert value(after, "drawbridge_messages_dropped_total", reason="oldest") == 0
+    assert value(after, "drawbridge_messages_dropped", reason="oldest") == 0
     assert value(after, "process_resident_memory_bytes") > 1e6
     assert value(after, "process_cpu_seconds_total") > 0
 

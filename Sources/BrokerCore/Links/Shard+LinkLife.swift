@@ -40,7 +40,8 @@ extension Shard {
         // We are the ones who did not read: what the upstream answered has to be seen first.
         let isExcused = connection.isHeld || connection.wasHeld
         connection.wasHeld = false
-        if isExcused { link.progressedAt = now.instant }
+        // What it sent, and we have no room for, may hide the answers that would make room: then it has to begin anew.
+        if isExcused, !isFullOfStalled(connection) { link.progressedAt = now.instant }
         if link.probe.isStalled(isExcused: isExcused) {
             close(connection, reason: nil)
             return lost(link, "the upstream does not answer", now, as: .stalled)

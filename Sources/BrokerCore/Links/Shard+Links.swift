@@ -224,7 +224,7 @@ extension Shard {
 
     /// QoS 1 and 2 messages that may be unanswered in either direction. An upstream of version 5 says how many it takes;
     /// what one of version 3 does with more than it takes is not known.
-    private func inflightMax(of link: Link, _ version: ProtocolVersion) -> Int {
+    func inflightMax(of link: Link, _ version: ProtocolVersion) -> Int {
         link.settings.inflightMax ?? (version == .v5 ? settings.linkInflightMax : Self.silentInflightMax)
     }
 

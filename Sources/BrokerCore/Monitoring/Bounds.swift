@@ -48,7 +48,7 @@ extension Shard {
         if session.link == nil, connection.version == .v5, connection.unanswered > receiveMaximum(of: connection) {
             return "\(connection.unanswered) unanswered"
         }
-        if connection.stalled.count > settings.awaitingReleaseMax {
+        if connection.stalled.count > stalledMax(of: connection) {
             return "\(connection.stalled.count) wait for room"
         }
         // PUBRELs of a session that comes back are answers too, and those to what waited for room come at once.

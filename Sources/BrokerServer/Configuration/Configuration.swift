@@ -192,4 +192,9 @@ package struct MetricsConfiguration: Sendable, Equatable {
     package var systemNames = SystemNames.allCases
 
     package init() {}
+
+    /// Nothing is another under `$SYS`.
+    func saysTheSame(_ other: MetricsConfiguration) -> Bool {
+        systemInterval == other.systemInterval && systemNames == other.systemNames
+    }
 }

@@ -13,7 +13,7 @@ extension Gateway {
                 try await withCheckedThrowingContinuation { shard.post(.publish(request, $0)) }
             },
             health: { await withCheckedContinuation { shard.post(.health($0)) } },
-            metrics: { await metrics.answerIfTold() },
+            metrics: { await metrics.answer(onWebPort: true) },
             certificates: { certificates.statuses },
             login: { login, answer in
                 guard let authenticator else { return .accepted(username: nil) }

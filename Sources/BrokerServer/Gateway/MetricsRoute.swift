@@ -20,22 +20,10 @@ package struct MetricsRoute: Sendable {
         self.node = node
     }
 
-    func answer() async -> HTTPAnswer { await answer(ask()) }
-
-    /// For whoever reaches a web port.
-    func answerIfTold() async -> HTTPAnswer {
-        let reading = await ask()
-        return reading.areTold ? await answer(reading) : Self.off
-    }
-
-    package static let off = HTTPAnswer.problem(
-        .notFound,
-        "Metrics are told here when the configuration has prometheus = true in [metrics]."
-    )
-
-    private func ask() async -> ShardReading { await withCheckedContinuation { shard.post(.metrics($0)) } }
-
-    private func answer(_ reading: ShardReading) async -> HTTPAnswer {
+    /// - Parameter onWebPort: for whoever reaches a web port.
+    func answer(onWebPort: Bool) async -> HTTPAnswer {
+        let reading = await withCheckedContinuation { shard.post(.metrics(onWebPort: onWebPort, $0)) }
+        guard let reading else { return Self.off }
         let (spool, node, certificates) = (spool, node, certificates.statuses)
         do {
             // Reads of the disk belong on no event loop.
@@ -46,6 +34,11 @@ package struct MetricsRoute: Sendable {
             return .problem(.serviceUnavailable, "The node is shutting down.")
         }
     }
+
+    package static let off = HTTPAnswer.problem(
+        .notFound,
+        "Metrics are told here when the configuration has prometheus = true in [metrics]."
+    )
 
     private static func answer(_ reading: NodeReading) -> HTTPAnswer {
         var text = MetricsText()

@@ -50,9 +50,10 @@ package struct Metric<Subject>: Sendable {
         Metric(name, kind, meaning, samples: samples)
     }
 
+    /// Gauges: what a queue gave up while it was in flight counts as delivered when it is acknowledged after all.
     static func drops(_ name: String, _ meaning: String, _ drops: @escaping @Sendable (Subject) -> DropCounts) -> Metric
     {
-        each(name, .counter, meaning) { subject in
+        each(name, .gauge, meaning) { subject in
             let drops = drops(subject)
             return DropReason.allCases.map { ([MetricLabel("reason", $0.rawValue)], Double(drops[$0])) }
         }

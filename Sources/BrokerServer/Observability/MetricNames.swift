@@ -48,7 +48,7 @@ package enum MetricNames {
     ]
 
     private static let drops: [Metric<NodeReading>] = [
-        .drops("drawbridge_messages_dropped_total", "What receivers did not get, each receiver counted.") {
+        .drops("drawbridge_messages_dropped", "What receivers did not get, each receiver counted.") {
             $0.figures.drops
         },
         .counter("drawbridge_publishes_refused_total", "Publishes for which there was no room (0x97, 507).") {
@@ -100,7 +100,11 @@ package enum MetricNames {
 
     private static let process: [Metric<NodeReading>] = [
         .each("drawbridge_certificate_expiry_timestamp_seconds", .gauge, "When a certificate of this node ends.") {
-            $0.certificates.map { ([MetricLabel("of", $0.owner)], Double($0.facts.notAfter)) }
+            // A link may have one for TLS and for WebSocket each; the first that ends counts.
+            Dictionary(grouping: $0.certificates, by: \.owner).sorted { $0.key < $1.key }.map { owner, certificates in
+                let ends = certificates.map(\.facts.notAfter).min() ?? 0
+                return ([MetricLabel("of", owner)], Double(ends))
+            }
         },
         .gauge("process_resident_memory_bytes", "Resident memory.") { $0.usage.map { Double($0.residentBytes) } },
         .each("process_cpu_seconds_total", .counter, "CPU time, user and system.") { reading in
@@ -117,7 +121,7 @@ package enum MetricNames {
                 ([MetricLabel("state", state.rawValue)], reading.account.state == state ? 1 : 0)
             }
         },
-        .gauge("drawbridge_link_state_seconds", "For how long it has been in its state.") {
+        .gauge("drawbridge_link_state_seconds", "For how long; live and catching up are one here.") {
             Double($0.link.stateSeconds)
         },
         .each("drawbridge_link_last_error", .gauge, "Always 1; why it is not live, or was not lately.") { reading in
@@ -140,7 +144,7 @@ package enum MetricNames {
         .counter("drawbridge_link_messages_delivered_total", "What the upstream acknowledged of what is stored.") {
             $0.link.delivered
         },
-        .drops("drawbridge_link_messages_dropped_total", "What of the queue the upstream did not get.") {
+        .drops("drawbridge_link_messages_dropped", "What of the queue the upstream did not get.") {
             $0.account.tally.dropped
         },
         .gauge("drawbridge_link_probe_seconds", "How long the last probe took; not there where none returns.") {

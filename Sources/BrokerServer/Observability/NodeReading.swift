@@ -6,8 +6,6 @@ import Spool
 struct ShardReading: Sendable {
     var figures: SystemFigures
     var links: [LinkAccount]
-    /// Web ports tell metrics.
-    var areTold: Bool
 }
 
 /// What a node and its process are like at one moment, for metrics. The parts are asked one after the other, so under
@@ -17,7 +15,7 @@ package struct NodeReading: Sendable {
     let shard: ShardReading
     let statistics: SpoolStatistics
     let isSpoolHealthy: Bool
-    /// Why new messages are refused, if they are.
+    /// New messages are refused.
     let isRefusing: Bool
     /// The database and its write-ahead log on disk.
     let diskBytes: (database: Int, log: Int)

@@ -29,7 +29,8 @@ enum Mail: @unchecked Sendable {
     indirect case publish(GatewayPublish, CheckedContinuation<GatewayReceipt, any Error>)
     case health(CheckedContinuation<NodeHealth, Never>)
     case account(CheckedContinuation<ShardAccount, Never>)
-    case metrics(CheckedContinuation<ShardReading, Never>)
+    /// - Parameter onWebPort: answered with nil when web ports do not tell metrics.
+    case metrics(onWebPort: Bool, CheckedContinuation<ShardReading?, Never>)
     case links(CheckedContinuation<[LinkAccount], Never>)
     /// Answered with false when there is no such link.
     case linkAction(LinkAction, MQTTString, CheckedContinuation<Bool, Never>)

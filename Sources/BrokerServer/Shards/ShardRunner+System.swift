@@ -20,11 +20,7 @@ extension ShardRunner {
 
     /// What metrics ask of the shard.
     func reading(_ now: Now) -> ShardReading {
-        ShardReading(
-            figures: shard.figures(nodeFigures, now: now),
-            links: linkAccounts(now),
-            areTold: tellsMetrics
-        )
+        ShardReading(figures: shard.figures(nodeFigures, now: now), links: linkAccounts(now))
     }
 
     private var nodeFigures: NodeFigures {

@@ -133,7 +133,8 @@ final class ShardRunner {
         case .publish(let request, let continuation): publish(request, continuation, now)
         case .health(let continuation): continuation.resume(returning: health)
         case .account(let continuation): continuation.resume(returning: account)
-        case .metrics(let continuation): continuation.resume(returning: reading(now))
+        case .metrics(let onWebPort, let continuation):
+            continuation.resume(returning: onWebPort && !tellsMetrics ? nil : reading(now))
         case .links(let continuation): continuation.resume(returning: linkAccounts(now))
         case .linkAction(let action, let name, let continuation):
             continuation.resume(returning: shard.act(action, onLink: name, now: now))

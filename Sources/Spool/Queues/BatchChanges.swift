@@ -13,8 +13,8 @@ struct BatchChanges {
     var touchedCursors: Set<ReceiverID> = []
     /// Queues that became longer or shorter, each once.
     private(set) var touched: [ReceiverQueue] = []
-    /// Runs that became longer, each once.
-    private(set) var grown: [MessageRun] = []
+    /// Runs that a queue has passed and others have not.
+    var passed: [MessageRun] = []
     var receivers = LatestValues<ReceiverID, ReceiverRecord?>()
     var subscriptions = LatestValues<SubscriptionKey, SubscriptionRecord?>()
     var retained = LatestValues<MQTTString, Message?>()
@@ -84,7 +84,6 @@ struct BatchChanges {
     mutating func touch(_ run: MessageRun) {
         guard run.seenIn != number else { return }
         run.seenIn = number
-        grown.append(run)
         for queue in run.queues { touch(queue) }
     }
 

@@ -86,8 +86,10 @@ final class MessageRun {
     }
 
     /// One receiver is done with an entry. True when it was the last.
+    @discardableResult
     func finish(_ index: Int) -> Bool {
-        uncount(index)
+        unpack()
+        entries[index].waiting &-= 1
         return entries[index].waiting == 0
     }
 
@@ -139,12 +141,6 @@ final class MessageRun {
         beginnings[index] += 1
     }
 
-    /// A queue has done with one entry.
-    func uncount(_ index: Int) {
-        unpack()
-        entries[index].waiting &-= 1
-    }
-
     /// Counts off whoever has begun behind an entry.
     func settleBeginnings() {
         guard !beginnings.isEmpty else { return }
@@ -188,18 +184,12 @@ struct RunPlace {
     let index: Int
     let position: UInt64
 
-    init(_ run: MessageRun, _ index: Int) {
+    init(_ run: MessageRun, _ index: Int) { self.init(run, index, at: run[index].position) }
+
+    init(_ run: MessageRun, _ index: Int, at position: UInt64) {
         self.run = run
         self.index = index
-        position = run[index].position
-    }
-
-    /// The first of a run, which can be told without a look at the others.
-    init?(firstOf run: MessageRun) {
-        guard run.count > 0 else { return nil }
-        self.run = run
-        index = 0
-        position = run.first
+        self.position = position
     }
 
     var entry: MessageRun.Entry { run[index] }

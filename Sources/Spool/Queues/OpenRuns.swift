@@ -4,6 +4,8 @@ import BrokerCore
 /// its queue.
 struct OpenRuns {
     private var runs: [Key: MessageRun] = [:]
+    /// Those that were closed since they were packed last.
+    private var closed: [MessageRun] = []
 
     func run(for deliveries: [Delivery]) -> MessageRun? {
         // Mostly it is the same array, which one look at it tells.
@@ -19,12 +21,19 @@ struct OpenRuns {
 
     mutating func insert(_ run: MessageRun) {
         guard let key = Key(run.deliveries) else { return }
-        runs.updateValue(run, forKey: key)?.close()
+        if let other = runs.updateValue(run, forKey: key) { close(other) }
     }
 
     mutating func close(_ run: MessageRun) {
         run.close()
+        closed.append(run)
         if let key = Key(run.deliveries), runs[key] === run { runs[key] = nil }
+    }
+
+    /// Nobody looks at the entries of a batch any more.
+    mutating func packClosed() {
+        for run in closed { run.pack() }
+        closed.removeAll(keepingCapacity: true)
     }
 
     /// What is not among these, although it has several receivers, is closed as well: those that are missing may come.

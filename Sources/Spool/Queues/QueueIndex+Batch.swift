@@ -230,6 +230,7 @@ extension QueueIndex {
         changes.batch.tallies.append(Batch.Tallied(receiver: receiver, tally: queue.lastTally, isGone: true))
         for place in queue.takeAll() {
             let position = place.position
+            if changes.passed.last !== place.run { changes.passed.append(place.run) }
             if place.run.finish(place.index) {
                 uncount(place.entry)
                 if position < changes.base { changes.batch.finished.append(position) }
@@ -257,7 +258,7 @@ extension QueueIndex {
             batch.receivers.append(Batch.NewReceiver(record: record, lowWater: queue.lowWater))
         }
         for receiver in changes.touchedCursors.sorted() {
-            guard let (lowWater, exceptions) = queues[receiver]?.settle() else { continue }
+            guard let (lowWater, exceptions) = queues[receiver]?.settle(&changes.passed) else { continue }
             batch.cursors.append(Batch.Cursor(receiver: receiver, lowWater: lowWater, exceptions: exceptions))
         }
         for (key, record) in changes.subscriptions.inOrder {
@@ -288,7 +289,8 @@ extension QueueIndex {
         batch.carried = changes.carried.inOrder.map(\.value)
         for (stream, ids) in changes.streams.inOrder { batch.streams.append(streams.add(ids, of: stream)) }
         tell(changes.touched.filter { queues[$0.receiver] === $0 }, &batch)
-        for run in changes.grown { run.pack() }
+        for run in changes.passed { run.pack() }
+        openRuns.packClosed()
         return batch
     }
 }

@@ -60,18 +60,17 @@ struct QueueIndex {
     mutating func restore(_ position: UInt64, for deliveries: [Delivery], bytes: Int, came: Timestamp) {
         ages.note(position + 1, at: came)
         let run = run(for: deliveries)
-        if run.count == 0 {
-            restored.last?.pack()
-            restored.append(run)
-        }
+        if run.count == 0 { restored.append(run) }
         _ = run.append(position, bytes: bytes)
         openRuns.closeIfLong(run)
+        openRuns.packClosed()
     }
 
     /// All rows were taken in.
     /// - Returns: the positions of those that nobody waits for.
     mutating func restoreProgress() -> [UInt64] {
-        for run in restored { openRuns.close(run) }
+        for run in restored where run.isOpen { openRuns.close(run) }
+        openRuns.packClosed()
         for queue in queues.values { queue.restoreProgress() }
         var finished: [UInt64] = []
         for run in restored {

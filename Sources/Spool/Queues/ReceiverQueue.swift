@@ -33,7 +33,15 @@ final class ReceiverQueue {
     var seenIn: UInt64 = 0
     var inbound: Set<UInt16> = []
     var outbound: [UInt16: SpoolContents.Outbound] = [:] {
-        didSet { searched = 0 }
+        didSet { (searched, inExchange) = (0, nil) }
+    }
+    /// Positions that open exchanges stand on, once somebody has asked.
+    private var inExchange: Set<UInt64>?
+    private var busy: Set<UInt64> {
+        if let inExchange { return inExchange }
+        let busy = Set(outbound.values.lazy.filter { !$0.isReleased }.map(\.position.number))
+        inExchange = busy
+        return busy
     }
     /// Up to here nothing waits but what stands in an open exchange.
     private var searched: UInt64 = 0
@@ -172,7 +180,7 @@ final class ReceiverQueue {
             waiting.take(first)
             return first
         }
-        let busy = Set(outbound.values.lazy.filter { !$0.isReleased }.map(\.position.number))
+        let busy = busy
         var found: RunPlace?
         waiting.forEachWaiting(after: searched) { place in
             guard !busy.contains(place.position) else { return true }
@@ -205,7 +213,7 @@ final class ReceiverQueue {
     }
 
     private func oldest(below position: UInt64, atMost count: Int) -> [RunPlace] {
-        let busy = outbound.isEmpty ? [] : Set(outbound.values.lazy.filter { !$0.isReleased }.map(\.position.number))
+        let busy = busy
         var places: [RunPlace] = []
         waiting.forEachWaiting { place in
             guard places.count < count, place.position < position else { return false }
@@ -242,12 +250,13 @@ final class ReceiverQueue {
 
     /// Raises the low-water mark to just below the first position that waits. Nil when nothing that is done, and not
     /// written as such, has a row any more: then the mark need not be written.
-    func settle() -> (lowWater: UInt64, exceptions: [UInt64])? {
+    ///
+    /// - Parameter passed: what others come to later is added.
+    func settle(_ passed: inout [MessageRun]) -> (lowWater: UInt64, exceptions: [UInt64])? {
         let isNeeded = unwritten.contains { part in
             part.indices.contains { part.run[$0].waiting > 0 }
         }
-        // Those who come later through a run find it packed.
-        for part in unwritten where part.run !== waiting.first?.run { part.run.pack() }
+        for part in unwritten where part.run !== waiting.first?.run { passed.append(part.run) }
         unwritten = []
         guard isNeeded else { return nil }
         lowWater = max(lowWater, waiting.doneThrough)
@@ -262,7 +271,7 @@ final class ReceiverQueue {
         for position in exceptions {
             // Of rows that are gone nobody needs to know.
             guard let place = waiting.take(position) else { continue }
-            place.run.uncount(place.index)
+            place.run.finish(place.index)
         }
         exceptions = []
         // Who made them is not known any more; what is answered from now on counts.

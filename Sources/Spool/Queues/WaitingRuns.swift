@@ -13,6 +13,8 @@ struct WaitingRuns {
     private var runs: Deque<MessageRun> = []
     /// The first entry of the first run that is not done.
     private var head = 0
+    /// Its position, where it is not the first of its run: whoever asks for it does not unpack the run.
+    private var headPosition: UInt64?
     /// What is done behind the head, in the order of positions.
     private var holes: Deque<RunPlace> = []
     /// Entries, and their bytes, of all runs but the last.
@@ -74,7 +76,7 @@ struct WaitingRuns {
     /// The first that waits.
     var first: RunPlace? {
         guard let run = runs.first, head < run.count else { return nil }
-        return head == 0 ? RunPlace(firstOf: run) : RunPlace(run, head)
+        return RunPlace(run, head, at: head == 0 ? run.first : headPosition ?? run[head].position)
     }
 
     /// Takes a position out. Nil when it does not wait: acknowledged twice, or dropped before.
@@ -127,12 +129,22 @@ struct WaitingRuns {
         }
         runs = []
         holes = []
-        (head, countBefore, bytesBefore, bytesDone) = (0, 0, 0, 0)
+        (head, headPosition, countBefore, bytesBefore, bytesDone) = (0, nil, 0, 0, 0)
         return places
     }
 
     /// The head goes over what is done behind it, and out of runs that are done.
     private mutating func absorb() {
+        passDone()
+        noteHead()
+    }
+
+    private mutating func noteHead() {
+        headPosition = nil
+        if head > 0, let run = runs.first, head < run.count { headPosition = run[head].position }
+    }
+
+    private mutating func passDone() {
         while let run = runs.first {
             while let hole = holes.first, hole.run === run, hole.index == head {
                 head += 1
@@ -204,7 +216,13 @@ struct WaitingRuns {
     func positions(after position: UInt64, count: Int) -> (positions: [UInt64], isComplete: Bool) {
         var found: [UInt64] = []
         var isComplete = true
+        var run: MessageRun?
         forEachWaiting(after: position) { place in
+            if run !== place.run {
+                // Looked through, and not the first of the queue: it rests again.
+                if run !== runs.first { run?.pack() }
+                run = place.run
+            }
             guard found.count < max(1, count) else {
                 isComplete = false
                 return false
@@ -232,7 +250,6 @@ struct WaitingRuns {
                 }
                 index += 1
             }
-            if at > 0 { run.pack() }
         }
     }
 
@@ -253,5 +270,6 @@ struct WaitingRuns {
         }
         if runs.isEmpty { (countBefore, bytesBefore) = (0, 0) }
         if let run = runs.first { bytesDone = run.bytes(before: head) }
+        noteHead()
     }
 }
