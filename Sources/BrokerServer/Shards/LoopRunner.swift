@@ -22,6 +22,7 @@ final class LoopRunner {
     private var spent: [ByteBuffer] = []
     private static let spentMax = 256
     private var isScheduled = false
+    private var isRunning = false
     private var timer: Scheduled<Void>?
     /// By their windows: seven at most.
     private var deflaters: [Int: Deflater] = [:]
@@ -68,6 +69,12 @@ final class LoopRunner {
     }
 
     private func run() {
+        // A write that fails makes NIO read all that the peer sent before it went, in the middle of the orders: what comes
+        // then is told behind them. Run here again, it would put back orders that are being performed, and a peer would
+        // get the same bytes twice.
+        guard !isRunning else { return schedule() }
+        isRunning = true
+        defer { isRunning = false }
         shared.post(&gathered, bytes: gatheredBytes)
         gatheredBytes = 0
         if shared.run(on: index) { schedule() }

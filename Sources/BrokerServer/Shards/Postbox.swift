@@ -28,7 +28,10 @@ final class Postbox<Element: Sendable>: Sendable {
     }
 
     /// - Parameter elements: an empty array, whose buffer changes places with the one in use.
-    func take(into elements: inout [Element]) { waiting.withLock { swap(&$0, &elements) } }
+    func take(into elements: inout [Element]) {
+        assert(elements.isEmpty)
+        waiting.withLock { swap(&$0, &elements) }
+    }
 
     var isEmpty: Bool { waiting.withLock { $0.isEmpty } }
 }
