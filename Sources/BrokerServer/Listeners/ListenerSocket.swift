@@ -35,10 +35,7 @@ package enum ListenerSocket {
                     // that finds nothing is a system call for nothing.
                     let options = channel.syncOptions
                     try options?.setOption(.maxMessagesPerRead, value: 1)
-                    try options?.setOption(
-                        .recvAllocator,
-                        value: AdaptiveRecvByteBufferAllocator(minimum: 64, initial: 512, maximum: 65_536)
-                    )
+                    try options?.setOption(.recvAllocator, value: ReadBuffers())
                     try entrance.enter(channel, open)
                 }
             }
