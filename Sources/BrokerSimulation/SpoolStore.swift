@@ -230,6 +230,7 @@ struct SpoolStore {
                     waiting.insert(
                         entry.message.topic,
                         from: entry.message.publisher,
+                        entry.message.mark,
                         priority: entry.delivery.priority,
                         at: entry.position
                     )

@@ -12,16 +12,16 @@ struct LinkKeys {
         }
     }
 
-    /// - Parameter read: topic and publisher of the row; only asked for what waits for a link.
+    /// - Parameter read: topic, publisher and mark of the row; only asked for what waits for a link.
     mutating func note(
         _ deliveries: [Delivery],
         at position: Position,
-        _ read: () -> (topic: MQTTString, publisher: MQTTString?)
+        _ read: () -> (topic: MQTTString, publisher: MQTTString?, mark: LinkMark?)
     ) {
         guard !found.isEmpty else { return }
         for delivery in deliveries where found[delivery.receiver] != nil {
-            let (topic, publisher) = read()
-            found[delivery.receiver]?.insert(topic, from: publisher, priority: delivery.priority, at: position)
+            let (topic, publisher, mark) = read()
+            found[delivery.receiver]?.insert(topic, from: publisher, mark, priority: delivery.priority, at: position)
         }
     }
 

@@ -167,7 +167,8 @@ struct SpoolLoader {
                 came: came(rows.bytes(3) { MessageRow.came($0) })
             )
             links.note(deliveries, at: Position(position)) {
-                (MQTTString(rows.string(4)), MessageProperties.read(rows.buffer(5))?.publisher)
+                let properties = MessageProperties.read(rows.buffer(5))
+                return (MQTTString(rows.string(4)), properties?.publisher, properties?.mark)
             }
             if !isSound { damaged.append(position) }
         }

@@ -105,7 +105,8 @@ package final class SimulatedSpool {
                 for (position, row) in disk.rows.sorted(by: { $0.key < $1.key }) {
                     guard let delivery = row.deliveries[id] else { continue }
                     waiting.insert(
-                        row.message.topic, from: row.message.publisher, priority: delivery.priority, at: position)
+                        row.message.topic, from: row.message.publisher, row.message.mark,
+                        priority: delivery.priority, at: position)
                 }
                 receiver.waiting = waiting
             }

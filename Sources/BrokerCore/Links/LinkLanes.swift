@@ -9,8 +9,8 @@ import DequeModule
 ///     live               what comes now and has nothing to wait for: every other place belongs to it, and every place
 ///                        before what came later and had to wait
 ///
-/// A message may go ahead when nothing of its topic waits, and nothing of its publisher, so that each topic and each
-/// publisher keeps its order; with a rule that has a priority the topic alone is asked. What is ahead of the cursor is
+/// A message may go ahead when nothing of its topic waits, and nothing of its publisher (of the node that it was published
+/// at, when it came over links), so that each topic and each publisher keeps its order; with a rule that has a priority the topic alone is asked. What is ahead of the cursor is
 /// named in `ahead` until it is settled: pages skip it, and when the connection is lost it goes first over the next, so
 /// that a peer which knows the last messages of our stream knows it again.
 final class LinkLanes {
@@ -115,7 +115,7 @@ final class LinkLanes {
         lastWaiting = max(lastWaiting, position)
         return waiting.wait(
             WaitingKeys.key(ofTopic: message.topic),
-            keepsPublisher && priority == 0 ? WaitingKeys.key(ofPublisher: message.publisher) : nil,
+            keepsPublisher && priority == 0 ? WaitingKeys.key(ofPublisher: message.publisher, message.mark) : nil,
             at: position,
             cursor: cursor,
             listedThrough: listedThrough(priority),
@@ -128,7 +128,8 @@ final class LinkLanes {
         let through = listedThrough(priority)
         if waiting.waits(WaitingKeys.key(ofTopic: message.topic), after: cursor, listedThrough: through) { return true }
         guard keepsPublisher, priority == 0 else { return false }
-        return waiting.waits(WaitingKeys.key(ofPublisher: message.publisher), after: cursor, listedThrough: through)
+        let publisher = WaitingKeys.key(ofPublisher: message.publisher, message.mark)
+        return waiting.waits(publisher, after: cursor, listedThrough: through)
     }
 
     func restore(_ found: WaitingForLink) {

@@ -84,17 +84,22 @@ package struct WaitingKeys: Sendable {
         return keys.count + 2 <= limits.keys
     }
 
-    package static func key(ofTopic topic: MQTTString) -> UInt64 { hash(topic, from: 0xCBF2_9CE4_8422_2325) }
+    package static func key(ofTopic topic: MQTTString) -> UInt64 { hash(topic.utf8, from: 0xCBF2_9CE4_8422_2325) }
 
-    /// - Parameter publisher: nil for those who have no name, who count as one.
-    package static func key(ofPublisher publisher: MQTTString?) -> UInt64 {
-        hash(publisher ?? "", from: 0x9E37_79B9_7F4A_7C15)
+    /// - Parameters:
+    ///   - publisher: nil for those who have no name, who count as one.
+    ///   - mark: of what came over links. The client that published it is not known here, and its messages may come by
+    ///     several links: all that were published at one node count as those of one publisher.
+    package static func key(ofPublisher publisher: MQTTString?, _ mark: LinkMark?) -> UInt64 {
+        guard let node = mark?.id.node else { return hash((publisher ?? "").utf8, from: 0x9E37_79B9_7F4A_7C15) }
+        let bytes = (0..<6).lazy.map { UInt8(truncatingIfNeeded: node >> ($0 * 8)) }
+        return hash(bytes, from: 0xC2B2_AE3D_27D4_EB4F)
     }
 
     /// FNV-1a: the same in every process, since the spool makes keys too.
-    private static func hash(_ string: MQTTString, from start: UInt64) -> UInt64 {
+    private static func hash(_ bytes: some Sequence<UInt8>, from start: UInt64) -> UInt64 {
         var hash = start
-        for byte in string.utf8 { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01B3 }
+        for byte in bytes { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01B3 }
         return hash
     }
 }
@@ -126,12 +131,13 @@ package struct WaitingForLink: Sendable {
     package mutating func insert(
         _ topic: MQTTString,
         from publisher: MQTTString?,
+        _ mark: LinkMark?,
         priority: UInt8,
         at position: Position
     ) {
         let isListed = keys.wait(
             WaitingKeys.key(ofTopic: topic),
-            priority > 0 ? nil : WaitingKeys.key(ofPublisher: publisher),
+            priority > 0 ? nil : WaitingKeys.key(ofPublisher: publisher, mark),
             at: position,
             mayBeLight: listed.count < limits.list
         )

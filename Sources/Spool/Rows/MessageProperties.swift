@@ -50,7 +50,7 @@ enum MessageProperties {
     private static let markTag: UInt8 = 0xF1
 
     /// Nil when the bytes are no such list.
-    static func read(_ bytes: ByteBuffer) -> (Properties, publisher: MQTTString?, LinkMark?)? {
+    static func read(_ bytes: ByteBuffer) -> (Properties, publisher: MQTTString?, mark: LinkMark?)? {
         guard bytes.readableBytes > 0 else { return (Properties(), nil, nil) }
         var bytes = bytes
         var values = Properties.Values()

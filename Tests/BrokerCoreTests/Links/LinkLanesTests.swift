@@ -9,6 +9,7 @@ import Testing
 struct LinkLanesTests {
     private static func broker(
         _ limits: LaneLimits = LaneLimits(),
+        linkUsers: Set<MQTTString> = [],
         _ change: (inout LinkSettings) -> Void = { _ in }
     ) throws -> ShardHarness {
         var link = LinkSettings(name: "hub", clientID: "site-7")
@@ -17,6 +18,7 @@ struct LinkLanesTests {
         var settings = BrokerSettings()
         settings.links = [link]
         settings.linkLanes = limits
+        settings.linkUsers = linkUsers
         return ShardHarness(settings)
     }
 
@@ -111,6 +113,34 @@ struct LinkLanesTests {
             Self.publish(a, "out/b", ["6"], first: 6)
             #expect(Self.hear(upstream) == expected)
         }
+    }
+
+    @Test("what was published at another node keeps its order, by whichever link each comes", arguments: [false, true])
+    func published(isRestarted: Bool) throws {
+        let broker = try Self.broker(linkUsers: ["link"])
+        func link(_ id: MQTTString) -> ScriptedPeer {
+            let link = broker.opens(.v5)
+            link.sends(.connect(clientID: id, expiry: 3_600, username: "link"))
+            _ = link.takes()
+            return link
+        }
+        func publish(_ link: ScriptedPeer, _ topic: MQTTString, _ number: Int, atNode node: UInt64) {
+            let id = MessageID(high: UInt64(number), low: node << 16)
+            let mark = LinkMark(id: id, hops: 1, stream: StreamID(node: 1, receiver: 1))
+            link.sends(
+                .publish(
+                    Publish(
+                        topic: topic, payload: ByteBuffer(string: "\(number)"), qos: .atLeastOnce,
+                        packetID: UInt16(number), mark: mark)))
+        }
+        let one = link("one")
+        for number in 1...5 { publish(one, "out/a", number, atNode: 0xA) }
+        if isRestarted { broker.restarts() }
+        let other = link("other")
+        let upstream = try Self.connect(broker, window: 2)
+        publish(other, "out/b", 6, atNode: 0xA)
+        publish(other, "out/c", 7, atNode: 0xC)
+        #expect(Self.hear(upstream) == ["1", "2", "7", "3", "4", "5", "6"])
     }
 
     @Test("what went ahead and was not settled goes first over the next connection, under its identifier, and once")
@@ -281,7 +311,7 @@ struct LinkLanesTests {
     @Test("a key waits until the cursor has passed its last position, or the list if it is light")
     func keys() {
         var keys = WaitingKeys()
-        let (a, b) = (WaitingKeys.key(ofTopic: "a"), WaitingKeys.key(ofPublisher: "a"))
+        let (a, b) = (WaitingKeys.key(ofTopic: "a"), WaitingKeys.key(ofPublisher: "a", nil))
         #expect(a != b)
         var isLight = keys.wait(a, nil, at: Position(3))
         isLight = keys.wait(a, nil, at: Position(7)) && isLight
