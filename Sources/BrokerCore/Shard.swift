@@ -138,20 +138,23 @@ package final class Shard {
         let batch = stored
         stored.removeAll(keepingCapacity: true)
         storesExactlyOnce = false
-        var live: [Int] = []
+        var receivers = Told()
         for (offset, message) in batch.enumerated() {
             var message = message
             message.position = Position(first.number &+ UInt64(offset))
             if offset == 0 || message.audience !== batch[offset - 1].audience {
-                live = tell(message.audience, of: batch[offset...], first: message.position)
+                receivers = tell(message.audience, of: batch[offset...], first: message.position)
             }
             if settings.keepsLedger { bookStored(message) }
-            // QoS 2 is delivered after the commit; whatever follows a message that waits queues behind it, so that
-            // receivers see positions grow.
-            if message.message.qos == .exactlyOnce || gate.deliveries > 0 || message.isCarried {
+            // QoS 2 is delivered after the commit, and so is what came from another node and goes on to a further one: that
+            // one does not send it back, so what a crash made this one forget would come late, behind what followed it.
+            // Whatever follows a message that waits queues behind it, so that receivers see positions grow.
+            if message.message.qos == .exactlyOnce || gate.deliveries > 0 || message.isCarried
+                || message.message.mark != nil && receivers.haveNodes
+            {
                 gate.hold(.deliver(message), until: appendedTicket)
             } else {
-                deliver(message, live: live, now)
+                deliver(message, live: receivers.live, now)
             }
         }
         guard settings.durability == .off else { return }
@@ -163,18 +166,26 @@ package final class Shard {
     /// Whether the outbox holds anything, without taking a copy of it.
     package var hasWork: Bool { !outbox.isEmpty }
 
+    /// Durable receivers of an audience.
+    private struct Told {
+        /// Those that may get a message now, by index: those that are live, and links.
+        var live: [Int] = []
+        /// Whether some of them are other nodes.
+        var haveNodes = false
+    }
+
     /// Tells an audience of the messages that begin the rest of a turn and are all for it, so that a room of a thousand
     /// is looked through once a turn and not once a message.
-    /// - Returns: the durable receivers that may get them now, by index: those that are live, and links.
-    private func tell(_ audience: Audience, of rest: ArraySlice<StoredMessage>, first: Position) -> [Int] {
+    private func tell(_ audience: Audience, of rest: ArraySlice<StoredMessage>, first: Position) -> Told {
         let count = rest.prefix { $0.audience === audience }.count
         let last = Position(first.number &+ UInt64(count - 1))
-        var live: [Int] = []
+        var told = Told()
         for (index, session) in audience.durable.enumerated() {
             session.told = max(session.told, last)
-            if session.flow == .live || session.link != nil { live.append(index) }
+            if session.flow == .live || session.link != nil { told.live.append(index) }
+            if session.link != nil || session.connection?.carriesMarks == true { told.haveNodes = true }
         }
-        return live
+        return told
     }
 
     private func bookStored(_ stored: StoredMessage) {

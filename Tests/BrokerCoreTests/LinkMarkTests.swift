@@ -54,6 +54,26 @@ struct LinkMarkTests {
                 properties: properties, mark: mark))
     }
 
+    @Test("what came from a node goes on to another one when it is on disk, since that one does not send it back")
+    func passedOn() throws {
+        let broker = ShardHarness(Self.settings())
+        let (one, other) = (Self.link(broker), Self.link(broker, id: "other.hub"))
+        other.sends(.subscribe(id: 1, filters: "#", options: SubscriptionOptions(maximumQoS: .exactlyOnce)))
+        let reader = Self.reader(broker)
+        _ = (one.takes(), other.takes())
+        broker.commitsAtOnce = false
+        one.sends(Self.publish(LinkMark(id: Self.id(1), hops: 1, stream: Self.stream), .atLeastOnce))
+        #expect(reader.takesMessages().count == 1)
+        #expect(other.takesMessages().isEmpty)
+        #expect(one.takes().isEmpty)
+        broker.commit()
+        #expect(other.takesMessages().count == 1)
+        #expect(one.takes().count == 1)
+        // What is published here is not known anywhere else: it need not wait.
+        broker.connects("client").sends(.publish(topic: "t", payload: "x", qos: .atLeastOnce, id: 1))
+        #expect(other.takesMessages().count == 1)
+    }
+
     @Test("a link may have as many unanswered as are known again; a client may not")
     func window() throws {
         let broker = ShardHarness(Self.settings { $0.awaitingReleaseMax = 10 })
