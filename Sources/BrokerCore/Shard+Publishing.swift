@@ -36,7 +36,9 @@ extension Shard {
         if session.link == nil, let broken = brokenLimit(packet, connection.door) {
             return fail(connection, broken, now)
         }
-        if packet.qos == .exactlyOnce, let ticket = session.inbound[packet.packetID], !beginsAnew(packet, session) {
+        if packet.qos == .exactlyOnce, let ticket = session.inbound[packet.packetID],
+            !beginsAnew(packet, session, on: connection)
+        {
             // [5:MQTT-4.3.3-10] [311:MQTT-4.3.3-2] a repeated PUBLISH is answered again and not delivered twice.
             session.link?.unmentioned.remove(packet.packetID)
             return answer(.pubRec(PublishAck(packetID: packet.packetID)), on: connection, after: ticket)

@@ -81,10 +81,14 @@ extension Shard {
     }
 
     /// As many are read as may wait for their release, and as many bytes as one packet may have; then reading pauses. Of
-    /// an upstream all that it may send are read: behind them come the answers that make room.
+    /// an upstream all that it may send are read, unless they are very large: behind them come the answers that make room.
     func isFullOfStalled(_ connection: Connection) -> Bool {
-        connection.stalled.count >= stalledMax(of: connection) || connection.stalledBytes >= settings.packetBytesMax
+        var bytesMax = settings.packetBytesMax
+        if connection.link != nil { bytesMax = max(bytesMax, Self.stalledBytesOfLinkMax) }
+        return connection.stalled.count >= stalledMax(of: connection) || connection.stalledBytes >= bytesMax
     }
+
+    private static let stalledBytesOfLinkMax = 64 << 20
 
     func stalledMax(of connection: Connection) -> Int {
         guard let link = connection.link else { return settings.awaitingReleaseMax }

@@ -132,6 +132,6 @@ final class SpoolStatus: Sendable {
         }
     }
 
-    /// A damaged retained message or will; they are read once, at the start.
+    /// A damaged row of another table than that of messages; they are read once, at the start.
     func foundDamage() { values.withLock { $0.statistics.damagedRows += 1 } }
 }

@@ -44,14 +44,16 @@ struct LinkMarkTests {
         topic: MQTTString = "t",
         _ qos: QoS = .exactlyOnce,
         packetID: UInt16 = 1,
+        isDuplicate: Bool = false,
         others: [Properties.UserProperty] = []
     ) -> Packet {
         var properties = Properties()
         properties.userProperties = others
         return .publish(
             Publish(
-                topic: topic, payload: ByteBuffer(string: "x"), qos: qos, packetID: qos == .atMostOnce ? 0 : packetID,
-                properties: properties, mark: mark))
+                topic: topic, payload: ByteBuffer(string: "x"), qos: qos,
+                packetID: qos == .atMostOnce ? 0 : packetID, isDuplicate: isDuplicate, properties: properties,
+                mark: mark))
     }
 
     @Test("what came from a node goes on to another one when it is on disk, since that one does not send it back")
@@ -265,6 +267,31 @@ struct LinkMarkTests {
         broker.advance(.seconds(1_300))
         second.sends(Self.publish(LinkMark(id: Self.id(1), hops: 1), .atMostOnce))
         #expect(reader.takesMessages().count == 1)
+    }
+
+    @Test("a new message under the identifier of one that a link left open over an earlier connection is another one")
+    func forgottenIdentifier() throws {
+        let broker = ShardHarness(Self.settings { $0.awaitingReleaseMax = 10 })
+        let reader = Self.reader(broker)
+        let before = Self.link(broker)
+        for number in 1...1_024 as ClosedRange<UInt16> {
+            let mark = LinkMark(id: Self.id(UInt64(number)), hops: 1, stream: Self.stream)
+            before.sends(Self.publish(mark, packetID: number))
+        }
+        #expect(reader.takesMessages().count == 32)
+        before.vanishes()
+        // It was elsewhere meanwhile, and knows nothing of them.
+        let link = Self.link(broker)
+        _ = link.takes()
+        let mark = LinkMark(id: Self.id(2_000), hops: 1, stream: Self.stream)
+        link.sends(Self.publish(mark, packetID: 5))
+        link.sends(Self.publish(LinkMark(id: Self.id(2_001), hops: 1, stream: Self.stream), packetID: 2_001))
+        #expect(link.takes() == [.pubRec(id: 5), .pubRec(id: 2_001)])
+        #expect(broker.shard.counters.received == 1_026)
+        // That one is sent again.
+        link.sends(Self.publish(mark, packetID: 5, isDuplicate: true))
+        #expect(link.takes() == [.pubRec(id: 5)])
+        #expect(broker.shard.counters.received == 1_026)
     }
 
     @Test("a refused message is not remembered: it is taken when there is room")

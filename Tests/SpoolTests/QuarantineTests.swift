@@ -135,6 +135,26 @@ struct QuarantineTests {
         #expect(fixture.contents.receivers.isEmpty)
     }
 
+    @Test("a receiver that is done with what has not come gets again all that names it", arguments: [-1, 1 << 40])
+    func progressAhead(lowWater: Int) throws {
+        let fixture = try filled()
+        _ = try fixture.sql("UPDATE receiver SET low_water = \(lowWater)")
+        try fixture.reopen()
+        #expect(fixture.spool.quarantine == nil)
+        #expect(fixture.spool.statistics.damagedRows == 1)
+        #expect(fixture.spool.depth(of: alice) == 400)
+        #expect(try fixture.page(alice).entries.count == 400)
+    }
+
+    @Test("a node row that is behind the messages gives no position twice")
+    func positionsBehind() throws {
+        let fixture = try filled()
+        _ = try fixture.sql("UPDATE node SET next_position = 5, is_open = 0")
+        try fixture.reopen()
+        #expect(try fixture.commit(.message(to: alice)) == Position(401))
+        #expect(fixture.spool.depth(of: alice) == 401)
+    }
+
     /// 400 messages of half a kilobyte, and one of everything else.
     private func filled() throws -> SpoolFixture {
         let fixture = try SpoolFixture()

@@ -107,7 +107,7 @@ package final class Connection {
 
     package var isOpen: Bool { state == .open }
     /// Whether something that it sent was not read yet, or waits for the disk to be answered.
-    package var isOwedAnswers: Bool { state != .closing && (isHeld || !answers.isEmpty) }
+    package var isOwedAnswers: Bool { state != .closing && (isHeld || !answers.isEmpty || !stalled.isEmpty) }
 
     struct Answer {
         var ticket: Ticket

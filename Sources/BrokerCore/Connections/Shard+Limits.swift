@@ -23,8 +23,10 @@ extension Shard {
         return connection.carriesMarks ? max(clients, settings.linkInflightMax) : clients
     }
 
-    /// QoS 2 messages that a client may have unreleased; one of version 5 those at least that it was promised.
+    /// QoS 2 messages that a client may have unreleased; one of version 5 those at least that it was promised. A link may have
+    /// left some for ever, so that it is held to what it has unanswered only.
     func awaitingReleaseMax(of connection: Connection) -> Int {
+        if connection.carriesMarks { return .max }
         guard connection.version == .v5 else { return settings.awaitingReleaseMax }
         return max(settings.awaitingReleaseMax, receiveMaximum(of: connection))
     }

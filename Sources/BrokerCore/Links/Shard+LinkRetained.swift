@@ -48,7 +48,9 @@ extension Shard {
     func queueRetained(_ message: Message, for link: Link, by rule: LinkRule) {
         let qos = rule.qos(for: max(message.qos, .atLeastOnce))
         guard rule.retain != .clear, qos > .atMostOnce, let session = link.session else { return }
-        let delivery = Delivery(receiver: link.receiver, qos: qos, isRetained: true)
+        var delivery = Delivery(receiver: link.receiver, qos: qos, isRetained: true)
+        // What is published to the topic next goes by that as well, and must not go first.
+        delivery.priority = UInt8(clamping: rule.priority)
         book(.replayed, session, message, qos, isRetained: true, [])
         store(.message(message, deliveries: [delivery]))
         let kind = Route.Kind(qos: qos, isRetained: true)

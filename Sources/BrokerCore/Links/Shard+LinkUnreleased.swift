@@ -5,10 +5,12 @@ import MQTTCodec
 /// uses them again, and there are 65,535 of them at most. An upstream is not held to fewer: mosquitto sends more than
 /// Receive Maximum after it was away, and does so over each connection that follows when this one is closed.
 extension Shard {
-    /// Whether an upstream gives another message the identifier of an exchange of before this connection. If it meant that
+    /// Whether another node gives another message the identifier of an exchange of before this connection. If it meant that
     /// exchange it would say DUP [5:MQTT-3.3.1-1] [311:MQTT-3.3.1-1].
-    func beginsAnew(_ packet: Publish, _ session: Session) -> Bool {
-        guard let link = session.link else { return false }
-        return !packet.isDuplicate && link.unmentioned.contains(packet.packetID)
+    func beginsAnew(_ packet: Publish, _ session: Session, on connection: Connection) -> Bool {
+        if packet.isDuplicate { return false }
+        // A link that was at another upstream meanwhile, and started again, knows nothing of what it left open here.
+        guard let link = session.link else { return connection.carriesMarks }
+        return link.unmentioned.contains(packet.packetID)
     }
 }

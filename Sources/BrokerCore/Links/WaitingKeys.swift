@@ -91,7 +91,8 @@ package struct WaitingKeys: Sendable {
     ///   - mark: of what came over links. The client that published it is not known here, and its messages may come by
     ///     several links: all that were published at one node count as those of one publisher.
     package static func key(ofPublisher publisher: MQTTString?, _ mark: LinkMark?) -> UInt64 {
-        guard let node = mark?.id.node else { return hash((publisher ?? "").utf8, from: 0x9E37_79B9_7F4A_7C15) }
+        guard let mark, mark.hops > 0 else { return hash((publisher ?? "").utf8, from: 0x9E37_79B9_7F4A_7C15) }
+        let node = mark.id.node
         let bytes = (0..<6).lazy.map { UInt8(truncatingIfNeeded: node >> ($0 * 8)) }
         return hash(bytes, from: 0xC2B2_AE3D_27D4_EB4F)
     }

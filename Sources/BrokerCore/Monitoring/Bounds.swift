@@ -36,8 +36,9 @@ extension Shard {
         } else if session.page.count > settings.pageMessagesMax {
             return "a page of \(session.page.count)"
         }
-        let unreleasedMax = max(settings.awaitingReleaseMax, Int(settings.receiveMaximum), settings.linkInflightMax)
-        if session.link == nil, session.inbound.count > unreleasedMax {
+        let unreleasedMax = max(settings.awaitingReleaseMax, Int(settings.receiveMaximum))
+        // A link may have left as many as there are identifiers.
+        if session.link == nil, session.inbound.count > unreleasedMax, !isLink(session.principal) {
             return "\(session.inbound.count) unreleased"
         }
         if session.subscriptions.count > settings.subscriptionsMax { return "too many subscriptions" }

@@ -102,7 +102,8 @@ final class ConnectionHandler: ChannelInboundHandler {
         guard !isInputClosed, !isClosing, let reader else { return }
         isInputClosed = true
         lastCall = context.eventLoop.assumeIsolated().scheduleTask(in: Self.lastAnswersTime) {
-            self.close(lingering: false)
+            self.isClosing = true
+            context.close(promise: nil)
         }
         runner.tell(.inputEnded(reader, isOrderly: isOrderly))
     }
@@ -270,6 +271,12 @@ final class ConnectionHandler: ChannelInboundHandler {
             var farewell = ByteBuffer()
             framing?.writeFarewell(code: isGoingAway ? Self.goingAway : Self.normalClosure, into: &farewell)
             context.writeAndFlush(Self.wrapOutboundOut(farewell), promise: nil)
+        }
+        if isInputClosed {
+            // It may listen still: closing would throw away what the system has not taken yet.
+            let written = context.eventLoop.makePromise(of: Void.self)
+            written.futureResult.assumeIsolated().whenComplete { _ in context.close(promise: nil) }
+            return context.writeAndFlush(Self.wrapOutboundOut(ByteBuffer()), promise: written)
         }
         guard lingering else { return context.close(promise: nil) }
         context.channel.setOption(.autoRead, value: true).assumeIsolated().whenComplete { _ in }

@@ -45,6 +45,8 @@ package enum ListenerSocket {
                 .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
                 // Those that are accepted inherit it: two system calls less for each.
                 .serverChannelOption(.tcpOption(.tcp_nodelay), value: 1)
+                // Who has no keep-alive and lost its power is noticed after some hours.
+                .serverChannelOption(.socketOption(.so_keepalive), value: 1)
                 .bind(host: address.host, port: address.port)
         }
         do throws(UnixSocketFile.Failure) {

@@ -13,6 +13,8 @@ extension WebConnectionHandler {
 
     func upgrade(_ head: HTTPRequestHead, _ subprotocol: String?, _ context: ChannelHandlerContext) {
         state = .upgrading
+        // The answer may stand behind others that the client does not take.
+        expect(within: limits.firstRequestTimeout, context)
         let pipeline = context.pipeline.syncOperations
         let channel = context.channel
         var arrival = origin(of: head, channel)

@@ -243,8 +243,13 @@ final class WebConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler 
         case (.upgrading, .part), (.upgrading, .malformed):
             // The parser stops at an upgrade; should it ever see one differently than we do, nobody gets confused.
             context.close(promise: nil)
-        case (.idle, .inputClosed), (.receiving, .inputClosed), (.closing, .inputClosed), (.upgrading, .inputClosed):
+        case (.receiving, .inputClosed), (.upgrading, .inputClosed):
             context.close(promise: nil)
+        case (.idle, .inputClosed), (.closing, .inputClosed):
+            // It may listen still: closing would throw away what the system has not taken yet.
+            let written = context.eventLoop.makePromise(of: Void.self)
+            written.futureResult.assumeIsolated().whenComplete { _ in context.close(promise: nil) }
+            context.writeAndFlush(Self.wrapOutboundOut(.body(.byteBuffer(ByteBuffer()))), promise: written)
         case (.idle, .part), (.receiving, .part(.head)), (.closing, .part), (.closing, .malformed), (.closed, _),
             (.authenticating, _), (.answering, _):
             break

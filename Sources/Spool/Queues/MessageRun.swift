@@ -26,7 +26,7 @@ final class MessageRun {
     /// Whose messages these are. Empty once the run is closed: it lives as long as one of their queues holds it.
     private(set) var queues: [ReceiverQueue]
     let receivers: Int
-    /// How the messages go to the receivers, as the last one that joined says it.
+    /// How the messages go to the receivers, as the last one that joined says it. Empty once the run is closed.
     var deliveries: [Delivery]
     /// What any queue that drops its oldest can take before it does so: at least this much.
     private var roomMessages = Int.max
@@ -50,7 +50,11 @@ final class MessageRun {
     var isOpen: Bool { !queues.isEmpty }
     var isLong: Bool { count >= Self.entriesMax }
 
-    func close() { queues = [] }
+    /// It may be one of very many: it holds nothing that only one that grows needs.
+    func close() {
+        queues = []
+        deliveries = []
+    }
 
     /// The index of the new entry.
     func append(_ position: UInt64, bytes size: Int) -> Int {

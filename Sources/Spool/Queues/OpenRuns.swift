@@ -25,9 +25,9 @@ struct OpenRuns {
     }
 
     mutating func close(_ run: MessageRun) {
+        if let key = Key(run.deliveries), runs[key] === run { runs[key] = nil }
         run.close()
         closed.append(run)
-        if let key = Key(run.deliveries), runs[key] === run { runs[key] = nil }
     }
 
     /// Nobody looks at the entries of a batch any more.

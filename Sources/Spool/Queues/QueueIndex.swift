@@ -13,6 +13,7 @@ struct QueueIndex {
     var openRuns = OpenRuns()
     /// While the spool is being opened: all runs that were made of its rows.
     private var restored: [MessageRun] = []
+    private var living = LivingReceivers()
     /// Clients whose will is on disk.
     var wills: Set<MQTTString> = []
     /// True when there may be queues that keep what they have when they are full.
@@ -59,7 +60,7 @@ struct QueueIndex {
     /// - Parameter came: when this node took the message, as far as the row says it; not later than now.
     mutating func restore(_ position: UInt64, for deliveries: [Delivery], bytes: Int, came: Timestamp) {
         ages.note(position + 1, at: came)
-        let run = run(for: deliveries)
+        let run = run(for: living.of(deliveries, in: queues))
         if run.count == 0 { restored.append(run) }
         _ = run.append(position, bytes: bytes)
         openRuns.closeIfLong(run)
@@ -82,6 +83,7 @@ struct QueueIndex {
             run.pack()
         }
         restored = []
+        living = LivingReceivers()
         return finished
     }
 
@@ -190,5 +192,18 @@ struct QueueIndex {
         }
         tell(touched, &batch)
         return batch
+    }
+}
+
+/// While the spool is being opened: rows name receivers that are gone by now, whose messages went with them. Without those the
+/// rows of a room are of one run again. Most rows have the list of the row before them.
+private struct LivingReceivers {
+    private var last: (deliveries: [Delivery], living: [Delivery]) = ([], [])
+
+    mutating func of(_ deliveries: [Delivery], in queues: [ReceiverID: ReceiverQueue]) -> [Delivery] {
+        if deliveries != last.deliveries {
+            last = (deliveries, deliveries.filter { queues[$0.receiver] != nil })
+        }
+        return last.living
     }
 }

@@ -22,6 +22,8 @@ final class SQLConnection {
     private var isClosed = false
     private let walSize = WALSize()
 
+    private static let busyMilliseconds: Int32 = 5_000
+
     /// Pages in the write-ahead log after the last commit.
     var walPages: Int { walSize.pages }
 
@@ -34,7 +36,7 @@ final class SQLConnection {
             if role == .writer { try WriteAheadLog.makeDurable(ofDatabase: path) }
             var configuration = Configuration()
             configuration.label = role == .writer ? "spool.writer" : "spool.reader"
-            configuration.busyMode = .timeout(5)
+            configuration.busyMode = .timeout(Double(Self.busyMilliseconds) / 1_000)
             // BEGIN and COMMIT are prepared statements of ours.
             configuration.allowsUnsafeTransactions = true
             switch role {
@@ -136,6 +138,9 @@ final class SQLConnection {
     }
 
     func checkpoint(_ mode: CheckpointMode) throws(SpoolError) {
+        // A backup reads for minutes: nobody waits here until it is through.
+        sqlite3_busy_timeout(handle, 0)
+        defer { sqlite3_busy_timeout(handle, Self.busyMilliseconds) }
         let code = sqlite3_wal_checkpoint_v2(handle, nil, mode.rawValue, nil, nil)
         // Busy means that a reader holds it back: it is tried again later.
         guard code == SQLITE_OK || code == SQLITE_BUSY || code == SQLITE_LOCKED else {
