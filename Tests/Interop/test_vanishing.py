@@ -96,3 +96,21 @@ def test_everybody_else_gets_everything_once(drawbridge):
     listener.stops = True
     listener.join()
     assert listener.numbers == list(range(1, sent + 1))
+
+
+def test_who_stops_sending_gets_all_its_answers(brokers, tmp_path):
+    """The system takes some 200 KB for a socket of the file system; the rest waits in the broker when it sees the end."""
+    count, path = 200_000, tmp_path / "mqtt.sock"
+    brokers.drawbridge(links=f'[[listener]]\nname = "file"\ntype = "mqtt"\nbind = ["unix:{path}"]').start()
+    publish = b"\x32\x0b\x00\x07nowhere"
+    with socket.socket(socket.AF_UNIX) as plain:
+        plain.connect(str(path))
+        plain.settimeout(10)
+        plain.sendall(b"\x10\x10\x00\x04MQTT\x04\x02\x00\x00\x00\x04half")
+        plain.sendall(b"".join(publish + struct.pack("!H", number % 65_535 + 1) for number in range(count)))
+        plain.shutdown(socket.SHUT_WR)
+        time.sleep(1)
+        received = bytearray()
+        while data := plain.recv(65_536):
+            received += data
+    assert len(received) == 4 + 4 * count
