@@ -114,10 +114,14 @@ extension Shard {
             isRepeated = false
         }
         let storesIdentifier = packet.qos == .exactlyOnce && session.receiver != nil
-        if refusal == nil, !isRepeated, mayLackRoom, hasNoRoom(for: publication, storesIdentifier: storesIdentifier) {
+        if refusal == nil, !isRepeated,
+            connection.hasRefused && packet.qos > .atMostOnce
+                || mayLackRoom && hasNoRoom(for: publication, storesIdentifier: storesIdentifier)
+        {
             if connection.version == .v5, session.link == nil {
                 refusal = .quotaExceeded
                 refused()
+                if mark?.stream != nil { connection.hasRefused = true }
             } else {
                 connection.unanswered -= 1
                 heldBack()

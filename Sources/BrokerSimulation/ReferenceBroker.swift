@@ -116,12 +116,17 @@ struct ReferenceBroker {
     /// Whether something would have to be stored, of the sender or for a receiver, for which there is no room: then
     /// nothing of the message is taken. What was taken before is only answered again.
     ///
-    /// - Parameter client: nil for the gateway.
-    func refuses(_ client: MQTTString?, _ packet: Publish) -> Bool {
+    /// - Parameters:
+    ///   - client: nil for the gateway.
+    ///   - hasRefused: whether one was refused before, over this connection of a link.
+    func refuses(_ client: MQTTString?, _ packet: Publish, hasRefused: Bool = false) -> Bool {
         let isAnybodyFull = sessions.values.contains(where: \.isFull) || groups.values.contains(where: \.isFull)
-        guard packet.qos > .atMostOnce, isSpoolRefusing || isAnybodyFull, !wasHere(packet) else { return false }
+        guard packet.qos > .atMostOnce, isSpoolRefusing || isAnybodyFull || hasRefused, !wasHere(packet) else {
+            return false
+        }
         let sender = client.flatMap { sessions[$0] }
         if packet.qos == .exactlyOnce, sender?.unreleased.contains(packet.packetID) == true { return false }
+        if hasRefused { return true }
         let takers = takers(client, packet.topic).filter { $0.granted > .atMostOnce }
         let durable = takers.compactMap { sessions[$0.name] }.filter(\.isDurable)
         let shared = takers.compactMap { groups[$0.name] }.filter(\.isDurable)

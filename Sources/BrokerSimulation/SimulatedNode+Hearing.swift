@@ -63,8 +63,7 @@ extension SimulatedNode {
             port.stalled.append(packet)
             return shard.received(.publish(packet), on: port.connection, now: simulation.now)
         }
-        var isRefused = reference.refuses(client, packet)
-
+        var isRefused = reference.refuses(client, packet, hasRefused: port.hasRefused)
         let isKnown = isKnown(packet, of: client, shard)
         var expected = isRefused ? [:] : reference.publish(client, packet)
         let before = shard.outbox.ledger.count
@@ -85,7 +84,10 @@ extension SimulatedNode {
             simulation.fail("node \(index): \(packet.text) \(waits ? "waits" : "does not wait") for room")
         }
         guard waits else {
-            if isRefused { simulation.noteRefusal(packet) }
+            if isRefused {
+                simulation.noteRefusal(packet)
+                if packet.mark?.stream != nil { port.hasRefused = true }
+            }
             return
         }
         simulation.trace("node \(index): \(packet.text) of \(client) waits for room")

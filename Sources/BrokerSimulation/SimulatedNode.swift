@@ -18,6 +18,8 @@ final class SimulatedNode {
         var client: MQTTString?
         /// A message that waits for room, and what was published behind it.
         var stalled: [Publish] = []
+        /// A message of a link was refused for want of room.
+        var hasRefused = false
         /// The loop that carries it.
         let loop: Int
         /// Bytes that the shard has sent and that the loop has not.

@@ -57,25 +57,26 @@ final class SpoolReader: @unchecked Sendable {
     private func run() {
         var source: PageSource?
         while let work = take() {
+            var failed: [Job] = []
             for job in work {
-                while true {
-                    do throws(SpoolError) {
-                        let open: PageSource
-                        if let source { open = source } else { open = try PageSource(path: path) }
-                        source = open
-                        let page = try open.page(job) { position in
-                            guard status.foundDamage(at: position) else { return }
-                            intake.foundDamaged(position)
-                        }
-                        tidings.tell([.loaded(page)])
-                        break
-                    } catch {
-                        source?.close()
-                        source = nil
-                        if pause() { break }
+                do throws(SpoolError) {
+                    let open: PageSource
+                    if let source { open = source } else { open = try PageSource(path: path) }
+                    source = open
+                    let page = try open.page(job) { position in
+                        guard status.foundDamage(at: position) else { return }
+                        intake.foundDamaged(position)
                     }
+                    tidings.tell([.loaded(page)])
+                } catch {
+                    source?.close()
+                    source = nil
+                    status.cannotRead(error)
+                    failed.append(job)
                 }
             }
+            // A page that cannot be read is tried again for ever, behind those that can.
+            if failed.isEmpty { status.canRead() } else { putBack(failed, pausing: failed.count == work.count) }
         }
         source?.close()
         condition.lock()
@@ -96,13 +97,14 @@ final class SpoolReader: @unchecked Sendable {
         return jobs
     }
 
-    /// Waits before a page is tried again. True when the spool is closing: then nobody waits for the page.
-    private func pause() -> Bool {
+    /// What was read for nothing comes again, unless the spool is closing: then nobody waits for it.
+    private func putBack(_ failed: [Job], pausing: Bool) {
         let deadline = Date(timeIntervalSinceNow: 0.2)
         condition.lock()
         defer { condition.unlock() }
-        while !isClosing, condition.wait(until: deadline) {}
-        return isClosing
+        // Whoever comes meanwhile need not wait.
+        while pausing, !isClosing, jobs.isEmpty, condition.wait(until: deadline) {}
+        if !isClosing { jobs += failed }
     }
 }
 

@@ -1,10 +1,12 @@
 package import BrokerCore
+import Foundation
 import Synchronization
 
-/// Whether commits succeed.
+/// Whether commits succeed, and pages can be read.
 package enum SpoolState: Sendable, Hashable {
     case ok
-    /// Batches fail since this wall time; nothing is announced until one succeeds. `reason` is for the operator.
+    /// Batches fail since this wall time, and nothing is announced until one succeeds; or some page cannot be read since
+    /// then, and whoever is owed it gets nothing of what waits. `reason` is for the operator.
     case failing(since: Timestamp, reason: String)
 }
 
@@ -59,7 +61,9 @@ struct SpoolBooks: Sendable {
 /// What the threads of the spool tell everybody else: written by them, read by anyone.
 final class SpoolStatus: Sendable {
     private struct Values {
+        /// Of commits, and of pages.
         var state = SpoolState.ok
+        var reading = SpoolState.ok
         var statistics = SpoolStatistics()
         var books = SpoolBooks()
         var refusal: SpoolRefusal?
@@ -70,7 +74,7 @@ final class SpoolStatus: Sendable {
 
     private let values = Mutex(Values())
 
-    var state: SpoolState { values.withLock { $0.state } }
+    var state: SpoolState { values.withLock { $0.state == .ok ? $0.reading : $0.state } }
     var statistics: SpoolStatistics { values.withLock { $0.statistics } }
 
     var books: SpoolBooks { values.withLock { $0.books } }
@@ -103,6 +107,16 @@ final class SpoolStatus: Sendable {
             }
         }
     }
+
+    func cannotRead(_ error: SpoolError) {
+        values.withLock { values in
+            guard values.reading == .ok else { return }
+            let wall = Timestamp(microseconds: UInt64(max(0, Date().timeIntervalSince1970 * 1_000_000)))
+            values.reading = .failing(since: wall, reason: error.description)
+        }
+    }
+
+    func canRead() { values.withLock { $0.reading = .ok } }
 
     /// A batch is on disk, and with it what it changed in the books.
     func committed(_ batch: Batch, setAside: Int, isDemanded: Bool) {

@@ -294,6 +294,35 @@ struct LinkMarkTests {
         #expect(broker.shard.counters.received == 1_026)
     }
 
+    @Test("what a link sent behind a message that was refused is refused as well, or it would go first")
+    func refusedInOrder() throws {
+        let broker = ShardHarness(Self.settings())
+        let reader = Self.reader(broker)
+        let link = Self.link(broker)
+        _ = link.takes()
+        func send(_ number: UInt16, to link: ScriptedPeer) {
+            let mark = LinkMark(id: Self.id(UInt64(number)), hops: 1, stream: Self.stream)
+            link.sends(Self.publish(mark, packetID: number))
+        }
+        func isRefused(_ number: UInt16, by link: ScriptedPeer) -> Bool {
+            guard case .pubRec(let answer)? = link.takes().first else { return false }
+            return answer.packetID == number && answer.reason == .quotaExceeded
+        }
+        broker.perform { shard, now in shard.spoolReported([.refusing(.full)], now: now) }
+        send(1, to: link)
+        #expect(isRefused(1, by: link))
+        broker.perform { shard, now in shard.spoolReported([.refusing(nil)], now: now) }
+        send(2, to: link)
+        #expect(isRefused(2, by: link))
+        #expect(reader.takesMessages().isEmpty)
+        link.vanishes()
+        let again = Self.link(broker)
+        _ = again.takes()
+        for number in 1...2 as ClosedRange<UInt16> { send(number, to: again) }
+        #expect(again.takes() == [.pubRec(id: 1), .pubRec(id: 2)])
+        #expect(reader.takesMessages().count == 2)
+    }
+
     @Test("a refused message is not remembered: it is taken when there is room")
     func refused() throws {
         let broker = ShardHarness(Self.settings())
@@ -308,7 +337,8 @@ struct LinkMarkTests {
         #expect(refusal.reason == .quotaExceeded)
         broker.perform { shard, now in shard.spoolReported([.refusing(nil)], now: now) }
         let reader = Self.reader(broker)
-        link.sends(Self.publish(LinkMark(id: Self.id(1), hops: 1, stream: Self.stream)))
+        link.vanishes()
+        Self.link(broker).sends(Self.publish(LinkMark(id: Self.id(1), hops: 1, stream: Self.stream)))
         #expect(reader.takesMessages().count == 1)
     }
 }

@@ -122,6 +122,24 @@ struct FailureTests {
         #expect(fixture.spool.statistics.damagedRows == 1)
     }
 
+    @Test("a page that cannot be read is said to be so, and comes once it can be")
+    func unreadable() throws {
+        let fixture = try SpoolFixture()
+        try fixture.commit(.session(alice), .message(to: alice))
+        let (file, elsewhere) = ("\(fixture.folder)/spool.sqlite", "\(fixture.folder)/elsewhere")
+        try FileManager.default.moveItem(atPath: file, toPath: elsewhere)
+        fixture.append(loads: [.init(receiver: alice, after: .zero, messagesMax: 10, bytesMax: .max)])
+        let deadline = Date(timeIntervalSinceNow: 10)
+        while fixture.spool.state == .ok, Date() < deadline { Thread.sleep(forTimeInterval: 0.01) }
+        #expect(fixture.spool.state != .ok)
+        #expect(fixture.tidings.pages.isEmpty)
+        try FileManager.default.moveItem(atPath: elsewhere, toPath: file)
+        try fixture.tidings.wait("the page") { $0.pages.count == 1 }
+        #expect(fixture.tidings.pages.first?.entries.count == 1)
+        while fixture.spool.state != .ok, Date() < deadline { Thread.sleep(forTimeInterval: 0.01) }
+        #expect(fixture.spool.state == .ok)
+    }
+
     @Test("a damaged retained message is skipped and counted")
     func damagedRetained() throws {
         let fixture = try SpoolFixture()

@@ -64,6 +64,9 @@ package final class Connection {
     var peerTakesRetained = true
     /// The peer is a Drawbridge's link, or the upstream of ours: messages have marks.
     var carriesMarks = false
+    /// A message of the link of another node was refused for want of room. What it had sent behind it is refused as well, or
+    /// would go first; the link ends the connection when it hears of it.
+    var hasRefused = false
     var markBytesMax: Int { carriesMarks ? LinkMark.bytesMax : 0 }
     /// The peer's Maximum Packet Size; bytes.
     var packetBytesMax = Int.max
