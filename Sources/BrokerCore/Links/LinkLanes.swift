@@ -9,10 +9,11 @@ import DequeModule
 ///     live               what comes now and has nothing to wait for: every other place belongs to it, and every place
 ///                        before what came later and had to wait
 ///
-/// A message may go ahead when nothing of its topic waits, and nothing of its publisher (of the node that it was published
-/// at, when it came over links), so that each topic and each publisher keeps its order; with a rule that has a priority the topic alone is asked. What is ahead of the cursor is
-/// named in `ahead` until it is settled: pages skip it, and when the connection is lost it goes first over the next, so
-/// that a peer which knows the last messages of our stream knows it again.
+/// A message may go ahead when nothing of its topic waits, and nothing of its publisher (of the node that it was
+/// published at, when it came over links), so that each topic and each publisher keeps its order; with a rule that has
+/// a priority the topic alone is asked. What is ahead of the cursor is named in `ahead` until it is settled: pages skip
+/// it, and when the connection is lost it goes first over the next, so that a peer which knows the last messages of our
+/// stream knows it again.
 final class LinkLanes {
     struct Live {
         let message: Message
