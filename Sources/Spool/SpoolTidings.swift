@@ -3,10 +3,16 @@ import Synchronization
 
 /// Whom the spool tells what became of records, and what it must know from the start.
 final class SpoolTidings: Sendable {
-    private let deliver = Mutex<(@Sendable ([SpoolEvent]) -> Void)?>(nil)
+    private let hearer = Mutex(Hearer())
     /// What holds until the opposite is told. Locked while it is told, so that nobody hears it in the wrong order;
     /// whoever hears it only puts it into a postbox.
     private let standing = Mutex(Standing())
+
+    /// A struct, since a function that is itself the value of a lock is wrapped once more with every access: each call
+    /// would then go through all that came before it.
+    private struct Hearer {
+        var deliver: (@Sendable ([SpoolEvent]) -> Void)?
+    }
 
     private struct Standing {
         var refusal: SpoolRefusal?
@@ -18,7 +24,7 @@ final class SpoolTidings: Sendable {
 
     func attach(_ deliver: @escaping @Sendable ([SpoolEvent]) -> Void) {
         standing.withLock { standing in
-            self.deliver.withLock { $0 = deliver }
+            hearer.withLock { $0.deliver = deliver }
             var events = standing.full.sorted().map { SpoolEvent.full($0, true) }
             if let refusal = standing.refusal { events.insert(.refusing(refusal), at: 0) }
             events += standing.high.sorted { $0.key < $1.key }.map { .level($0.key, $0.value) }
@@ -29,7 +35,7 @@ final class SpoolTidings: Sendable {
 
     /// Calls outside of the lock of the receiver. Before anybody is attached, events are nobody's.
     func tell(_ events: [SpoolEvent]) {
-        let deliver = deliver.withLock { $0 }
+        let deliver = hearer.withLock { $0.deliver }
         deliver?(events)
     }
 

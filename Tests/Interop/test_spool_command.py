@@ -451,6 +451,19 @@ def test_a_relative_target_is_relative_to_who_asks(filled, tmp_path):
     assert dump(desk / "copy") == dump(desk / "second")
 
 
+def test_a_path_may_be_a_single_letter(brokers):
+    node = brokers.drawbridge("a")
+    node.config_file.rename(node.folder / "c")
+    node.spawn([drawbridge_binary(), "run", "--config", "c", "--data", "d"])
+    eventually(lambda: f"ready{node.log_tail()}", lambda: "ready" in node.log().splitlines())
+    assert run("spool", "backup", "--data", "d", "b", cwd=node.folder).returncode == 0
+    assert node.stop() == 0
+    assert run("spool", "backup", "--data", "d", "e", cwd=node.folder).returncode == 0
+    for copy in "d", "b", "e":
+        result = run("spool", "check", copy, cwd=node.folder)
+        assert result.returncode == 0, result
+
+
 def restore(node, copy):
     """As docs/spool.md says it."""
     for name in ("spool.sqlite", "spool.sqlite-wal", "spool.sqlite-shm"):

@@ -62,6 +62,14 @@ enum Rules {
         }
     }
 
+    /// A function that is itself the value of a lock is wrapped once more with every access, in release builds too, until
+    /// a call of it goes through thousands. In a struct it is not.
+    static func lockedFunctions(in file: SourceFile) -> [String] {
+        problems(file, with: ["Mutex<", "LockedValueBox<"]) { code in
+            code.has(/\b(?:Mutex|LockedValueBox)<\(.*->/) ? "a function as the value of a lock" : nil
+        }
+    }
+
     private static func hasComment(_ file: SourceFile, _ index: Int) -> Bool {
         [index - 1, index].contains { file.lines.indices.contains($0) && file.lines[$0].contains("//") }
     }

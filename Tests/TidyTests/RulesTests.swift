@@ -68,6 +68,12 @@ struct RulesTests {
         #expect(Rules.traps(in: file(line)).isEmpty)
     }
 
+    @Test("a function in a lock is found")
+    func lockedFunctions() {
+        #expect(Rules.lockedFunctions(in: file("let a = Mutex<(@Sendable ([B]) -> Void)?>(nil)")).count == 1)
+        #expect(Rules.lockedFunctions(in: file("let a = Mutex<(Int, Int)>((0, 0))\nlet b = Mutex<[Int]>([])")).isEmpty)
+    }
+
     @Test("clocks, dice and prints are found")
     func clocks() {
         #expect(

@@ -33,6 +33,11 @@ struct TidyTests {
         expectNone(Self.sources.flatMap(Rules.traps) + Repository.swiftFiles(under: "web").flatMap(Rules.traps))
     }
 
+    @Test("no lock holds a function")
+    func lockedFunctions() {
+        expectNone((Self.sources + Self.tests).flatMap(Rules.lockedFunctions))
+    }
+
     @Test("the core and the simulation ask for no clock and no dice")
     func clocks() {
         expectNone(["MQTTCodec", "BrokerCore", "BrokerSimulation"].flatMap(files).flatMap(Rules.clocks))

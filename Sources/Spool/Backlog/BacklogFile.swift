@@ -73,7 +73,7 @@ package struct BacklogFile: Sendable {
             try file.synchronize()
         }
         do throws(SpoolError) {
-            try SpoolDirectory.synchronize(folder: (path as NSString).deletingLastPathComponent)
+            try SpoolDirectory.synchronize(folder: SpoolDirectory.parent(of: path))
         } catch {
             throw .file(path: path, reason: error.description)
         }

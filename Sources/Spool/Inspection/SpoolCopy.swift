@@ -94,7 +94,7 @@ package struct SpoolCopy: Sendable {
             throw .target(path: target, reason: String(cString: strerror(errno)))
         }
         do throws(SpoolError) {
-            try SpoolDirectory.synchronize(folder: (target as NSString).deletingLastPathComponent)
+            try SpoolDirectory.synchronize(folder: SpoolDirectory.parent(of: target))
         } catch {
             throw .spool(error)
         }

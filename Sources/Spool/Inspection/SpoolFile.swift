@@ -19,11 +19,10 @@ package final class SpoolFile {
         guard exists, FileManager.default.fileExists(atPath: file, isDirectory: &isFolder), !isFolder.boolValue else {
             throw .missing(path: file)
         }
-        let folder = (file as NSString).deletingLastPathComponent
         self.path = file
-        if (file as NSString).lastPathComponent == "spool.sqlite" {
+        if URL(filePath: file).lastPathComponent == "spool.sqlite" {
             do throws(SpoolError) {
-                directory = try SpoolDirectory(folder.isEmpty ? "." : folder)
+                directory = try SpoolDirectory(SpoolDirectory.parent(of: file))
             } catch {
                 throw .spool(error)
             }

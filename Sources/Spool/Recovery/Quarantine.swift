@@ -46,7 +46,7 @@ struct Quarantine {
             }
         } else {
             kept = freeName(now)
-            try write(note: (kept as NSString).lastPathComponent)
+            try write(note: URL(filePath: kept).lastPathComponent)
             try SpoolDirectory.synchronize(folder: folder)
         }
         // An empty file is no file. In an unfinished quarantine the file may be moved already.

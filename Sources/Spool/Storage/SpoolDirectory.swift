@@ -69,7 +69,7 @@ final class SpoolDirectory: Sendable {
         } catch {
             throw .cannotCreate(path: path, reason: Self.reason())
         }
-        try synchronize(folder: (path as NSString).deletingLastPathComponent)
+        try synchronize(folder: parent(of: path))
     }
 
     /// Remembers that there is a spool, so that its absence is never taken for a first start.
@@ -87,9 +87,12 @@ final class SpoolDirectory: Sendable {
         guard fchmod(descriptor, 0o600) == 0 else { throw .notWritable(path: path, reason: reason()) }
     }
 
+    /// The folder that a path lies in, "." if it names none. `NSString` knows it too, but traps on a path of one character.
+    static func parent(of path: String) -> String { URL(filePath: path).deletingLastPathComponent().relativePath }
+
     /// A new name is durable only when its folder is.
     static func synchronize(folder path: String) throws(SpoolError) {
-        let descriptor = open(path.isEmpty ? "." : path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        let descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         guard descriptor >= 0 else { return }
         defer { close(descriptor) }
         guard fsync(descriptor) == 0 || errno == EINVAL else { throw .io(code: errno, context: "syncing \(path)") }
