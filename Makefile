@@ -2,7 +2,7 @@
 # `make` alone lists them: a line is a target with a `##` comment.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format conformance release guard bench links profile interop fight sanitize chaos fuzz ledger
+.PHONY: help run test lint format conformance release guard bench links soak profile interop fight sanitize chaos fuzz ledger
 .PHONY: simulate clean
 
 SWIFT ?= swift
@@ -46,6 +46,11 @@ links: ## What a link costs beside local delivery and mosquitto's bridge, and ho
 	@scripts/setup.sh test
 	@python3 scripts/bench/links.py --drawbridge "$$(scripts/release.sh drawbridge)" $(ARGS)
 
+MINUTES ?= 10
+soak: ## One load again and again for MINUTES=10: does a broker that runs for long become dearer or larger?
+	@scripts/setup.sh test
+	@python3 scripts/bench/soak.py --drawbridge "$$(scripts/release.sh drawbridge)" --minutes $(MINUTES) $(ARGS)
+
 profile: ## Where the CPU time of a message goes, by perf; writes it into docs/benchmarks.md
 	@scripts/setup.sh test
 	@scripts/profile.sh $(ARGS)
@@ -78,7 +83,6 @@ chaos: ## Crash tests: kill -9 and power cuts, then chains of brokers with broke
 	@$(SWIFT) build --product drawbridge
 	@scripts/chaos.sh $(ARGS)
 
-MINUTES ?= 10
 fuzz: ## Mutated packets at the real server beside clients that behave, MINUTES=10 (ARGS="--seed 7 --rounds 50")
 	@scripts/setup.sh test
 	@$(SWIFT) build --product drawbridge
