@@ -10,6 +10,8 @@ package struct GatewayPublish: Sendable {
     package var properties: Properties
     /// Who sent it; its client id is empty, since HTTP has none.
     package var principal: Principal
+    /// The port by which it came, with its limits; nil for those of the node.
+    package var door: Door?
 
     package init(
         topic: MQTTString,

@@ -62,6 +62,9 @@ extension Shard {
         // [5:MQTT-3.1.4-2] before anything is done for this client.
         guard mayLeave(connect.will, connection.principal, now) else { return refuse(connection, .notAuthorized) }
         let expiry = requestedExpiry(connect)
+        if backlog.isFull, expiry > 0 || connect.will != nil || directory[clientID]?.receiver != nil {
+            return refuse(connection, .serverBusy, because: "the disk takes nothing")
+        }
         latest = now
 
         // [5:MQTT-3.1.3-2] [311:MQTT-3.1.3-2]

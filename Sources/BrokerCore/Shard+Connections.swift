@@ -220,6 +220,7 @@ extension Shard {
     ) {
         session.connection = nil
         session.epoch &+= 1
+        session.subject?.rest()
         connection.session = nil
         let groups = takeBackShares(of: session)
         defer { for group in groups { feedGroup(group, now) } }

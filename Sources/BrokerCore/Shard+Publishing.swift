@@ -33,7 +33,9 @@ extension Shard {
         if packet.qos == .atMostOnce, packet.topic.isReserved, isOwnProbe(packet.topic, of: session) {
             return returnProbe(packet, on: connection)
         }
-        if session.link == nil, let broken = brokenLimit(packet, connection.door) {
+        if session.link == nil,
+            let broken = brokenLimit(packet.qos, isRetained: packet.isRetained, connection.door.limits)
+        {
             return fail(connection, broken, now)
         }
         if packet.qos == .exactlyOnce, let ticket = session.inbound[packet.packetID],
@@ -71,6 +73,7 @@ extension Shard {
             publisher: session.slot
         )
         publication.mark = mark.map { LinkMark(id: $0.id, hops: $0.hops) }
+        if packet.isRetained { forgetExpired(now) }
         var refusal: ReasonCode?
         if let link = session.link {
             // Judged by the name and the flag that it has here.
@@ -179,9 +182,9 @@ extension Shard {
     }
 
     /// What CONNACK said that clients must not do, and this one does [5:§3.2.2.3.4] [5:§3.2.2.3.5].
-    private func brokenLimit(_ packet: Publish, _ door: Door) -> ReasonCode? {
-        if packet.qos > door.limits.maximumQoS { return .qosNotSupported }
-        return packet.isRetained && !door.limits.isRetainAvailable ? .retainNotSupported : nil
+    private func brokenLimit(_ qos: QoS, isRetained: Bool, _ limits: borrowing ClientLimits) -> ReasonCode? {
+        if qos > limits.maximumQoS { return .qosNotSupported }
+        return isRetained && !limits.isRetainAvailable ? .retainNotSupported : nil
     }
 
     /// Whether a payload is said to be text and is not [5:§3.3.2.3.2].
@@ -363,14 +366,14 @@ extension Shard {
 
     /// Whether the gateway may publish this; nil when it may.
     package func refusal(of request: GatewayPublish, now: Now) -> ReasonCode? {
+        let limits = request.door?.limits ?? settings.clientLimits
         // The path of a URL has not seen the decoder.
-        guard TopicName.isValid(request.topic, maximumLevels: settings.topicLevelsMax) else {
-            return .topicNameInvalid
-        }
-        if request.topic.count > settings.topicBytesMax { return .topicNameInvalid }
+        guard TopicName.isValid(request.topic, maximumLevels: limits.topicLevelsMax) else { return .topicNameInvalid }
+        if request.topic.count > limits.topicBytesMax { return .topicNameInvalid }
         if !settings.allowsControlCharacters, request.topic.hasControlCharacters { return .topicNameInvalid }
-        if request.isRetained, !settings.isRetainAvailable { return .retainNotSupported }
+        if let broken = brokenLimit(request.qos, isRetained: request.isRetained, limits) { return broken }
         if let denial = denial(of: request, now) { return denial }
+        if request.isRetained { forgetExpired(now) }
         // A program that posts can be told to come back, which a publisher of MQTT cannot: it is not read from.
         if backlog.isBehind, request.qos > .atMostOnce || request.isRetained { return .quotaExceeded }
         let publication = Publication(

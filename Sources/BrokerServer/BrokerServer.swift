@@ -224,7 +224,7 @@ package final class BrokerServer: Sendable {
             entries.append(entry)
         }
         shared.connect(entries, spool)
-        return LoopRunners(runners)
+        return LoopRunners(runners, shared)
     }
 
     /// Opens one more door while the node runs.

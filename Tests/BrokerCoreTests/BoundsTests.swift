@@ -25,6 +25,25 @@ struct BoundsTests {
         #expect(broker.shard.retained.count == 40)
     }
 
+    @Test("a disk that takes nothing is not given sessions and wills without end", arguments: bothVersions)
+    func spoolFull(_ version: ProtocolVersion) {
+        var settings = BrokerSettings()
+        settings.spoolBacklogBytesMax = 2_000
+        let broker = ShardHarness(settings, commitsAtOnce: false)
+        var refused = 0
+        for number in 0..<100 {
+            let client = broker.opens(version)
+            client.sends(
+                .connect(clientID: MQTTString("c\(number)"), version: version, cleanStart: false, expiry: 60))
+            if client.isClosed { refused += 1 }
+        }
+        #expect((10..<90).contains(refused))
+        // Who leaves nothing behind comes in.
+        #expect(!broker.connects("loose", version).isClosed)
+        broker.settle()
+        #expect(!broker.connects("late", version, expiry: 60).isClosed)
+    }
+
     @Test("while the spool is behind, the gateway refuses what would be stored")
     func gatewayBehind() {
         var settings = BrokerSettings()

@@ -89,6 +89,24 @@ struct ClientLimitsTests {
         #expect(broker.shard.refusal(of: request, now: broker.now) == .retainNotSupported)
     }
 
+    @Test("a program that posts has the limits of its port, not of the node")
+    func gateway() {
+        let broker = harness { _ in }
+        var request = GatewayPublish(topic: "a/b/c", payload: ByteBuffer(), qos: .exactlyOnce, isRetained: true)
+        #expect(broker.shard.refusal(of: request, now: broker.now) == nil)
+        func refusal(_ change: (inout ClientLimits) -> Void) -> ReasonCode? {
+            var limits = ClientLimits()
+            change(&limits)
+            request.door = Door(limits)
+            return broker.shard.refusal(of: request, now: broker.now)
+        }
+        #expect(refusal { $0.maximumQoS = .atLeastOnce } == .qosNotSupported)
+        #expect(refusal { $0.isRetainAvailable = false } == .retainNotSupported)
+        #expect(refusal { $0.topicLevelsMax = 2 } == .topicNameInvalid)
+        #expect(refusal { $0.topicBytesMax = 4 } == .topicNameInvalid)
+        #expect(refusal { _ in } == nil)
+    }
+
     @Test("without wildcards a version 5 client that uses one is closed with 0xA2 [5:§3.2.2.3.11]")
     func wildcards() {
         let broker = harness { $0.allowsWildcards = false }

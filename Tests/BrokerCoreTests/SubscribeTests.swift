@@ -317,6 +317,36 @@ struct RetainedTests {
         #expect(old.isClosed)
     }
 
+    @Test("expired retained messages make room, though nobody asks for them [5:MQTT-3.3.2-5]")
+    func expiredMakeRoom() {
+        var settings = BrokerSettings()
+        settings.retainedMessagesMax = 20
+        let broker = ShardHarness(settings)
+        let a = broker.connects("a")
+        for number in 0..<20 {
+            a.sends(.publish(topic: MQTTString("t/\(number)"), payload: "x", isRetained: true, expiry: 10))
+        }
+        a.sends(.publish(topic: "u", payload: "x", qos: .atLeastOnce, id: 1, isRetained: true))
+        a.receives(.pubAck(id: 1, reason: .quotaExceeded))
+        broker.advance(.seconds(10))
+        a.sends(.publish(topic: "u", payload: "x", qos: .atLeastOnce, id: 2, isRetained: true))
+        a.receives(.pubAck(id: 2, reason: .noMatchingSubscribers))
+        #expect(broker.shard.retained.count == 1)
+        #expect(broker.spool.retained == 1)
+    }
+
+    @Test("what has expired goes as others come, long before there is no room")
+    func expiredGo() {
+        let broker = ShardHarness()
+        let a = broker.connects("a")
+        for number in 0..<100 {
+            a.sends(.publish(topic: MQTTString("t/\(number)"), payload: "x", isRetained: true, expiry: 10))
+        }
+        broker.advance(.seconds(10))
+        for number in 0..<50 { a.sends(.publish(topic: MQTTString("u/\(number)"), payload: "x", isRetained: true)) }
+        #expect(broker.shard.retained.count == 50)
+    }
+
     @Test("an expired retained message is neither replayed nor kept [5:MQTT-3.3.2-5]")
     func expiry() {
         let broker = ShardHarness()

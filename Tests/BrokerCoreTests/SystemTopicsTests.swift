@@ -165,6 +165,18 @@ struct SystemTopicsTests {
         #expect(broker.spool.retained == 1)
     }
 
+    @Test("what brokers retain of their links to us takes room like everything of clients")
+    func connectionStates() {
+        let broker = ShardHarness { $0.retainedMessagesMax = 1 }
+        let bridge = broker.connects("bridge")
+        for (id, name) in [(UInt16(1), "a"), (2, "b")] {
+            let topic = MQTTString("$SYS/broker/connection/\(name)/state")
+            bridge.sends(.publish(topic: topic, payload: "1", qos: .atLeastOnce, id: id, isRetained: true))
+            bridge.receives(.pubAck(id: id, reason: id == 1 ? .noMatchingSubscribers : .quotaExceeded))
+        }
+        #expect(broker.shard.retained.count == 1)
+    }
+
     // MARK: Presence
 
     @Test("says who came, how and from where")

@@ -139,6 +139,34 @@ struct ConfigurationDoorTests {
             "6: listener[1].serve[0]: \"mux\" is of type \"mux\" itself"
         ),
         Case(
+            """
+            [[listener]]
+            name = "a"
+            bind = []
+            [listener.tls]
+            cert = "a.crt"
+            key = "a.key"
+            client_ca = "ca.crt"
+            client_cert = "required"
+            [[listener]]
+            name = "b"
+            type = "web"
+            bind = []
+            [listener.tls]
+            cert = "b.crt"
+            key = "b.key"
+            [[listener]]
+            type = "mux"
+            bind = ["127.0.0.1:0"]
+            serve = ["b", "a"]
+            """,
+            "5: listener[0].tls.cert: a.crt cannot be read: No such file or directory",
+            "14: listener[1].tls.cert: b.crt cannot be read: No such file or directory",
+            "19: listener[2].serve[1]: \"a\" asks its clients for other certificates, names or versions of TLS than this "
+                + "port does, which is asked before anybody knows what a client wants: say the same of client_cert, "
+                + "client_ca, username and min_version"
+        ),
+        Case(
             "[[listener]]\nbind = [\"unix:/run/x\", \"unix:/run/x\"]",
             "2: listener[0].bind: unix:/run/x is already taken by unix:/run/x at drawbridge.toml:2"
         ),

@@ -248,6 +248,21 @@ struct ConfigurationProblemTests {
         }
     }
 
+    @Test("a folder of included files that cannot be read is an error: rules may stand in it")
+    func unreadableFolder() {
+        let files = ConfigurationFiles(
+            content: { _ throws(ConfigurationFiles.Unreadable) in
+                ConfigurationFiles.Content(bytes: Array("[node]\ninclude = [\"conf.d/*.toml\"]\n".utf8))
+            },
+            matches: { _ throws(ConfigurationFiles.Unreadable) in throw ConfigurationFiles.Unreadable(reason: "no") }
+        )
+        #expect {
+            try ConfigurationFile.load(path: "etc/x", environment: [:], files: files)
+        } throws: { error in
+            (error as? ConfigurationProblems)?.problems.map(\.message) == ["etc/conf.d/*.toml cannot be looked for: no"]
+        }
+    }
+
     @Test("all problems come at once, from top to bottom")
     func allAtOnce() {
         let lines = complaints(

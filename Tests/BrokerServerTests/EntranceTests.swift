@@ -136,6 +136,19 @@ struct EntranceTests {
         #expect(try comes("PROXY TCP4 203.0.113.7 198.51.100.1 5545 443\r\n").isActive)
     }
 
+    @Test("a proxy that names its clients in HTTP is not counted for them")
+    func httpProxy() throws {
+        let census = ConnectionCensus(perAddressMax: 1)
+        let entrance = entrance(census) { $0.proxies = TrustedProxies(["192.0.2.1"]) ?? .none }
+        let opened = Opened()
+        let channels = try (0..<3).compactMap { _ in try comes(entrance, from: "192.0.2.1", opened) }
+        #expect(channels.count == 3)
+        var arrival = Arrival(at: channels[0].embeddedEventLoop.now)
+        arrival.client = Arrival.Client(peer: "203.0.113.7", address: "203.0.113.7")
+        try entrance.check(arrival, on: channels[0])
+        #expect(throws: ConnectionCensus.Refusal.fullForAddress(1)) { try entrance.check(arrival, on: channels[1]) }
+    }
+
     @Test("only the proxies that are named may speak for others")
     func proxies() throws {
         let entrance = entrance(ConnectionCensus()) {

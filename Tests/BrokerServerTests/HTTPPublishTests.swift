@@ -2,6 +2,7 @@ import BrokerCore
 import BrokerServer
 import MQTTCodec
 import NIOCore
+import NIOEmbedded
 import NIOHTTP1
 import Testing
 
@@ -221,12 +222,52 @@ struct HTTPPublishTests {
 
     @Test(
         "a refusal of the broker has its own status",
-        arguments: [(GatewayRefusal.draining, 503), (.full, 507), (.notAllowed, 403)]
+        arguments: [
+            (GatewayRefusal.draining, 503), (.full, 507), (.notAllowed, 403), (.topic, 400), (.qosNotSupported, 403),
+            (.retainNotSupported, 403),
+        ]
     )
     func refusals(_ refusal: GatewayRefusal, _ status: Int) async throws {
         try await WebRig.run(broker: NotingBroker(refusal: refusal)) { rig in
             try await rig.expect(status) { try await rig.publish("a") }
         }
+    }
+
+    @Test("a port that not everybody may use is not used for them by a proxy either")
+    func allowed() async throws {
+        try await WebRig.run({ options in
+            options.trustedProxies = TrustedProxies(["127.0.0.1"]) ?? .none
+            options.allowed = ["127.0.0.0/8", "192.0.2.0/24"].compactMap { AddressRange($0) }
+        }) { rig in
+            try await rig.expect(200) { try await rig.publish("a") }
+            try await rig.expect(200) { try await rig.publish("a", fields: "X-Forwarded-For: 192.0.2.7\r\n") }
+            try await rig.expect(403) { try await rig.publish("a", fields: "X-Forwarded-For: 203.0.113.7\r\n") }
+            #expect(rig.broker.published.count == 2)
+        }
+    }
+
+    @Test("a message is published within the limits of its port")
+    func door() async throws {
+        let door = Door(ClientLimits())
+        try await WebRig.run({ $0.door = door }) { rig in
+            try await rig.expect(200) { try await rig.publish("a") }
+            #expect(rig.broker.published.first?.door === door)
+        }
+    }
+
+    @Test("a message that the disk does not take is answered after 30 s, and says what is known")
+    func stuck() throws {
+        let (permits, _) = AsyncStream<Void>.makeStream()
+        let channel = try HTTPConnectionTests.embedded(
+            "POST /v1/publish/a HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 2\r\n\r\nhi",
+            broker: NotingBroker(permits: permits)
+        )
+        channel.embeddedEventLoop.advanceTime(by: .seconds(29))
+        #expect(try channel.readOutbound(as: ByteBuffer.self) == nil)
+        channel.embeddedEventLoop.advanceTime(by: .seconds(1))
+        let head = try #require(try channel.readOutbound(as: ByteBuffer.self))
+        #expect(String(buffer: head).hasPrefix("HTTP/1.1 504 "))
+        _ = try channel.finish(acceptAlreadyClosed: true)
     }
 
     @Test("other methods are told which ones there are", arguments: ["GET", "DELETE", "PATCH", "OPTIONS"])

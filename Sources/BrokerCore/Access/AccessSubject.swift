@@ -43,6 +43,15 @@ package final class AccessSubject {
         }
     }
 
+    /// Nobody asks for a while, and retained messages may hold on to it: it keeps only who it is.
+    func rest() {
+        rules = nil
+        publishing = []
+        subscribing = []
+        publishCache = DecisionCache()
+        receiveCache = DecisionCache()
+    }
+
     /// - Complexity: one hash and one comparison when the topic was asked for lately.
     func mayPublish(_ topic: MQTTString, _ rules: AccessRules) -> Bool {
         bind(rules)

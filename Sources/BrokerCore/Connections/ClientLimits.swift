@@ -16,6 +16,9 @@ package struct ClientLimits: Sendable, Equatable {
     /// Enforced by the decoder.
     package var packetBytesMax = 1 << 20
     package var clientIDBytesMax = 256
+    /// Of a PUBLISH; enforced by the decoder, and for the gateway by the core.
+    package var topicBytesMax = 65_535
+    package var topicLevelsMax = 128
     /// Subscriptions of one session; nil for as many as the node allows at the time.
     package var subscriptionsMax: Int?
     /// From accept to a complete CONNECT.
@@ -41,6 +44,8 @@ extension BrokerSettings {
         limits.receiveMaximum = receiveMaximum
         limits.packetBytesMax = packetBytesMax
         limits.clientIDBytesMax = clientIDBytesMax
+        limits.topicBytesMax = topicBytesMax
+        limits.topicLevelsMax = topicLevelsMax
         limits.connectTimeout = connectTimeout
         return limits
     }

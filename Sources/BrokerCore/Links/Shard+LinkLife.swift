@@ -86,6 +86,7 @@ extension Shard {
     /// on in the spool, and goes out as new when the link has backed off.
     func upstreamHasNoRoom(_ link: Link, _ entry: PacketWindow.Entry, _ now: Now) {
         link.session?.window.remove(entry.packetID)
+        link.underWay[entry.position] = nil
         if entry.position > .zero { link.lanes.ahead.insert(entry.position) }
         if entry.state != .published1 { store(.outboundComplete(link.receiver, packetID: entry.packetID)) }
         guard let connection = link.connection else { return }

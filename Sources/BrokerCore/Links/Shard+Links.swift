@@ -327,6 +327,7 @@ extension Shard {
     /// that were not settled are sent as new; those whose PUBREC came are the upstream's.
     private func upstreamForgot(_ session: Session) {
         guard let receiver = session.receiver else { return }
+        session.link?.underWay.removeAll()
         for entry in session.window.all {
             session.window.remove(entry.packetID)
             if entry.state != .published1 { store(.outboundComplete(receiver, packetID: entry.packetID)) }

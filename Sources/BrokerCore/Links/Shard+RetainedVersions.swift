@@ -47,6 +47,16 @@ extension Shard {
         return true
     }
 
+    /// Whoever retains something looks at a few others, so that what has expired makes room faster than anything comes
+    /// [5:MQTT-3.3.2-5]; when there is no room, at many.
+    func forgetExpired(_ now: Now) {
+        let isFull = retained.count >= settings.retainedMessagesMax
+        for topic in retained.expired(at: now.wall, among: isFull ? 256 : 4) {
+            retained.remove(topic)
+            store(.retainGone(topic: topic))
+        }
+    }
+
     /// The value of a topic, or its deletion.
     func held(_ topic: MQTTString) -> Message? { retained[topic: topic] ?? tombstones[topic] }
 

@@ -45,6 +45,7 @@ extension Shard {
     /// The turn in which a queue in memory passed a watermark is over.
     func levelIsDue(of session: Session, _ now: Now) {
         session.saysLevel = false
+        guard !session.isEnded else { return }
         sayLevel(of: session, messages: session.queue.count, bytes: session.queueBytes, now)
     }
 

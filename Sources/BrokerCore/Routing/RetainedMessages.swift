@@ -20,6 +20,8 @@ package struct RetainedMessages {
     private var nodes: [Node] = [Node()]
     private var edges: [TopicEdge: Int32] = [:]
     private var free: [Int32] = []
+    /// The node at which the search for expired messages goes on.
+    private var sweep = 0
     /// Those of clients: what the server keeps under `$SYS` takes nobody's room.
     package private(set) var count = 0
     /// Grows with every message that is retained.
@@ -32,7 +34,7 @@ package struct RetainedMessages {
     mutating func set(_ message: Message, publisher: AccessSubject?, isOurs: Bool = false) {
         var number: Int32 = 0
         for level in message.topic.levels { number = child(of: number, level) }
-        if nodes[Int(number)].message == nil, !message.topic.isReserved { count += 1 }
+        if nodes[Int(number)].message == nil, !message.topic.isServers { count += 1 }
         changes &+= 1
         nodes[Int(number)].message = message
         nodes[Int(number)].change = changes
@@ -51,7 +53,7 @@ package struct RetainedMessages {
         guard var number = find(topic), nodes[Int(number)].message != nil else { return }
         nodes[Int(number)].message = nil
         nodes[Int(number)].publisher = nil
-        if !topic.isReserved { count -= 1 }
+        if !topic.isServers { count -= 1 }
         while number != 0, nodes[Int(number)].message == nil, nodes[Int(number)].children.isEmpty {
             let (parent, level) = (nodes[Int(number)].parent, nodes[Int(number)].level)
             edges[TopicEdge(parent: parent, level: level)] = nil
@@ -60,6 +62,20 @@ package struct RetainedMessages {
             free.append(number)
             number = parent
         }
+    }
+
+    /// Looks at so many nodes, round and round.
+    ///
+    /// - Returns: topics whose messages have expired; they are still there.
+    mutating func expired(at wall: Timestamp, among count: Int) -> [MQTTString] {
+        var found: [MQTTString] = []
+        for _ in 0..<min(count, nodes.count) {
+            sweep = sweep + 1 < nodes.count ? sweep + 1 : 0
+            if let message = nodes[sweep].message, let expiry = message.expiry, expiry <= wall {
+                found.append(message.topic)
+            }
+        }
+        return found
     }
 
     package subscript(topic topic: MQTTString) -> Message? {

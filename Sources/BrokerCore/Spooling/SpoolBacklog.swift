@@ -4,12 +4,16 @@ import MQTTCodec
 /// What was handed to the spool and is not on disk yet, in bytes. The spool takes everything at once and never makes
 /// anyone wait, so a disk that is slow or sick would fill the memory: above the limit publishers are not read from.
 ///
+/// Clients that come go on to be let in, whose sessions are stored too, until it is four times as much.
+///
 ///     keeping up --(more than bytesMax)--> behind --(half of it or less)--> keeping up
 struct SpoolBacklog {
     private let bytesMax: Int
     private(set) var bytes = 0
     /// True from the moment that there is too much until half of it is on disk.
     private(set) var isBehind = false
+    /// A disk that does not come back: not even what others hold up may become more.
+    var isFull: Bool { bytes > 4 * bytesMax }
     private var turnBytes = 0
     private var turns: Deque<(ticket: Ticket, bytes: Int)> = []
 

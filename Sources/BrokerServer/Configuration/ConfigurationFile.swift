@@ -113,7 +113,13 @@ package struct ConfigurationFile: Sendable, Equatable {
         var seen = [path]
         for (pattern, place) in node.strings("include", mayBeEmpty: true) ?? [] {
             let pattern = FilePath.resolve(pattern, besides: path)
-            let paths = FilePath.isPattern(pattern) ? reading.files.matches(pattern) : [pattern]
+            let paths: [String]
+            do throws(ConfigurationFiles.Unreadable) {
+                paths = FilePath.isPattern(pattern) ? try reading.files.matches(pattern) : [pattern]
+            } catch {
+                reading.report("\(pattern) cannot be looked for: \(error.reason)", at: place)
+                continue
+            }
             if paths.isEmpty { reading.warn("no file matches \(pattern)", at: place) }
             for path in paths where !seen.contains(path) {
                 seen.append(path)

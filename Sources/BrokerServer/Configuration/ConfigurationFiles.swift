@@ -31,11 +31,11 @@ package struct ConfigurationFiles: Sendable {
     /// The whole file at a path.
     package var content: @Sendable (_ path: String) throws(Unreadable) -> Content
     /// The paths that match a pattern with `*`, `?` and `[...]`, in order of their names.
-    package var matches: @Sendable (_ pattern: String) -> [String]
+    package var matches: @Sendable (_ pattern: String) throws(Unreadable) -> [String]
 
     package init(
         content: @escaping @Sendable (_ path: String) throws(Unreadable) -> Content,
-        matches: @escaping @Sendable (_ pattern: String) -> [String]
+        matches: @escaping @Sendable (_ pattern: String) throws(Unreadable) -> [String]
     ) {
         self.content = content
         self.matches = matches
@@ -83,9 +83,15 @@ private func systemReason() -> ConfigurationFiles.Unreadable {
     return ConfigurationFiles.Unreadable(reason: String(cString: text))
 }
 
-@Sendable private func matchingPaths(_ pattern: String) -> [String] {
+@Sendable private func matchingPaths(_ pattern: String) throws(ConfigurationFiles.Unreadable) -> [String] {
     var found = glob_t()
     defer { globfree(&found) }
-    guard glob(pattern, 0, nil, &found) == 0, let paths = found.gl_pathv else { return [] }
+    // A folder that is there and cannot be read is not an empty one: rules may stand in it.
+    let outcome = glob(pattern, 0, { _, code in code == ENOENT || code == ENOTDIR ? 0 : code }, &found)
+    guard outcome == 0 || outcome == GLOB_NOMATCH else {
+        throw ConfigurationFiles.Unreadable(
+            reason: outcome == GLOB_NOSPACE ? "out of memory" : "its folder cannot be read")
+    }
+    guard outcome == 0, let paths = found.gl_pathv else { return [] }
     return (0..<Int(found.gl_pathc)).compactMap { index in paths[index].map { String(cString: $0) } }
 }

@@ -251,6 +251,7 @@ extension ConfigurationReader {
             }
             return
         }
+        let tls = configuration.tls(of: listener)
         var taken: [String: String] = [:]
         for (index, name) in mux.serves.enumerated() {
             let place = place.key("serve").element(index)
@@ -265,6 +266,14 @@ extension ConfigurationReader {
             case .mux:
                 reading.report("\"\(name)\" is of type \"mux\" itself", at: place)
                 continue
+            }
+            if let tls, let own = served.tls, own.asksOtherThan(tls) {
+                reading.report(
+                    "\"\(name)\" asks its clients for other certificates, names or versions of TLS than this port does, "
+                        + "which is asked before anybody knows what a client wants: say the same of client_cert, "
+                        + "client_ca, username and min_version",
+                    at: place
+                )
             }
             // With TLS of its own the mux speaks it with everybody.
             let ways = served.tls != nil ? ["TLS"] : listener.tls != nil ? ["TLS", "the clear"] : ["the clear"]

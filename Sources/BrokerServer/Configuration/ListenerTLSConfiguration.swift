@@ -35,4 +35,10 @@ package struct ListenerTLSConfiguration: Sendable, Equatable {
         self.certificatePath = certificatePath
         self.keyPath = keyPath
     }
+
+    /// Whether clients would come in by one and not by the other, or under another name.
+    func asksOtherThan(_ other: ListenerTLSConfiguration) -> Bool {
+        clientCertificate != other.clientCertificate || clientAuthorityPath != other.clientAuthorityPath
+            || username != other.username || minimumVersion != other.minimumVersion
+    }
 }

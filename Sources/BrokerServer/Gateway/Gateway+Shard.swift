@@ -1,4 +1,19 @@
 import BrokerCore
+import MQTTCodec
+
+extension GatewayRefusal {
+    /// Why the core did not take a message.
+    init(_ reason: ReasonCode) {
+        self =
+            switch reason {
+            case .quotaExceeded: .full
+            case .topicNameInvalid: .topic
+            case .qosNotSupported: .qosNotSupported
+            case .retainNotSupported: .retainNotSupported
+            default: .notAllowed
+            }
+    }
+}
 
 /// The gateway of a running node: questions travel by mail to the shard.
 extension Gateway {

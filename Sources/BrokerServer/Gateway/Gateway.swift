@@ -38,4 +38,9 @@ package enum GatewayRefusal: Error, Sendable, Equatable {
     case full
     /// The access rules forbid the topic: 403.
     case notAllowed
+    /// The topic is longer, or has more levels, than the port takes, or characters that are not allowed: 400.
+    case topic
+    /// The port takes no such QoS, or nothing is retained here: 403.
+    case qosNotSupported
+    case retainNotSupported
 }

@@ -54,6 +54,8 @@ package struct HTTPGateway: Sendable {
             guard head.method == .GET || head.method == .HEAD else {
                 return .answer(.methodNotAllowed(allow: "GET, HEAD"))
             }
+            // Whoever asks needs no login, and gets nothing kept.
+            guard !head.announcesBody else { return .answer(.problem(.badRequest, "A question has no body.")) }
             return path == HealthRoute.path ? .health : .metrics
         }
         // Pages hold no secrets, and without a CORS answer no other page can read them: no Origin is asked for.

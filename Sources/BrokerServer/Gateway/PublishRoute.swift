@@ -58,6 +58,10 @@ package enum PublishRoute {
         switch error as? GatewayRefusal {
         case .full: .problem(.insufficientStorage, "The message cannot be stored now; it was not delivered to anybody.")
         case .notAllowed: .problem(.forbidden, "Publishing to this topic is not allowed.")
+        case .topic:
+            .problem(.badRequest, "The topic is too long or deep, or has characters that are not allowed here.")
+        case .qosNotSupported: .problem(.forbidden, "This port takes no such qos; without one in the query it is 1.")
+        case .retainNotSupported: .problem(.forbidden, "Nothing is retained here.")
         case .draining, nil: .problem(.serviceUnavailable, "This node does not accept messages now.")
         }
     }

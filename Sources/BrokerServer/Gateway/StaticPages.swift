@@ -1,5 +1,6 @@
 import NIOCore
 package import NIOHTTP1
+import WebPages
 
 /// A file of the chat page, compiled in. There is no way from a URL to the file system.
 package struct StaticPage: Sendable, Equatable {
@@ -31,7 +32,7 @@ package struct StaticPages: Sendable {
                     "Content-Type": page.contentType,
                     "ETag": page.etag,
                     "Cache-Control": "no-cache",
-                    "Content-Security-Policy": "default-src 'self'; connect-src 'self' ws: wss:",
+                    "Content-Security-Policy": WebPages.contentSecurityPolicy,
                     "X-Content-Type-Options": "nosniff",
                     "Referrer-Policy": "no-referrer",
                 ],

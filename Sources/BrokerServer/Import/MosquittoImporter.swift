@@ -94,9 +94,13 @@ package struct MosquittoImporter {
             all.append(line)
             guard line.key == "include_dir" else { continue }
             let folder = resolve(line.value)
-            for included in files.matches(folder + (folder.hasSuffix("/") ? "*.conf" : "/*.conf")) {
-                all += try allLines(of: included, depth: depth + 1)
+            let paths: [String]
+            do throws(ConfigurationFiles.Unreadable) {
+                paths = try files.matches(folder + (folder.hasSuffix("/") ? "*.conf" : "/*.conf"))
+            } catch {
+                throw ImportFailure(description: "\(folder) cannot be read: \(error.reason)")
             }
+            for included in paths { all += try allLines(of: included, depth: depth + 1) }
         }
         return all
     }

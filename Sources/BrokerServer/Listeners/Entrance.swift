@@ -94,15 +94,20 @@ package struct Entrance: Sendable {
     package func check(_ arrival: Arrival, on channel: any Channel) throws {
         let address = arrival.address(of: channel)
         try refusing(channel, arrival) {
-            if let allowed {
-                // Whoever has no address comes through the file system, whose modes say who may.
-                guard address.map({ address in allowed.contains { $0.contains(address) } }) ?? true else {
-                    throw Refusal.notAllowed
-                }
-            }
+            guard Self.isAllowed(address, by: allowed) else { throw Refusal.notAllowed }
+            // A proxy speaks for many, who are counted when it has said who they are.
+            if arrival.client == nil, proxies.includes(address) { return }
             guard let network = try census.enter(address, perAddressMax: perAddressMax) else { return }
             channel.closeFuture.whenComplete { [census] _ in census.leave(network) }
         }
+    }
+
+    /// - Parameters:
+    ///   - address: nil for whoever comes through the file system, whose modes say who may.
+    ///   - allowed: nil for everybody.
+    static func isAllowed(_ address: NetworkAddress?, by allowed: [AddressRange]?) -> Bool {
+        guard let allowed, let address else { return true }
+        return allowed.contains { $0.contains(address) }
     }
 
     private func refusing(_ channel: any Channel, _ arrival: Arrival, _ body: () throws -> Void) throws {

@@ -95,6 +95,7 @@ struct NodeDoors: Sendable {
         options.origins = web.origins
         options.allowMissingOrigin = web.allowsMissingOrigin
         options.trustedProxies = listener.trustedProxies
+        options.allowed = entrance.allowed
         options.deflates = web.deflates
         options.servesPages = web.staticContent == .builtin
         options.bodyBytesMax = web.bodyBytesMax
@@ -111,6 +112,8 @@ struct NodeDoors: Sendable {
         let (loops, gateway, logger, name) = (loops, gateway, logger, listener.name)
         return { [options] channel, arrival in
             let before = arrival.client
+            var options = options
+            options.door = loops.door(name)
             try WebListener.configure(
                 channel,
                 arrival: arrival,

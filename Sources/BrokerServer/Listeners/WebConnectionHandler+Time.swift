@@ -67,7 +67,13 @@ extension WebConnectionHandler {
             } else {
                 context.close(promise: nil)
             }
-        case .authenticating, .answering, .upgrading:
+        case .answering(let request):
+            let answer = HTTPAnswer.problem(
+                .gatewayTimeout,
+                "The disk does not answer. Whether the message is kept is not known: sent again, it may come twice."
+            )
+            send(answer, to: request, closes: true, context)
+        case .authenticating, .upgrading:
             context.close(promise: nil)
         case .closed:
             break

@@ -35,6 +35,7 @@ final class WebConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler 
         var bodyBytesMax: Int
         var firstRequestTimeout: TimeAmount
         var bodyTimeout: TimeAmount
+        var answerTimeout: TimeAmount
         var idleTimeout: TimeAmount
         var rate = RateLimit()
         var deflates = false
@@ -72,6 +73,8 @@ final class WebConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler 
     private let broker: Gateway
     let limits: Limits
     private let proxies: TrustedProxies
+    private let allowed: [AddressRange]?
+    private let door: Door?
     let decoder: ByteToMessageHandler<HTTPRequestDecoder>
     let encoder: HTTPResponseEncoder
     let openConnection: @Sendable (any Channel, Arrival) -> EventLoopFuture<Void>
@@ -104,6 +107,8 @@ final class WebConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler 
         broker: Gateway,
         limits: Limits,
         proxies: TrustedProxies = .none,
+        allowed: [AddressRange]? = nil,
+        door: Door? = nil,
         decoder: ByteToMessageHandler<HTTPRequestDecoder>,
         encoder: HTTPResponseEncoder,
         arrival: Arrival,
@@ -114,6 +119,8 @@ final class WebConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler 
         self.broker = broker
         self.limits = limits
         self.proxies = proxies
+        self.allowed = allowed
+        self.door = door
         self.decoder = decoder
         self.encoder = encoder
         self.arrival = arrival
@@ -264,6 +271,13 @@ final class WebConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler 
             keepsAlive: head.isKeepAlive && !head.headers.contains(name: "Upgrade")
         )
         measure(head, context)
+        let origin = origin(of: head, context.channel)
+        // The proxy was let in; whom it speaks for may not be.
+        guard origin.client == arrival.client || Entrance.isAllowed(origin.address(of: context.channel), by: allowed)
+        else {
+            send(.problem(.forbidden, "This address may not use this port."), to: request, closes: true, context)
+            return
+        }
         switch verdict {
         case .refuse(let answer):
             send(answer, to: request, closes: true, context)
@@ -273,7 +287,7 @@ final class WebConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler 
             send(answer, to: request, closes: true, context)
             return
         case .publish(let message):
-            authenticate(message, request, context)
+            authenticate(message, request, origin.address(of: context.channel), context)
             return
         case .answer, .health, .metrics, .openWebSocket:
             break
@@ -295,8 +309,12 @@ final class WebConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler 
     }
 
     /// Who is it, before anything of the body is read? What is known at once costs no hop.
-    private func authenticate(_ message: GatewayPublish, _ request: Request, _ context: ChannelHandlerContext) {
-        let address = origin(of: request.head, context.channel).address(of: context.channel)
+    private func authenticate(
+        _ message: GatewayPublish,
+        _ request: Request,
+        _ address: NetworkAddress?,
+        _ context: ChannelHandlerContext
+    ) {
         var login = Login(certificateName: arrival.certificateName, address: address)
         switch BasicCredentials.of(request.head.headers) {
         case .nothing: break
@@ -339,6 +357,7 @@ final class WebConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler 
         case .accepted(let username):
             var message = message
             message.principal = Principal(username: username, clientID: "", address: address)
+            message.door = door
             request.verdict = .publish(message)
             receive(request, context)
         }
@@ -375,6 +394,7 @@ final class WebConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler 
             message.payload = body
             body = ByteBuffer()
             state = .answering(request)
+            expect(within: limits.answerTimeout, context)
             let publish = broker.publish
             ask(context) { [message] in
                 do {

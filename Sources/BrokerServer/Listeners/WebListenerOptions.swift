@@ -1,3 +1,4 @@
+package import BrokerCore
 package import NIOCore
 
 /// What one web port serves, to whom, and how much it bears.
@@ -20,6 +21,10 @@ package struct WebListenerOptions: Sendable {
     package var deflates = false
     /// Whose X-Forwarded-For is believed.
     package var trustedProxies = TrustedProxies.none
+    /// For whom a trusted proxy may speak; nil: for everybody.
+    package var allowed: [AddressRange]?
+    /// What may be published here; nil for the limits of the node.
+    package var door: Door?
     package var servesPages = true
     package var bodyBytesMax = 1 << 20
     /// How fast one connection may ask.
@@ -31,6 +36,8 @@ package struct WebListenerOptions: Sendable {
     package var firstRequestTimeout: TimeAmount = .seconds(10)
     /// From the head of a request to the end of its body.
     package var bodyTimeout: TimeAmount = .seconds(30)
+    /// From the end of a publish to its answer; only a disk that does not come back needs as long.
+    package var answerTimeout: TimeAmount = .seconds(30)
     /// From an answer to the complete head of the next request.
     package var idleTimeout: TimeAmount = .seconds(60)
 

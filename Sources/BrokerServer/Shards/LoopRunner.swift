@@ -170,12 +170,19 @@ final class LoopRunner {
 /// The loops of a node, for whoever has a channel of one of them.
 struct LoopRunners: Sendable {
     private let all: [NIOLoopBound<LoopRunner>]
+    private let shared: SharedShard
 
-    init(_ all: [NIOLoopBound<LoopRunner>]) { self.all = all }
+    init(_ all: [NIOLoopBound<LoopRunner>], _ shared: SharedShard) {
+        self.all = all
+        self.shared = shared
+    }
 
     /// The one that a channel lives on; called there.
     func runner(of channel: any Channel) throws -> LoopRunner {
         for bound in all where bound.eventLoop === channel.eventLoop { return bound.value }
         throw ChannelError.ioOnClosedChannel
     }
+
+    /// What clients of a listener may who come now; nil when nobody is let in any more.
+    func door(_ listener: String) -> Door? { shared.door(listener)?.door }
 }

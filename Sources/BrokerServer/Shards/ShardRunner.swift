@@ -163,10 +163,8 @@ final class ShardRunner {
         _ now: Now
     ) {
         if isDraining { return continuation.resume(throwing: GatewayRefusal.draining) }
-        switch shard.refusal(of: request, now: now) {
-        case .some(.quotaExceeded): return continuation.resume(throwing: GatewayRefusal.full)
-        case .some: return continuation.resume(throwing: GatewayRefusal.notAllowed)
-        case .none: break
+        if let refusal = shard.refusal(of: request, now: now) {
+            return continuation.resume(throwing: GatewayRefusal(refusal))
         }
         nextToken &+= 1
         receipts[nextToken] = continuation
