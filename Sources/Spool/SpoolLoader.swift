@@ -231,7 +231,7 @@ struct SpoolLoader {
             index.streams.restore(ids.count, of: stream, number: rows.number(2))
         }
         rows.reset()
-        let silent = Set(index.streams.forgetSilent())
+        let silent = Set(index.streams.forgetSilent(beyond: StreamParts.streamsMax).map(\.stream))
         guard !silent.isEmpty else { return }
         contents.streams.removeAll { silent.contains($0.0) }
         let delete = try connection.prepare("DELETE FROM stream WHERE node = ? AND receiver = ?")

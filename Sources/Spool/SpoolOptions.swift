@@ -11,7 +11,8 @@ package struct SpoolOptions: Sendable {
     package var whenCorrupt: CorruptPolicy = .quarantine
     /// Bytes of all rows, as pages of the file that are in use; beyond it new messages are refused.
     package var bytesMax = 8 << 30
-    /// Bytes that the file system must have left; below it new messages are refused.
+    /// Bytes that the file system must have left; below it new messages are refused. What is free inside the file
+    /// counts, for half of it at most.
     package var freeDiskMin = 0
     /// How much may wait for one session, or for one share group.
     package var session: QueueBounds

@@ -6,7 +6,8 @@ import NIOCore
 /// Reads pages of queues on a thread and a connection of its own, so that a long page never holds up a commit.
 ///
 /// The writer says which positions a page consists of; the reader fetches their rows. A row that went in between was
-/// acknowledged by its receiver, or is discarded with it, and is skipped.
+/// acknowledged by its receiver, or is discarded with it, and is skipped. A request that waits while its receiver
+/// asks in another epoch is not answered.
 ///
 /// Unchecked: `jobs` and the flags are touched with `condition` locked; the rest belongs to the thread.
 final class SpoolReader: @unchecked Sendable {
@@ -94,7 +95,17 @@ final class SpoolReader: @unchecked Sendable {
             condition.wait()
         }
         defer { jobs = [] }
-        return jobs
+        return jobs.count > 1 ? Self.wanted(jobs, beside: jobs) : jobs
+    }
+
+    /// A receiver that asks over another connection does not wait for the page that it asked for over the one before.
+    /// Otherwise, while a page cannot be read, each new connection of its receiver would bring one more to try.
+    ///
+    /// - Parameter later: requests in the order in which they were made, none before those that are looked at.
+    private static func wanted(_ jobs: [Job], beside later: [Job]) -> [Job] {
+        var epochs: [ReceiverID: UInt64] = [:]
+        for job in later { epochs[job.request.receiver] = job.request.epoch }
+        return jobs.filter { epochs[$0.request.receiver, default: $0.request.epoch] == $0.request.epoch }
     }
 
     /// What was read for nothing comes again, unless the spool is closing: then nobody waits for it.
@@ -104,7 +115,8 @@ final class SpoolReader: @unchecked Sendable {
         defer { condition.unlock() }
         // Whoever comes meanwhile need not wait.
         while pausing, !isClosing, jobs.isEmpty, condition.wait(until: deadline) {}
-        if !isClosing { jobs += failed }
+        // Behind what came meanwhile, since none of that asks for the same receiver in another epoch.
+        if !isClosing { jobs += Self.wanted(failed, beside: jobs) }
     }
 }
 

@@ -33,19 +33,23 @@ final class SpoolRoom {
         return isHigh
     }
 
-    func refusal(bytesUsed: Int, directory: String) -> SpoolRefusal? {
+    /// - Parameter bytes: of the pages of the file, those in use and those free for new rows.
+    func refusal(bytes: (used: Int, free: Int), directory: String) -> SpoolRefusal? {
         let bytesMax = options.bytesMax
-        isFull = bytesUsed >= (isFull ? bytesMax - bytesMax / 16 : bytesMax)
-        lookAtDisk(directory)
+        isFull = bytes.used >= (isFull ? bytesMax - bytesMax / 16 : bytesMax)
+        lookAtDisk(directory, bytesFree: bytes.free)
         return isDiskFull ? .diskFull : isFull ? .full : nil
     }
 
-    private func lookAtDisk(_ directory: String) {
+    /// What is free in the file is disk as well, and is given back little by little. It counts for no more than half of
+    /// what must be left: every message goes through the log beside the file first.
+    private func lookAtDisk(_ directory: String, bytesFree: Int) {
         guard options.freeDiskMin > 0, ContinuousClock.now >= nextLook else { return }
         nextLook = .now + .seconds(Self.secondsBetweenLooks)
         // A file system that does not say is not refused for: the commits will tell.
         guard let free = options.hooks.freeDisk?() ?? Self.freeBytes(directory) else { return }
-        isDiskFull = free < options.freeDiskMin + (isDiskFull ? options.freeDiskMin / 16 : 0)
+        let wanted = options.freeDiskMin + (isDiskFull ? options.freeDiskMin / 16 : 0)
+        isDiskFull = free < wanted - min(bytesFree, options.freeDiskMin / 2)
     }
 
     private static func freeBytes(_ directory: String) -> Int? {

@@ -143,12 +143,34 @@ struct BoundsTests {
             $0.hooks.freeDisk = { free.withLock { $0 } }
         }
         #expect(fixture.spool.refusal == nil)
-        free.withLock { $0 = 159_999 }
+        // A page or two of the file may be free, and count.
+        free.withLock { $0 = 140_000 }
         try fixture.reopen()
         #expect(fixture.tidings.now.refusals == [.diskFull])
         try fixture.commit(.session(alice), .message(to: alice))
         free.withLock { $0 = 170_000 }
         try fixture.tidings.wait("room, without a commit") { $0.refusals == [.diskFull, nil] }
+    }
+
+    @Test("what is free in the file counts as free disk, for half of what must be left")
+    func freePages() throws {
+        let free = Mutex(1_000_000)
+        let fixture = try SpoolFixture {
+            $0.freeDiskMin = 160_000
+            $0.hooks.freeDisk = { free.withLock { $0 } }
+        }
+        let large = String(repeating: "x", count: 100_000)
+        try fixture.commit(.link(alice))
+        try fixture.commit((1...5).map { _ in .message(large, to: alice) })
+        free.withLock { $0 = 100_000 }
+        try fixture.reopen()
+        #expect(fixture.spool.refusal == .diskFull)
+        // Half a megabyte becomes free in the file, too little to be given back.
+        try fixture.commit((1...5).map { .acknowledged(alice, Position($0)) })
+        try fixture.tidings.wait("room") { $0.refusals == [.diskFull, nil] }
+        free.withLock { $0 = 79_999 }
+        try fixture.reopen()
+        #expect(fixture.spool.refusal == .diskFull)
     }
 
     @Test("the free bytes of the file system are looked at")

@@ -89,6 +89,50 @@ struct DurabilityPragmaTests {
         #expect(try fixture.positions(alice).map(\.number) == [200])
     }
 
+    @Test("pages are given back although commit follows commit")
+    func vacuumWhileBusy() throws {
+        let fixture = try SpoolFixture()
+        try fixture.commit(.link(alice))
+        let payload = String(repeating: "x", count: 100_000)
+        for _ in 0..<20 { try fixture.commit((0..<10).map { _ in .message(payload, to: alice) }) }
+        #expect(fixture.spool.diskBytes.database > 12 << 20)
+        try fixture.commit((1...199).map { .acknowledged(alice, Position($0)) })
+        // The file becomes shorter when the log is moved into it, so much must go through that.
+        let deadline = ContinuousClock.now + .seconds(60)
+        while fixture.spool.diskBytes.database > 8 << 20, ContinuousClock.now < deadline {
+            let first = try fixture.commit((0..<10).map { _ in .message(payload, to: alice) }).number
+            try fixture.commit((0..<10).map { .acknowledged(alice, Position(first + $0)) })
+        }
+        #expect(fixture.spool.diskBytes.database <= 8 << 20)
+        #expect(try fixture.positions(alice).map(\.number) == [200])
+        #expect(try fixture.sql("PRAGMA integrity_check") == "ok")
+    }
+
+    @Test("a log that grew while somebody read an old state is cut back although commit follows commit")
+    func logCutBack() throws {
+        let fixture = try SpoolFixture()
+        try fixture.commit(.link(alice), .message(to: alice))
+        let process = Process()
+        process.executableURL = URL(filePath: "/usr/bin/sqlite3")
+        process.arguments = ["\(fixture.folder)/spool.sqlite"]
+        let (input, output) = (Pipe(), Pipe())
+        process.standardInput = input
+        process.standardOutput = output
+        try process.run()
+        try input.fileHandleForWriting.write(contentsOf: Data("BEGIN; SELECT count(*) FROM message;\n".utf8))
+        #expect(output.fileHandleForReading.availableData == Data("1\n".utf8))
+        let payload = String(repeating: "x", count: 100_000)
+        for _ in 0..<45 { try fixture.commit((0..<10).map { _ in .message(payload, to: alice) }) }
+        #expect(fixture.spool.diskBytes.log > 40 << 20)
+        try input.fileHandleForWriting.close()
+        process.waitUntilExit()
+        let deadline = ContinuousClock.now + .seconds(30)
+        while fixture.spool.diskBytes.log > 32 << 20, ContinuousClock.now < deadline {
+            try fixture.commit(.message(payload, to: alice))
+        }
+        #expect(fixture.spool.diskBytes.log <= 32 << 20)
+    }
+
     private func mode(_ path: String) throws -> Int {
         let attributes = try FileManager.default.attributesOfItem(atPath: path)
         return try #require(attributes[.posixPermissions] as? NSNumber).intValue

@@ -141,6 +141,40 @@ struct FailureTests {
         #expect(fixture.spool.state == .ok)
     }
 
+    @Test("a page that cannot be read is tried again only for the newest connection of its receiver")
+    func unreadableForOldConnections() throws {
+        let fixture = try SpoolFixture()
+        try fixture.commit(.session(alice, "alice"), .session(bob, "bob"), .message(to: alice, bob))
+        let (file, elsewhere) = ("\(fixture.folder)/spool.sqlite", "\(fixture.folder)/elsewhere")
+        func request(_ receiver: ReceiverID, _ epoch: UInt64) -> LoadRequest {
+            LoadRequest(receiver: receiver, after: .zero, messagesMax: 10, bytesMax: .max, epoch: epoch)
+        }
+        func epochs(_ receiver: ReceiverID) -> [UInt64] {
+            fixture.tidings.pages.filter { $0.receiver == receiver }.map(\.epoch)
+        }
+        try FileManager.default.moveItem(atPath: file, toPath: elsewhere)
+        fixture.append(loads: [request(bob, 3)])
+        for epoch in UInt64(1)...20 {
+            fixture.append(loads: [request(alice, epoch)])
+            try fixture.commit(.retain(.sample()))
+        }
+        // With the second commit the reader has all that came before the first.
+        try fixture.commit(.retain(.sample()))
+        try fixture.commit(.retain(.sample()))
+        #expect(fixture.tidings.pages.isEmpty)
+        try FileManager.default.moveItem(atPath: elsewhere, toPath: file)
+        // What failed once more stands behind a request, so with the second page all others are here.
+        for epoch in UInt64(21)...22 {
+            fixture.append(loads: [request(alice, epoch)])
+            try fixture.tidings.wait("the page") { $0.pages.contains { $0.receiver == alice && $0.epoch == epoch } }
+        }
+        try fixture.tidings.wait("the page of the other") { $0.pages.contains { $0.receiver == bob } }
+        #expect(epochs(bob) == [3])
+        // One may have been in the hands of the reader.
+        #expect(epochs(alice).count { $0 < 20 } <= 1)
+        #expect(Array(epochs(alice).suffix(2)) == [21, 22])
+    }
+
     @Test("a damaged retained message is skipped and counted")
     func damagedRetained() throws {
         let fixture = try SpoolFixture()

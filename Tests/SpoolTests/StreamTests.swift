@@ -57,6 +57,39 @@ struct StreamTests {
         #expect(try fixture.sql("SELECT count(*) FROM stream") == "1024")
     }
 
+    @Test("while it is open twice as many are kept, and rows of those that were silent for longest go with the batch")
+    func tooManyWhileOpen() throws {
+        let fixture = try SpoolFixture()
+        func come(_ receivers: Range<Int>) throws {
+            try fixture.commit(receivers.map { .streamSeen(StreamID(node: 9, receiver: UInt64($0)), id($0)) })
+        }
+        let standing = "SELECT count(DISTINCT receiver), min(receiver) FROM stream"
+        try come(0..<2_000)
+        #expect(try fixture.sql(standing) == "2000|0")
+        // Of one batch, too.
+        try come(2_000..<2_100)
+        #expect(try fixture.sql(standing) == "2048|52")
+        try come(2_100..<2_400)
+        #expect(try fixture.sql(standing) == "2048|352")
+        // Who was not silent stays.
+        try come(352..<353)
+        try come(2_400..<2_401)
+        #expect(try fixture.sql(standing) == "2048|352")
+        let oldest = "SELECT group_concat(receiver) FROM (SELECT * FROM stream WHERE receiver < 356 ORDER BY number)"
+        #expect(try fixture.sql(oldest) == "352,354,355,352")
+        try fixture.reopen()
+        let kept = Set<UInt64>(1_378..<2_401).union([352])
+        #expect(Set(fixture.contents.streams.map(\.0.receiver)) == kept)
+        #expect(ids(fixture, StreamID(node: 9, receiver: 352)) == [id(352), id(352)])
+    }
+
+    @Test("one batch with more streams than are kept leaves as many as are")
+    func tooManyAtOnce() throws {
+        let fixture = try SpoolFixture()
+        try fixture.commit((0..<2_100).map { .streamSeen(StreamID(node: 9, receiver: UInt64($0)), id($0)) })
+        #expect(try fixture.sql("SELECT count(*), min(receiver) FROM stream") == "2048|52")
+    }
+
     @Test("a message keeps the mark that it came with")
     func mark() throws {
         let fixture = try SpoolFixture()

@@ -53,6 +53,7 @@ struct Batch {
     struct StreamPart {
         var stream: StreamID
         var number: UInt64
+        /// Empty when nothing came, and parts only go.
         var ids: [MessageID]
         /// Parts of the stream up to this number go; 0 for none.
         var forgotten: UInt64 = 0

@@ -288,6 +288,7 @@ extension QueueIndex {
         }
         batch.carried = changes.carried.inOrder.map(\.value)
         for (stream, ids) in changes.streams.inOrder { batch.streams.append(streams.add(ids, of: stream)) }
+        batch.streams += streams.forgetSilent(beyond: StreamParts.openStreamsMax)
         tell(changes.touched.filter { queues[$0.receiver] === $0 }, &batch)
         for run in changes.passed { run.pack() }
         openRuns.packClosed()

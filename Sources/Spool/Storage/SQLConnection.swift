@@ -23,6 +23,9 @@ final class SQLConnection {
     private let walSize = WALSize()
 
     private static let busyMilliseconds: Int32 = 5_000
+    /// A log that had to grow beyond this, because somebody read an old state for long, is cut back once it begins
+    /// anew. Twice what the writer lets come together: one of ordinary length is written over, which is cheaper.
+    private static let logBytesMax = 32 << 20
 
     /// Pages in the write-ahead log after the last commit.
     var walPages: Int { walSize.pages }
@@ -78,7 +81,10 @@ final class SQLConnection {
             // GRDB sets NORMAL when it turns WAL on, after `prepareDatabase`: what is wanted must be set here, and is
             // read back.
             try run(
-                "PRAGMA synchronous = \(mode.synchronous); PRAGMA wal_autocheckpoint = 0",
+                """
+                PRAGMA synchronous = \(mode.synchronous); PRAGMA wal_autocheckpoint = 0;
+                PRAGMA journal_size_limit = \(Self.logBytesMax)
+                """,
                 while: "setting pragmas"
             )
             sqlite3_wal_hook(
