@@ -1,31 +1,45 @@
 // The chat page: one room at a time over one MQTT session that outlives the page.
 //
 // What is safe where: a message of ours is in localStorage before it is sent and stays there until the broker's
-// PUBACK says that it is on disk; a message of others is in localStorage before its PUBACK leaves. README.md lists
-// the elements, attributes and states that scripts and tests may rely on.
+// PUBACK says that it is on disk; a message of others is in localStorage before its PUBACK leaves. When localStorage is
+// full, the oldest messages make room; when that is not enough, ours are refused and those of others stay with the
+// broker. README.md lists the elements, attributes and states that scripts and tests may rely on.
 
-import { MQTTClient } from './mqtt.js';
+import { MQTTClient, MQTTError } from './mqtt.js';
 
+// Bounds of a room. A browser keeps about five million characters, of all rooms together.
 const historyMaximum = 500;
+const historyCharactersMaximum = 1_000_000;
+// More than anyone writes by hand. What localStorage can never hold could never be acknowledged, and nothing after it.
+const textCharactersMaximum = 100_000;
 const sessionExpirySeconds = 7 * 24 * 3600;
 const topicPrefix = 'chat/';
 const $ = id => document.getElementById(id);
 
 // What the browser keeps. Some browsers forbid localStorage; the page then lives as long as its tab.
 
-const fallback = new Map();
+const browserStorage = (() => { try { return window.localStorage; } catch { return undefined; } })();
+const keyPrefix = 'drawbridge.chat.';
+const fallback = new Map(); // Newer than what is stored.
 const storage = {
     read(key, otherwise) {
-        try { return JSON.parse(localStorage.getItem(`drawbridge.chat.${key}`)) ?? fallback.get(key) ?? otherwise; }
-        catch { return fallback.get(key) ?? otherwise; }
+        if (fallback.has(key)) return fallback.get(key) ?? otherwise;
+        try { return JSON.parse(browserStorage.getItem(keyPrefix + key)) ?? otherwise; } catch { return otherwise; }
     },
+    /** False if the storage is full, even without old messages: then only this tab knows the value. */
     write(key, value) {
-        try {
-            localStorage.setItem(`drawbridge.chat.${key}`, JSON.stringify(value));
-            fallback.delete(key);
-        } catch { fallback.set(key, value); }
+        fallback.set(key, value);
+        if (!browserStorage) return true;
+        do {
+            try {
+                browserStorage.setItem(keyPrefix + key, JSON.stringify(value));
+                return fallback.delete(key);
+            } catch { /* It is full. */ }
+        } while (halveLongestHistory());
+        return false;
     },
 };
+const storageFull = () => new MQTTError(0x97, 'The storage of this browser is full');
 
 /** Random and unguessable. `crypto.randomUUID` exists on https only, and an edge box is often plain http. */
 const randomID = () => {
@@ -69,15 +83,48 @@ const history = room => {
     if (!histories.has(room)) histories.set(room, storage.read(`history.${room}`, []));
     return histories.get(room);
 };
+let isStorageFull = false;
+/** False if the storage is full. */
 const saveHistories = () => {
-    for (const room of changedRooms) storage.write(`history.${room}`, history(room));
-    changedRooms.clear();
+    for (const room of changedRooms) {
+        if (storage.write(`history.${room}`, history(room))) changedRooms.delete(room);
+    }
+    const wasStorageFull = isStorageFull;
+    isStorageFull = changedRooms.size > 0;
+    if (isStorageFull !== wasStorageFull) showConnection();
+    return !isStorageFull;
+};
+const characters = messages => messages.reduce((sum, { text }) => sum + text.length, 0);
+/** Forgets messages of a room, on the page too: it shows what is kept. */
+const forget = (room, messages) => {
+    const all = history(room);
+    for (const message of messages) {
+        all.splice(all.indexOf(message), 1);
+        if (room !== currentRoom) continue;
+        elements.get(message.id)?.remove();
+        elements.delete(message.id);
+    }
 };
 const remember = (room, message) => {
     const all = history(room);
     all.push(message);
-    if (all.length > historyMaximum) all.splice(0, all.length - historyMaximum);
+    while (all.length > historyMaximum || characters(all) > historyCharactersMaximum) forget(room, [all[0]]);
     changedRooms.add(room);
+};
+/** Makes room in the storage. False if every room is down to its newest message and what is not sent. */
+const halveLongestHistory = () => {
+    if (isElsewhere) return false; // The other tab may know more than this one.
+    const prefix = `${keyPrefix}history.`;
+    const stored = Object.keys(browserStorage).filter(key => key.startsWith(prefix));
+    const rooms = new Set([...stored.map(key => key.slice(prefix.length)), ...histories.keys()]);
+    const isForgettable = ({ state }) => state === 'stored' || state === 'received';
+    const forgettable = [...rooms].map(room => ({ room, messages: history(room).slice(0, -1).filter(isForgettable) }));
+    const [longest] = forgettable.sort((one, other) => characters(other.messages) - characters(one.messages));
+    if (!longest?.messages.length) return false;
+    forget(longest.room, longest.messages.slice(0, Math.ceil(longest.messages.length / 2)));
+    try { browserStorage.setItem(prefix + longest.room, JSON.stringify(history(longest.room))); }
+    catch { /* What it holds is unsaved yet, and will be shorter the next time. */ }
+    return true;
 };
 
 // State of the page.
@@ -146,11 +193,6 @@ const showMessage = message => {
     showState(element, message);
     elements.set(message.id, element);
     $('messages').append(element);
-    if (elements.size > historyMaximum) {
-        const [oldest] = elements.keys();
-        elements.get(oldest).remove();
-        elements.delete(oldest);
-    }
     $('empty').classList.remove('is-shown');
 };
 
@@ -229,10 +271,12 @@ const hints = {
 
 const showConnection = () => {
     const state = isElsewhere ? 'elsewhere' : refusal ? 'refused' : client?.state ?? 'stopped';
+    const problem = state === 'refused' ? `The server refuses: ${refusal}.`
+        : isStorageFull && state !== 'elsewhere' ? `${storageFull().message}. New messages wait on the server.` : '';
     $('status').dataset.state = state;
     $('status-text').textContent = statusTexts[state];
-    $('hint-text').textContent = state === 'refused' ? `The server refuses: ${refusal}.` : hints[state] ?? '';
-    $('hint').dataset.tone = state === 'online' ? '' : state === 'refused' ? 'bad' : 'busy';
+    $('hint-text').textContent = problem || (hints[state] ?? '');
+    $('hint').dataset.tone = problem ? 'bad' : state === 'online' ? '' : 'busy';
     $('resume').hidden = state !== 'elsewhere' && state !== 'refused' && state !== 'waiting';
     $('resume').textContent = state === 'elsewhere' ? 'Use it here' : 'Try now';
     $('text').disabled = $('send').disabled = state === 'elsewhere';
@@ -240,27 +284,30 @@ const showConnection = () => {
 
 // The client.
 
-// Rooms that the broker's session is subscribed to, with whether it has said so: {room: isGranted}. It is written
-// before the SUBSCRIBE leaves, so that a room which was left while offline is not forgotten.
+// Rooms that the broker's session may be subscribed to, as keys. A room is written down before the SUBSCRIBE leaves, so
+// that one which was left while offline is not forgotten.
 const subscriptions = () => storage.read('subscriptions', {});
-const noteSubscription = (room, isGranted) => storage.write('subscriptions', { ...subscriptions(), [room]: isGranted });
+const noteSubscription = room => storage.write('subscriptions', { ...subscriptions(), [room]: true });
 const forgetSubscription = room => {
     const { [room]: _, ...others } = subscriptions();
     storage.write('subscriptions', others);
 };
 
-/** Makes the session's subscriptions those that the page wants; a session that has them is left in peace. */
+/** Makes the session's subscriptions those that the page wants. It subscribes even if the session should be subscribed:
+ *  once too often changes nothing, but after a lost UNSUBACK once too few would be silence for good. */
 const syncSubscriptions = async () => {
     if (client?.state !== 'online') return;
     const room = currentRoom;
     for (const left of Object.keys(subscriptions()).filter(one => one !== room)) {
-        client.unsubscribe(topicPrefix + left).then(() => forgetSubscription(left), () => {}); // Or the next time.
+        client.unsubscribe(topicPrefix + left).then(() => {
+            if (left !== currentRoom) forgetSubscription(left);
+        }, () => {}); // Or the next time.
     }
-    if (!room || subscriptions()[room]) return;
-    noteSubscription(room, false);
+    if (!room) return;
+    noteSubscription(room);
     try {
-        await client.subscribe(topicPrefix + room, { qos: 1 });
-        noteSubscription(room, true);
+        // Retained messages come with a new subscription only, not with every reconnect.
+        await client.subscribe(topicPrefix + room, { qos: 1, retainHandling: 1 });
     } catch (error) {
         if (error.reasonCode === 0 || room !== currentRoom) return;
         $('hint-text').textContent = `You cannot read this room: ${error.message}.`;
@@ -271,19 +318,22 @@ const syncSubscriptions = async () => {
 /** The message that a payload holds; whatever is not JSON of ours is text from someone. */
 const parse = ({ payload, packetID }) => {
     const text = new TextDecoder().decode(payload);
+    const cut = all => (all.length > textCharactersMaximum ? `${all.slice(0, textCharactersMaximum)} … (cut)` : all);
     try {
         const { id, name, text: said, at } = JSON.parse(text);
         const areStrings = [id, name, said].every(one => typeof one === 'string');
         const isOurs = areStrings && /^[\w.-]{1,64}$/.test(id) && said !== '';
         const date = new Date(at);
         const time = (isNaN(date) ? new Date() : date).toISOString();
-        if (isOurs) return { id, name: cleanName(name) || 'someone', text: said, at: time };
+        if (isOurs) return { id, name: cleanName(name) || 'someone', text: cut(said), at: time };
     } catch { /* Not JSON: shown as it is. */ }
-    return { id: `plain-${randomID()}`, name: 'someone', text, at: new Date().toISOString(), packetID };
+    return { id: `plain-${randomID()}`, name: 'someone', text: cut(text), at: new Date().toISOString(), packetID };
 };
 
+let hasReceived = false; // In this turn.
 const receive = packet => {
     if (!packet.topic.startsWith(topicPrefix) || packet.payload.length === 0) return;
+    hasReceived = true;
     const room = packet.topic.slice(topicPrefix.length);
     const message = parse(packet);
     // The same id again is our own message on its way back, or a repetition after a reconnect. A plain text has no id:
@@ -312,12 +362,16 @@ const startClient = () => {
         ...password && { username: me, password },
         store: {
             load: () => storage.read('session'),
-            save: session => { if (!isElsewhere) storage.write('session', session); },
+            save: session => { if (!isElsewhere && !storage.write('session', session)) throw storageFull(); },
         },
     });
     client.on('state', showConnection);
     client.on('message', receive);
-    client.on('turn', saveHistories);
+    client.on('turn', () => {
+        const mustKeep = hasReceived;
+        hasReceived = false;
+        if (!saveHistories() && mustKeep) throw storageFull(); // So it is not acknowledged.
+    });
     client.on('online', ({ sessionPresent }) => {
         if (!sessionPresent) storage.write('subscriptions', {});
         syncSubscriptions();
@@ -379,9 +433,8 @@ const enter = (name, room) => {
     // A page that died between writing a message down and queueing it left it on "sending". The id is the same, so it
     // is shown once even if it did leave.
     const waiting = new Set(client.waitingTags.map(tag => tag.id));
-    for (const message of history(room)) {
-        if (message.state === 'sending' && !waiting.has(message.id)) publish(room, message);
-    }
+    const forgotten = history(room).filter(({ id, state }) => state === 'sending' && !waiting.has(id));
+    for (const message of forgotten) publish(room, message);
 };
 
 const leave = () => {
@@ -438,9 +491,10 @@ $('text').addEventListener('keydown', event => {
 $('messages').addEventListener('click', event => {
     if (!event.target.closest('.retry')) return;
     const { messageId } = event.target.closest('.message').dataset;
+    const message = history(currentRoom).find(({ id }) => id === messageId);
     change(currentRoom, messageId, { state: 'sending', reason: undefined });
     saveHistories();
-    publish(currentRoom, history(currentRoom).find(({ id }) => id === messageId));
+    publish(currentRoom, message);
 });
 
 $('resume').addEventListener('click', () => {

@@ -257,7 +257,8 @@ const fromBase64 = text => Uint8Array.from(atob(text), character => character.ch
  * - `offline` ({error, retryIn}): the connection or the attempt is over; `retryIn` in ms, undefined if it was final.
  * - `message` ({topic, payload, qos, retain, duplicate, packetID, properties}): a PUBLISH; `payload` is a Uint8Array.
  * - `turn` (): all of one WebSocket frame was handed out; its acknowledgements leave after the listeners have returned,
- *   so what these write down is safe first.
+ *   so what these write down is safe first. One that throws has not kept it: nothing of the frame is acknowledged, the
+ *   connection ends with that error, and the broker sends it again.
  * - `settled` ({tag, error}): a publish of QoS 1 or 2 is over, one of before a reload included; `error` if refused.
  */
 export class MQTTClient {
@@ -346,7 +347,11 @@ export class MQTTClient {
             }
             if (this.#outgoing.length >= this.#options.maximumWaiting) throw new MQTTError(0x97, 'Too much waits');
             this.#outgoing.push(entry);
-            try { this.#save({ isAcceptance: true }); } catch (error) { this.#outgoing.pop(); throw error; }
+            try { this.#save({ isAcceptance: true }); } catch (error) {
+                this.#outgoing.pop();
+                this.#save(); // The store may have kept what it complained about.
+                throw error;
+            }
             this.#sendWaiting();
         });
         if (qos > 0) promise.catch(() => {}); // `settled` tells it as well, so nobody has to look here.
@@ -428,19 +433,29 @@ export class MQTTClient {
         this.#isPingOpen = false; // Whatever it is, somebody is there.
         this.#isInTurn = true;
         this.#unacknowledged = 0;
+        const incomingBefore = new Set(this.#incoming);
+        let failure;
         try {
             if (typeof data === 'string') throw protocolError('A text frame'); // [MQTT-6.0.0-1]
             this.#reader.append(new Uint8Array(data));
             for (let packet; socket === this.#socket && (packet = this.#reader.next());) this.#handle(packet);
-            this.#emit('turn');
-        } catch (error) {
-            const { reasonCode = 0x83, isFromServer } = error;
-            if (!isFromServer && this.#state === 'online') this.#send({ type: 'disconnect', reasonCode });
-            this.#flush();
-            this.#lose(error);
-        } finally {
-            this.#isInTurn = false;
-            this.#flush();
+        } catch (error) { failure = error; }
+        const refusal = this.#endTurn(incomingBefore); // After a failure too: acknowledgements leave all the same.
+        failure ??= refusal;
+        this.#isInTurn = false;
+        const { reasonCode = 0x83, isFromServer } = failure ?? {};
+        if (failure && !isFromServer && this.#state === 'online') this.#send({ type: 'disconnect', reasonCode });
+        this.#flush();
+        if (failure) this.#lose(failure);
+    }
+
+    /** Why a listener could not keep what this turn handed out, if it could not; then nothing is acknowledged. */
+    #endTurn(incomingBefore) {
+        try { for (const listener of [...(this.#listeners.turn ?? [])]) listener(); } catch (error) {
+            this.#outbox = [];
+            this.#incoming = incomingBefore;
+            this.#save();
+            return error;
         }
     }
 

@@ -205,6 +205,49 @@ test('acknowledgements leave in one frame after the listeners of the turn', () =
     client.end();
 });
 
+test('a turn that a listener cannot keep is not acknowledged, and handed out again', async () => {
+    const { client, socket, connack } = scripted();
+    const topics = [];
+    let isFull = true;
+    client.on('message', ({ topic }) => topics.push(topic));
+    client.on('turn', () => { if (isFull && topics.length > 0) throw new MQTTError(0x97, 'full'); });
+    connack();
+    const offline = next(client, 'offline');
+    const turn = '32 06 0001 61 0001 00' + '34 06 0001 62 0002 00';
+    socket().receive(turn);
+    assert.equal(socket().takeSent(), 'e00197', 'neither PUBACK nor PUBREC');
+    const { error, retryIn } = await offline;
+    assert.equal(error.message, 'full');
+    assert.ok(retryIn > 0);
+    isFull = false;
+    client.wake();
+    connack('20 03 01 00 00');
+    socket().receive(turn);
+    assert.deepEqual(topics, ['a', 'b', 'a', 'b']);
+    assert.equal(socket().takeSent(), '40020001' + '50020002');
+    client.end();
+});
+
+test('a session that was taken over stays so, even if the turn could not be kept', () => {
+    const { client, socket, connack } = scripted();
+    connack();
+    client.on('turn', () => { throw new MQTTError(0x97, 'full'); });
+    socket().receive('32 06 0001 61 0001 00' + 'e0 01 8e');
+    assert.equal(socket().takeSent(), '');
+    assert.equal(client.state, 'stopped');
+});
+
+test('what came before an error in the same frame is kept before it is acknowledged', () => {
+    const { client, socket, connack } = scripted();
+    const sentAtTurn = [];
+    connack();
+    client.on('turn', () => sentAtTurn.push(socket().sent.length));
+    socket().receive('32 06 0001 61 0001 00' + 'e0 01 8b'); // The server shuts down.
+    assert.deepEqual(sentAtTurn, [0]);
+    assert.equal(socket().takeSent(), '40020001');
+    client.end();
+});
+
 test('a QoS 2 message that is repeated after a reconnect is handed out once', () => {
     const { client, socket, connack } = scripted();
     const topics = [];
@@ -322,6 +365,15 @@ test('a store that is full refuses the publish instead of promising what a reloa
     const { client } = scripted({ store: { load: () => null, save: () => { throw new Error('full'); } } });
     await assert.rejects(client.publish('a', '1', { qos: 1 }), { message: 'full' });
     assert.equal(client.waitingTags.length, 0);
+    client.end();
+});
+
+test('a publish that was refused is not in the store, even if the store took it before it complained', async () => {
+    let saved;
+    const save = value => { saved = value; if (value.outgoing.length > 0) throw new Error('full'); };
+    const { client } = scripted({ store: { load: () => null, save } });
+    await assert.rejects(client.publish('a', '1', { qos: 1 }), { message: 'full' });
+    assert.deepEqual(saved.outgoing, []);
     client.end();
 });
 
