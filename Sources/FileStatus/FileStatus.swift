@@ -15,6 +15,8 @@ package struct FileStatus: Sendable, Equatable {
     package let bytes: Int64
     /// The permissions with the type, as `st_mode` has them.
     package let mode: UInt32
+    /// Neither a folder nor a pipe nor a device.
+    package var isRegular: Bool { mode & 0o170_000 == 0o100_000 }
     package let owner: UInt32
     package let group: UInt32
     private let device: UInt64

@@ -26,26 +26,27 @@ struct LogLines: LogHandler {
     }
 
     func log(event: LogEvent) {
-        let all = metadata.merging(event.metadata ?? [:]) { _, new in new }.sorted { $0.key < $1.key }
+        let all = metadata.merging(event.metadata ?? [:]) { _, new in new }.mapValues { "\($0)" }
+        let lost = LogOutput.standardError.write(line(event.level, "\(event.message)", all))
+        guard lost > 0 else { return }
+        _ = LogOutput.standardError.write(line(.warning, "log lines were lost", ["detail": "\(lost)"]))
+    }
+
+    private func line(_ level: Logger.Level, _ message: String, _ metadata: [String: String]) -> String {
         let time = Date().formatted(Date.ISO8601FormatStyle(includingFractionalSeconds: true))
-        var line: String
-        if isJSON {
-            var fields: [String: String] = ["time": time, "level": event.level.rawValue, "message": "\(event.message)"]
-            for (key, value) in all { fields[key] = "\(value)" }
-            let encoder = JSONEncoder()
-            encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-            do {
-                line = String(decoding: try encoder.encode(fields), as: UTF8.self)
-            } catch {
-                // Strings under strings can always be encoded; a line that says less is better than none.
-                line = #"{"message":"a log line that is not JSON"}"#
-            }
-        } else {
-            line = "\(time) \(event.level.rawValue) \(event.message)"
-            for (key, value) in all { line += " \(key)=\"\(Self.quoted("\(value)"))\"" }
+        guard isJSON else {
+            let fields = metadata.sorted { $0.key < $1.key }.map { " \($0.key)=\"\(Self.quoted($0.value))\"" }
+            return "\(time) \(level.rawValue) \(message)\(fields.joined())\n"
         }
-        line += "\n"
-        FileHandle.standardError.write(Data(line.utf8))
+        let fields = metadata.merging(["time": time, "level": level.rawValue, "message": message]) { own, _ in own }
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+        do {
+            return String(decoding: try encoder.encode(fields), as: UTF8.self) + "\n"
+        } catch {
+            // Strings under strings can always be encoded; a line that says less is better than none.
+            return #"{"message":"a log line that is not JSON"}"# + "\n"
+        }
     }
 
     /// A client id may hold quotation marks, and must not end its field with them.

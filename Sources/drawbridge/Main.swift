@@ -16,6 +16,11 @@ struct Drawbridge: AsyncParsableCommand {
         ],
         defaultSubcommand: RunCommand.self
     )
+
+    static func main() async {
+        Console.failWithoutOutput()
+        await main(nil)
+    }
 }
 
 struct VersionCommand: ParsableCommand {

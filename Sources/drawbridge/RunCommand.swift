@@ -3,6 +3,7 @@ import BrokerServer
 import Dispatch
 import Foundation
 import Logging
+import Synchronization
 
 /// `drawbridge run`: one node, until SIGTERM or Ctrl-C. SIGHUP makes it read its file again.
 struct RunCommand: AsyncParsableCommand {
@@ -28,6 +29,7 @@ struct RunCommand: AsyncParsableCommand {
     func run() async throws {
         // A peer that goes away while we write to it is an error of that connection, not of the process.
         signal(SIGPIPE, SIG_IGN)
+        Console.needsOutput.store(false, ordering: .relaxed)
         let (settings, warnings) = try Console.orExit("") { () throws(ConfigurationProblems) in
             try loadConfiguration()
         }
@@ -37,6 +39,7 @@ struct RunCommand: AsyncParsableCommand {
         let level = LogLevel(Logger.Level(settings.log.level))
         let format = settings.log.format
         LoggingSystem.bootstrap { _ in LogLines(level: level, isJSON: format == .json) }
+        defer { LogOutput.standardError.flush() }
         let logger = Logger(label: "drawbridge")
 
         let signals = Signals.of([SIGTERM, SIGINT, SIGHUP])
@@ -44,8 +47,10 @@ struct RunCommand: AsyncParsableCommand {
         do throws(StartError) {
             server = try await BrokerServer.start(settings, logger: logger, logLevel: level)
         } catch {
+            LogOutput.standardError.flush()
             throw Console.failure("drawbridge: \(error)")
         }
+        LogOutput.standardError.flush()
         announce(server, settings)
         for await signal in signals {
             guard signal == SIGHUP else { break }

@@ -142,6 +142,8 @@ struct ConfigurationKeyLinesTests {
             ("a = 1979-05-27 0 #", 1, "a date and time has no place here"),
             ("a = [[],\u{2028}", 1, "expected a value or `]` in this list"),
             ("a = \(String(repeating: "[", count: 100_000))", 1, "lists and tables are nested too deeply"),
+            (Array(repeating: "a", count: 40_000).joined(separator: ".") + " = 1", 1, "a key has too many parts"),
+            ("[" + Array(repeating: "a", count: 100_000).joined(separator: ".") + "]", 1, "a key has too many parts"),
             ("a = \(String(repeating: "{b=", count: 100_000))", 1, "lists and tables are nested too deeply"),
         ]
     )

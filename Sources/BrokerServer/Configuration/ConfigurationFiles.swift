@@ -58,8 +58,11 @@ enum FilePath {
     static func isPattern(_ path: String) -> Bool { path.contains { $0 == "*" || $0 == "?" || $0 == "[" } }
 }
 
+private let silenceMilliseconds: Int32 = 5_000
+
 @Sendable private func readFile(_ path: String) throws(ConfigurationFiles.Unreadable) -> ConfigurationFiles.Content {
-    let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+    // A pipe may be given (`<(...)`), but nobody waits for one that stays silent.
+    let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
     guard descriptor >= 0 else { throw systemReason() }
     defer { close(descriptor) }
     guard let status = FileStatus.of(descriptor: descriptor) else { throw systemReason() }
@@ -68,6 +71,11 @@ enum FilePath {
     while true {
         let count = read(descriptor, &page, page.count)
         if count < 0, errno == EINTR { continue }
+        if count < 0, errno == EAGAIN {
+            var wanted = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+            guard poll(&wanted, 1, silenceMilliseconds) != 0 else { throw .init(reason: "nothing comes out of it") }
+            continue
+        }
         guard count >= 0 else { throw systemReason() }
         if count == 0 { break }
         bytes += page[..<count]
@@ -75,6 +83,7 @@ enum FilePath {
             throw ConfigurationFiles.Unreadable(reason: "larger than \(ConfigurationFiles.bytesMax) bytes")
         }
     }
+    guard !bytes.isEmpty || status.isRegular else { throw .init(reason: "nothing comes out of it") }
     return ConfigurationFiles.Content(bytes: bytes, isReadableByAll: status.isReadableByAll)
 }
 

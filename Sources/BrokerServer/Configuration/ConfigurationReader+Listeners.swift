@@ -217,6 +217,7 @@ extension ConfigurationReader {
                 names[listener.name] = place
             }
             checkServing(listener, at: place)
+            checkEntry(listener, at: place)
             for address in listener.addresses {
                 if let earlier = doors.first(where: { $0.address.collides(with: address) }) {
                     reading.report(
@@ -236,6 +237,22 @@ extension ConfigurationReader {
             }
         }
     }
+
+    /// Whether anybody can come in at all.
+    private func checkEntry(_ listener: ListenerConfiguration, at place: Place) {
+        let authentication = configuration.authentication
+        guard authentication.chain == [.cert], !authentication.allowsAnonymous, authentication.links.isEmpty else {
+            return
+        }
+        if case .mux = listener.kind { return }
+        if let tls = configuration.tls(of: listener), tls.clientCertificate != .none { return }
+        reading.warn(
+            "nobody comes in here: only certificates say who somebody is, since a listener has `tls.username`, and this "
+                + "one asks for none; name a file of users ([auth.users] file), or say auth.anonymous = true",
+            at: place
+        )
+    }
+
     /// A mux serves listeners of the same file, one of each kind for TLS and the clear; whoever has no address is served.
     private func checkServing(_ listener: ListenerConfiguration, at place: Place) {
         let muxes = configuration.listeners.compactMap { other -> MuxConfiguration? in

@@ -147,6 +147,10 @@ private struct Walk {
             skipBlank(newlines: false)
             parts.append(keyPart())
             skipBlank(newlines: false)
+            guard parts.count <= Self.depthMax else {
+                fail("a key has too many parts")
+                return parts
+            }
             guard current == UInt8(ascii: ".") else { return parts }
             advance()
         }

@@ -59,6 +59,8 @@ final class SQLConnection {
                 // The only way to make SQLite read a file that is shorter than it says.
                 configuration.prepareDatabase { db in try db.execute(sql: "PRAGMA writable_schema = 1") }
             }
+            // SQLite would read the rest as a URI, and open another file than the one that is locked.
+            let path = path.hasPrefix("file:") ? "./" + path : path
             let queue = try DatabaseQueue(path: path, configuration: configuration)
             guard let handle = queue.inDatabase({ $0.sqliteConnection }) else {
                 throw SpoolError.io(code: SQLITE_CANTOPEN, context: "opening \(path)")
