@@ -51,9 +51,9 @@ struct CertificateInitCommand: ParsableCommand {
 
     func run() throws {
         let password = options.p12Password ?? RandomPassword.make()
-        let folder = CertificateFolder(path: folder)
-        let paths = try Console.orExit {
-            try folder.fill(
+        let paths = try Console.orExit { () throws -> [String] in
+            try OutputFolder.make(folder)
+            return try CertificateFolder(path: folder).fill(
                 CertificateFolder.Request(hosts: hosts, clientName: client, days: options.days, password: password),
                 now: Int64(Date().timeIntervalSince1970)
             )

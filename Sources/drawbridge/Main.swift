@@ -1,5 +1,6 @@
 import ArgumentParser
 import BrokerServer
+import Foundation
 
 /// Subcommands in the manner of git.
 @main
@@ -19,6 +20,9 @@ struct Drawbridge: AsyncParsableCommand {
 
     static func main() async {
         Console.failWithoutOutput()
+        if let problem = HelpTopic.problem(in: ProcessInfo.processInfo.arguments) {
+            Self.exit(withError: Console.failure("drawbridge: \(problem)", status: ExitCode.validationFailure.rawValue))
+        }
         await main(nil)
     }
 }

@@ -73,7 +73,7 @@ enum PasswordPrompt {
     }
 
     private static func ask(_ prompt: String) throws -> [UInt8] {
-        FileHandle.standardError.write(Data(prompt.utf8))
+        Console.tell(prompt)
         var before = termios()
         guard tcgetattr(STDIN_FILENO, &before) == 0 else { throw Problem(description: "the terminal does not answer") }
         var silent = before
@@ -84,7 +84,7 @@ enum PasswordPrompt {
         }
         defer {
             tcsetattr(STDIN_FILENO, TCSAFLUSH, &before)
-            FileHandle.standardError.write(Data("\n".utf8))
+            Console.tell("\n")
         }
         let bytes = try line()
         if bytes.contains(0x03) { throw Problem(description: "nothing was changed") }

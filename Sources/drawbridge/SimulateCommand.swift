@@ -124,7 +124,7 @@ private struct CampaignProgress {
         spokenAt = .now
         let text = "\(done) of \(total) seeds, \(rate) a second, \(findings) findings, \(remaining) to go"
         if isTerminal {
-            FileHandle.standardError.write(Data("\r\(text)    ".utf8))
+            Console.tell("\r\(text)    ")
         } else {
             Console.error(text)
         }

@@ -102,6 +102,35 @@ struct BenchArgumentsTests {
         #expect(try settings(.conn) { $0.isChurning = true }.duration == .seconds(10))
     }
 
+    @Test("a pace that cannot be counted in nanoseconds is refused, with what can")
+    func uncountable() throws {
+        for interval in [Int.max, 10_000_001] {
+            let text = problem(.conn) { $0.interval = interval }
+            #expect(text == "-i must be between 0 and 10000000, not \(interval).")
+        }
+        for rate in [1e-300, 0.000_09, 1.1e8, Double.infinity, Double.nan, -1] {
+            let connecting = problem(.conn) { $0.connectRate = rate }
+            #expect(connecting?.hasPrefix("-R must be between 0.0001 and 100000000, not ") == true, "\(rate)")
+            let sending = problem(.pair) { $0.rate = rate }
+            #expect(sending?.hasPrefix("--rate must be between 0.0001 and 100000000, not ") == true, "\(rate)")
+        }
+        for interval in [1e18, Double.infinity, Double.nan, -1] {
+            let text = problem(.pair) { $0.messageInterval = interval }
+            #expect(text?.hasPrefix("-I must be between 0 and 10000000, not ") == true, "\(interval)")
+        }
+        #expect(problem(.pair) { $0.messageInterval = 1e-300 }?.contains("of all publishers (-I)") == true)
+        for seconds in [-1, 1e8, Double.infinity, Double.nan] {
+            #expect(problem(.pair) { $0.patience = seconds }?.hasPrefix("--drain must be between 0 and") == true)
+        }
+        let slowest = try settings(.pair) {
+            $0.count = 1
+            $0.messageInterval = 10_000_000
+        }
+        #expect(slowest.rate == 0.0001)
+        #expect(try settings(.conn) { $0.interval = 10_000_000 }.connectRate == 0.0001)
+        #expect(try settings(.conn) { $0.connectRate = 0 }.connectRate == nil)
+    }
+
     @Test("what is wrong is said")
     func problems() {
         #expect(problem(.pair) { $0.qos = 3 } == "-q is 0, 1 or 2.")

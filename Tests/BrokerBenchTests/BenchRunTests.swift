@@ -155,6 +155,17 @@ struct BenchRunTests {
         #expect(loss == "0 of 3 clients connected: subscription refused: Not authorized")
     }
 
+    @Test("a broker that lets nobody in any more is at fault", arguments: [BenchScenario.idle, .backlog])
+    func latecomers(scenario: BenchScenario) async throws {
+        let report = try await report(scenario, against: .refusesLatecomers) {
+            guard scenario == .idle else { return }
+            $0.limit = nil
+            $0.duration = 0.1
+        }
+        #expect(report.failed == 3 && report.exitCode == 3)
+        #expect(report.firstFailure?.contains("Not authorized") == true)
+    }
+
     @Test("what keeps a run from taking place is said")
     func problems() async throws {
         let refused = try await report(.pair, against: .refusesConnections, { _ in }, failing: true)

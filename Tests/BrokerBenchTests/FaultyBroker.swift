@@ -17,6 +17,8 @@ final class FaultyBroker: Sendable {
         case misplacesIDs
         case refusesSubscriptions
         case refusesConnections
+        /// Lets three clients in at a time.
+        case refusesLatecomers
     }
 
     let port: Int
@@ -50,6 +52,7 @@ final class FaultyBroker: Sendable {
         private var filter: TopicFilter?
         private var count = 0
         private var held: Publish?
+        private var hasConnected = false
 
         init(_ fault: Fault, _ room: NIOLoopBoundBox<[ObjectIdentifier: Line]>) {
             self.fault = fault
@@ -79,7 +82,10 @@ final class FaultyBroker: Sendable {
         private func received(_ packet: Packet, _ context: ChannelHandlerContext) {
             switch packet {
             case .connect:
-                send(.connAck(ConnAck(reason: fault == .refusesConnections ? .notAuthorized : .success)))
+                hasConnected = true
+                let isLate = fault == .refusesLatecomers && room.value.values.count { $0.hasConnected } > 3
+                let isRefused = isLate || fault == .refusesConnections
+                send(.connAck(ConnAck(reason: isRefused ? .notAuthorized : .success)))
             case .subscribe(let subscribe):
                 filter = subscribe.subscriptions.first?.filter
                 let reason: ReasonCode = fault == .refusesSubscriptions ? .notAuthorized : .success

@@ -69,6 +69,16 @@ struct ConfigurationTLSTests {
                 "drawbridge.toml:6: listener[0].tls.ciphers: unknown key") == true)
     }
 
+    @Test("where only certificates count, listeners that ask for none are told that nobody comes in")
+    func onlyCertificates() {
+        let certificates = pair + "client_ca = \"ca.crt\"\nclient_cert = \"required\"\nusername = \"cn\"\n"
+        let text = listener(certificates) + "[[listener]]\nname = \"plain\"\nbind = [\"127.0.0.1:1883\"]\n"
+        let said = complaints(text, files)
+        #expect(said.count == 1)
+        #expect(said.first?.contains("listener[1]: nobody comes in here") == true)
+        #expect(complaints(text + "[auth]\nanonymous = true\n", files).isEmpty)
+    }
+
     @Test("a file that cannot be used is named with what is wrong with it")
     func badFiles() throws {
         func complaint(_ changes: [String: String]) -> [String] {

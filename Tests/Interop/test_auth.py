@@ -256,6 +256,19 @@ def test_passwd_refuses_in_one_line(tmp_path):
     assert not file.exists()
 
 
+def test_passwd_edits_regular_files_only(tmp_path):
+    pipe, folder, link = tmp_path / "pipe", tmp_path / "folder", tmp_path / "link"
+    os.mkfifo(pipe)
+    folder.mkdir()
+    link.symlink_to("nothing")
+    for arguments in (["ann"], ["ann", "--delete"]):
+        fails_in_one_line(run("passwd", pipe, *arguments), pipe, "no regular file")
+        fails_in_one_line(run("passwd", folder, *arguments), folder, "no regular file")
+        fails_in_one_line(run("passwd", link, *arguments), link, "a link to nothing")
+    assert pipe.is_fifo() and folder.is_dir() and link.is_symlink()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "link", "pipe"]
+
+
 def test_a_changed_file_counts_without_a_restart_and_a_broken_one_does_not(brokers, tmp_path):
     node, file = node_with_users(brokers, tmp_path, [("ann", "secret"), ("zoe", "secret")])
     node.start()

@@ -241,9 +241,11 @@ def test_one_message_that_is_stolen_is_missed(either):
     assert report("pair", *options, "--allow-loss")["lost"] == 1
 
 
-def test_a_broker_that_dies_is_told(either):
+@pytest.mark.parametrize("scenario, count", [("pair", 5), ("idle", 10)])
+def test_a_broker_that_dies_is_told(either, scenario, count):
     running = subprocess.Popen(
-        [drawbridge_binary(), "bench", "pair", "-h", "127.0.0.1", "-p", str(either.port), "-c", "5", "--duration", "60"],
+        [drawbridge_binary(), "bench", scenario, "-h", "127.0.0.1", "-p", str(either.port), "-c", str(count)]
+        + ["--duration", "60"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -294,6 +296,11 @@ WRONG = {
     "a bad version": (["pair", "-V", "7"], "-V is 3"),
     "a payload too small for its stamp": (["pair", "-s", "10"], "-s must be between 24"),
     "no topic": (["pub"], "pub needs a topic"),
+    "an interval beyond counting": (["conn", "-i", "9223372036854775807"], "-i must be between 0 and 10000000"),
+    "hardly a client": (["conn", "-R", "1e-300"], "-R must be between 0.0001 and 100000000"),
+    "hardly a message": (["pair", "--rate", "1e-300"], "--rate must be between 0.0001 and 100000000"),
+    "an endless interval": (["pair", "-I", "inf"], "-I must be between 0 and 10000000, not inf"),
+    "an interval that is no number": (["pair", "-I", "nan"], "-I must be between 0 and 10000000, not nan"),
     "more clients than descriptors": (["conn", "-c", "5000000"], "ulimit -Hn"),
     "no such process": (["conn", "-h", "127.0.0.1", "-p", "PORT", "--pid", "99999999"], "no such process"),
     "no such authority": (["pair", "-S", "--cafile", "/nonexistent", "-h", "127.0.0.1", "-p", "BROKER"], "/nonexistent"),

@@ -50,6 +50,22 @@ def test_an_unknown_command_or_option_is_refused():
     assert run("run", "--confg", "x").returncode != 0
 
 
+def test_help_about_no_command_is_refused():
+    fails_in_one_line(run("help", "nope"), "nope")
+    fails_in_one_line(run("help", "ctl", "nope"), "ctl nope")
+    for path in ([], ["pub"], ["ctl", "links"], ["bench", "idle"]):
+        result = run("help", *path)
+        assert result.returncode == 0 and "USAGE" in result.stdout, result
+
+
+def test_a_folder_that_cannot_be_made_is_one_clear_line(tmp_path):
+    file = tmp_path / "file"
+    file.write_text("mine")
+    fails_in_one_line(run("cert", "init", file), file, "is no folder")
+    fails_in_one_line(run("cert", "init", file / "below"), file, "is no folder")
+    assert file.read_text() == "mine"
+
+
 def test_a_node_says_how_durable_it_is(brokers):
     node = brokers.drawbridge("a").start()
     told = {}

@@ -290,6 +290,47 @@ def test_files_that_are_there_are_not_overwritten_unasked(tmp_path):
     assert (folder / "drawbridge.toml").read_text() != "mine"
 
 
+def test_what_is_no_regular_file_is_not_overwritten_even_when_asked(tmp_path):
+    source, folder = tmp_path / "mosquitto.conf", tmp_path / "new"
+    source.write_text("listener 1883\nallow_anonymous true\n")
+    command = [drawbridge_binary(), "import", "mosquitto", source, "--force", "-o"]
+
+    def refused(where):
+        result = subprocess.run([*command, where], capture_output=True, text=True, timeout=30)
+        assert result.returncode == 1 and len(result.stderr.splitlines()) == 1, result
+        return result.stderr
+
+    target = folder / "drawbridge.toml"
+    target.mkdir(parents=True)
+    (target / "kept").write_text("mine")
+    assert "drawbridge.toml is there and is no regular file" in refused(folder)
+    assert (target / "kept").read_text() == "mine"
+    (target / "kept").rename(tmp_path / "kept")
+    target.rmdir()
+    target.symlink_to(tmp_path / "kept")
+    assert "no regular file" in refused(folder)
+    assert target.is_symlink() and (tmp_path / "kept").read_text() == "mine"
+    target.unlink()
+    target.symlink_to(tmp_path / "nothing")
+    assert "no regular file" in refused(folder)
+    assert f"{source} is there and is no folder" in refused(source)
+    assert f"{source} is there and is no folder" in refused(source / "below")
+
+
+def test_when_nothing_can_be_imported_nothing_is_written(tmp_path):
+    source, folder = tmp_path / "mosquitto.conf", tmp_path / "new"
+    source.write_text("Dear Sir or Madam,\nplease find enclosed\n")
+    command = [drawbridge_binary(), "import", "mosquitto", source]
+    for arguments in ([], ["-o", folder]):
+        result = subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=30)
+        assert result.returncode == 1 and result.stdout == "", result
+        assert "2 lines: 0 mapped, 0 not needed, 2 unsupported" in result.stderr
+        assert "no line of it could be imported" in result.stderr.splitlines()[-1]
+    assert not folder.exists()
+    source.write_text("# as it was installed\n")
+    assert subprocess.run(command, capture_output=True, timeout=30).returncode == 0
+
+
 def test_a_file_that_is_not_there_is_one_clear_line(tmp_path):
     command = [drawbridge_binary(), "import", "mosquitto", tmp_path / "none.conf"]
     result = subprocess.run(command, capture_output=True, text=True, timeout=30)

@@ -100,6 +100,8 @@ def test_peek_shows_what_waits_the_oldest_first_and_changes_nothing(away):
     assert "nothing of that waits" in told(away, "peek", "--filter", "sea/#")
     assert [message["id"] for message in peek(away)] == [message["id"] for message in shown]
     assert ledger(away)["waiting"] == 4
+    nothing = tell(away, "peek", "--limit", 0)
+    assert nothing.returncode != 0 and "--limit is 1 or more" in nothing.stderr and nothing.stdout == "", nothing
     fails_in_one_line(tell(away, "peek", name="moon"), "moon")
     fails_in_one_line(tell(away, "peek", "--filter", "a/#/b"), "a/#/b")
 

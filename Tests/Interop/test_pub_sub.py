@@ -165,6 +165,32 @@ def test_a_wrong_command_line_is_refused_with_the_same_words(command, arguments)
     assert (ours.returncode, complaint(ours)) == (theirs.returncode, complaint(theirs))
 
 
+TOO_LONG = "x" * 65_536
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["-u", TOO_LONG],
+        ["-u", "a", "-P", TOO_LONG],
+        ["-i", TOO_LONG],
+        ["--will-topic", "w", "--will-payload", TOO_LONG],
+    ],
+)
+def test_what_is_too_long_for_a_packet_is_refused_at_once(flags):
+    for command, arguments in ((pub("ours"), ["-t", "a", "-m", "x"]), (sub("ours"), ["-t", "a"])):
+        result = call(command, "-h", "127.0.0.1", "-p", free_port(), *arguments, *flags)
+        words = f"Error: {flags[-2]} has 65536 bytes; MQTT takes at most 65535.".encode()
+        assert result.returncode == 1 and result.stderr.splitlines()[0] == words, result.stderr[:200]
+
+
+def test_how_deep_a_topic_may_be_is_for_the_broker_to_say(brokers):
+    deep = ["-t", "/".join(["a"] * 150), "-m", "x", "-q", 1]
+    succeeds(pub("ours"), *at(brokers.mosquitto().start()), *deep)
+    result = call(pub("ours"), *at(brokers.drawbridge().start()), *deep)  # 128 levels, unless configured
+    assert result.returncode == LOST and b"Invalid" not in result.stderr, result
+
+
 def test_h_is_the_host_and_help_is_help():
     for command in (pub("ours"), sub("ours")):
         assert b"USAGE" in succeeds(command, "--help")

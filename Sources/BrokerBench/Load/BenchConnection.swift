@@ -155,7 +155,7 @@ final class BenchConnection: ChannelInboundHandler {
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        ended("\(error)")
+        ended(BenchProblem.words(ClientFailure(.network(error))))
         context.close(promise: nil)
     }
 

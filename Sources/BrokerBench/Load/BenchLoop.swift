@@ -174,6 +174,13 @@ final class BenchLoop: NIOScheduledCallbackHandler {
         for connection in connections where isWanted(connection.role) { connection.isClean = isClean }
     }
 
+    /// Who is not answered by now has failed.
+    func giveUp() {
+        for connection in connections where connection.state == .connecting || connection.state == .subscribing {
+            connection.failed("nobody answers")
+        }
+    }
+
     private func connectMore() {
         while !toConnect.isEmpty {
             guard let due = pace.next(now: now, connecting: connectingNow) else { break }

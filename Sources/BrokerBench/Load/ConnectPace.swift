@@ -1,6 +1,7 @@
 /// How fast clients connect: a number of them each second, or a number of them at a time.
 struct ConnectPace {
-    /// Clients a second on this loop; nil: as fast as they are answered.
+    /// Clients a second on this loop, a millionth at least (`BenchArguments` sees to it); nil: as fast as they are
+    /// answered.
     let rate: Double?
     /// Clients that may be connecting at once.
     let concurrentMax: Int

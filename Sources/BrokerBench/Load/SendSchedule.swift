@@ -7,7 +7,7 @@ package struct SendSchedule: Sendable, Equatable {
 
     /// - Parameters:
     ///   - start: when the first message is due, in nanoseconds.
-    ///   - rate: messages a second of all publishers together.
+    ///   - rate: messages a second of all publishers together, 0.0001 to 100,000,000 (`BenchArguments` sees to it).
     ///   - publishers: 1 or more.
     package init(start: UInt64, rate: Double, publishers: Int) {
         self.start = start

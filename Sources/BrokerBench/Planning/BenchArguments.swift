@@ -40,6 +40,13 @@ package struct BenchArguments: Sendable {
     package var processes: [Int] = []
     package var allowsLoss = false
 
+    /// Clients or messages a second, one in nearly three hours at least: whoever counts in nanoseconds neither overflows
+    /// nor divides by nothing.
+    private static let rates = 0.0001...100_000_000
+    /// The same between two of them, in milliseconds.
+    private static let intervalMax = 10_000_000
+    private static let secondsMax = 10_000_000.0
+
     package init() {}
 
     /// - Throws: what is wrong with the command line.
@@ -128,11 +135,13 @@ package struct BenchArguments: Sendable {
 
     private func setConnecting(_ settings: inout BenchSettings) throws(UsageProblem) {
         if interval != nil, connectRate != nil { throw UsageProblem("-i and -R both say how fast to connect.") }
-        if let interval, interval > 0 { settings.connectRate = 1000 / Double(interval) }
-        if let interval, interval < 0 { throw UsageProblem("-i must not be negative.") }
-        if let connectRate {
-            guard connectRate >= 0, connectRate.isFinite else { throw UsageProblem("-R must not be negative.") }
-            settings.connectRate = connectRate > 0 ? connectRate : nil
+        if let interval {
+            let milliseconds = try Self.within(0...Self.intervalMax, interval, "-i")
+            if milliseconds > 0 { settings.connectRate = 1000 / Double(milliseconds) }
+        }
+        // 0: as fast as they are answered.
+        if let connectRate, connectRate != 0 {
+            settings.connectRate = try Self.within(Self.rates, connectRate, "-R")
         }
         settings.connectingMax = try Self.within(1...100_000, connecting, "--connecting")
         settings.sources = (sources ?? "").split(separator: ",").map(String.init)
@@ -210,12 +219,13 @@ package struct BenchArguments: Sendable {
         default: publishers = settings.count
         }
         if let rate {
-            guard rate > 0, rate <= 1e8 else { throw UsageProblem("--rate is messages a second, above 0.") }
-            settings.rate = rate
-        } else if let milliseconds = messageInterval ?? (settings.scenario == .pub ? 1000 : nil), milliseconds > 0 {
-            settings.rate = Double(publishers) * 1000 / milliseconds
-        } else if let messageInterval, messageInterval < 0 {
-            throw UsageProblem("-I must not be negative.")
+            settings.rate = try Self.within(Self.rates, rate, "--rate")
+        } else if let messageInterval = messageInterval ?? (settings.scenario == .pub ? 1000 : nil) {
+            let milliseconds = try Self.within(0...Double(Self.intervalMax), messageInterval, "-I")
+            if milliseconds > 0 {
+                let rate = Double(publishers) * 1000 / milliseconds
+                settings.rate = try Self.within(Self.rates, rate, "The messages a second of all publishers (-I)")
+            }
         }
         let fanoutWindow = min(200, max(10, 20_000 / settings.count))
         let usual =
@@ -233,8 +243,7 @@ package struct BenchArguments: Sendable {
 
     private func setTimes(_ settings: inout BenchSettings) throws(UsageProblem) {
         func time(_ seconds: Double, _ flag: String) throws(UsageProblem) -> Duration {
-            guard seconds >= 0, seconds <= 1e7 else { throw UsageProblem("\(flag) is seconds, not negative.") }
-            return .seconds(seconds)
+            .seconds(try Self.within(0...Self.secondsMax, seconds, flag))
         }
         if let duration {
             settings.duration = try time(duration, "--duration")
@@ -253,6 +262,20 @@ package struct BenchArguments: Sendable {
     private static func within(_ range: ClosedRange<Int>, _ value: Int, _ flag: String) throws(UsageProblem) -> Int {
         guard range.contains(value) else {
             throw UsageProblem("\(flag) must be between \(range.lowerBound) and \(range.upperBound), not \(value).")
+        }
+        return value
+    }
+
+    /// Whatever is no number is in no range.
+    private static func within(
+        _ range: ClosedRange<Double>,
+        _ value: Double,
+        _ flag: String
+    ) throws(UsageProblem) -> Double {
+        guard range.contains(value) else {
+            func plain(_ number: Double) -> String { Int(exactly: number).map { "\($0)" } ?? "\(number)" }
+            let (least, most) = (plain(range.lowerBound), plain(range.upperBound))
+            throw UsageProblem("\(flag) must be between \(least) and \(most), not \(plain(value)).")
         }
         return value
     }

@@ -73,7 +73,7 @@ extension BenchRun {
         var report = BenchReport(settings)
         try await cast(loops, &report)
         let before = try await read(loops)
-        try await connect(loops, plan.roles.count, allOrNothing: false) { _ in true }
+        try await connect(loops, plan.roles.count, needed: .somebody) { _ in true }
         let connected = try await read(loops)
         report.setUpSeconds = connected.seconds(since: before)
         report.connectsPerSecond = Double(connected.counters.connects) / max(1e-9, report.setUpSeconds)
@@ -131,7 +131,7 @@ extension BenchRun {
         let probes = try plan.probes()
         let topics = settings.topics
         try await loops.each { $0.cast(probes, limit: topics, subscribesAlways: true) }
-        try await connect(loops, topics) { $0.topic != nil }
+        try await connect(loops, topics, needed: .whoever) { $0.topic != nil }
         try await loops.each { bench in
             bench.measure(0..<UInt64.max)
             bench.start(nil)
@@ -178,7 +178,7 @@ extension BenchRun {
         let presentBefore = full.counters.sessionsPresent
         let absent = try await read(loops)
         try await loops.each { $0.measure(0..<UInt64.max) }
-        try await connect(loops, settings.count, isSubscriber)
+        try await connect(loops, settings.count, needed: .whoever, isSubscriber)
         let wanted = full.counters.sent
         // From when they come back: the first messages come before the last client.
         let connecting = Double(Self.now - absent.time) / 1e9
@@ -193,7 +193,7 @@ extension BenchRun {
         try await finish(loops, &report)
         // Nothing stays behind.
         try await loops.each { $0.prepare(isClean: true, isSubscriber) }
-        try await connect(loops, settings.count, isSubscriber)
+        try await connect(loops, settings.count, needed: .whoever, isSubscriber)
         try await leave(loops)
         return report
     }

@@ -96,14 +96,26 @@ package final class BenchRun: Sendable {
         )
     }
 
+    /// Which of the clients that connect have to come.
+    enum Attendance {
+        /// Everybody, or the run cannot take place.
+        case everybody
+        /// Somebody; who does not come is counted as failed.
+        case somebody
+        /// The run is under way: even if nobody comes, that is what the broker did, and is counted.
+        case whoever
+    }
+
     /// Connects the clients that `isWanted` names and waits until they are ready.
     ///
-    /// - Parameter count: how many they are.
-    /// - Throws: that not all of them are, and why.
+    /// - Parameters:
+    ///   - count: how many they are.
+    ///   - needed: which of them have to come.
+    /// - Throws: that those did not come, and why.
     func connect(
         _ loops: BenchLoops,
         _ count: Int,
-        allOrNothing: Bool = true,
+        needed: Attendance = .everybody,
         _ isWanted: @escaping @Sendable (BenchPlan.Role) -> Bool
     ) async throws {
         let before = try await loops.snapshot().counters
@@ -116,15 +128,17 @@ package final class BenchRun: Sendable {
             let ready = counters.ready - before.ready
             let failed = counters.failed - before.failed + counters.dropped - before.dropped
             if ready >= count { return }
-            if ticker.isDue { say("\(ticker.seconds)s  connected \(ready) of \(count)") }
+            // Of those who were there before, some may have gone.
+            if ticker.isDue { say("\(ticker.seconds)s  connected \(max(0, ready)) of \(count)") }
             let isSlow = settings.connectRate.map { $0 < 1 } ?? false
             let isStuck = watch.isOver(progress: ready + failed) && !isSlow
-            guard failed > 0 && (allOrNothing || ready + failed >= count) || isStuck || interruption.isInterrupted
-            else {
+            let isDecided = failed > 0 && (needed == .everybody || ready + failed >= count)
+            guard isDecided || isStuck || interruption.isInterrupted else {
                 try await Task.sleep(for: Self.pollPeriod)
                 continue
             }
-            if !allOrNothing, ready > 0 { return }
+            if needed == .whoever, isStuck { try await loops.each { $0.giveUp() } }
+            if needed == .whoever || needed == .somebody && ready > 0 { return }
             let reason = snapshot.firstFailure ?? (interruption.isInterrupted ? "interrupted" : "nobody answers")
             throw BenchProblem("\(ready) of \(count) clients connected: \(reason)")
         }

@@ -21,9 +21,10 @@ package struct UserFileEdit: Sendable {
 
     package init(path: String) { self.path = path }
 
-    /// - Throws: when nobody can have this name.
+    /// - Throws: when nobody can have this name, or what is there is no file of users.
     package func check(_ name: String) throws {
         if let problem = UserFileLine.problem(inName: name) { throw Problem(description: problem) }
+        _ = try status(of: target())
     }
 
     /// Whether this name may not stand for `%u` in access rules.
@@ -86,7 +87,7 @@ package struct UserFileEdit: Sendable {
         defer { close(lock) }
         guard flock(lock, LOCK_EX) == 0 else { throw Problem(description: "\(folder): \(reason())") }
 
-        let status = FileStatus.of(path)
+        let status = try status(of: path)
         var lines: [String] = []
         if status != nil {
             let content: ConfigurationFiles.Content
@@ -108,10 +109,20 @@ package struct UserFileEdit: Sendable {
         return result
     }
 
+    /// - Returns: nil when there is no such file.
+    /// - Throws: when it is a device, a pipe or a folder: a file put in its place would be the end of it.
+    private func status(of path: String) throws -> FileStatus? {
+        guard let status = FileStatus.of(path) else { return nil }
+        guard status.isRegular else { throw Problem(description: "\(path): is no regular file") }
+        return status
+    }
+
     /// The file itself when `path` is a link to it, so that the link stays one.
     private func target() throws -> String {
         guard let resolved = realpath(path, nil) else {
             guard errno == ENOENT else { throw Problem(description: "\(path): \(reason())") }
+            var byte: CChar = 0
+            guard readlink(path, &byte, 1) < 0 else { throw Problem(description: "\(path): is a link to nothing") }
             return path
         }
         defer { free(resolved) }

@@ -32,7 +32,8 @@ package final class PublishWork: ClientRun.Work {
             guard let topic = topic ?? urlTopic, let source else {
                 throw UsageProblem("Both topic and message must be supplied.")
             }
-            guard TopicName.isValid(MQTTString(topic)) else {
+            // How many levels a topic may have is for the broker to say.
+            guard TopicName.isValid(MQTTString(topic), maximumLevels: .max) else {
                 throw UsageProblem("Invalid publish topic '\(topic)', does it contain '+' or '#'?")
             }
             guard (1...65_535).contains(window) else { throw UsageProblem("-M must be between 1 and 65535.") }

@@ -245,7 +245,7 @@ extension ConfigurationReader {
             return
         }
         if case .mux = listener.kind { return }
-        if let tls = configuration.tls(of: listener), tls.clientCertificate != .none { return }
+        if let tls = configuration.tls(of: listener), tls.clientCertificate != .none || tls.username != nil { return }
         reading.warn(
             "nobody comes in here: only certificates say who somebody is, since a listener has `tls.username`, and this "
                 + "one asks for none; name a file of users ([auth.users] file), or say auth.anonymous = true",

@@ -18,7 +18,7 @@ package struct ImportRemark: Sendable, Equatable, CustomStringConvertible {
     package var text: String
 
     package var description: String {
-        "\(place): \(key): \(fate.rawValue)" + (text.isEmpty ? "" : ": \(text)")
+        LogText.escaped("\(place): \(key): \(fate.rawValue)" + (text.isEmpty ? "" : ": \(text)"))
     }
 }
 
@@ -28,7 +28,7 @@ package struct ImportWarning: Sendable, Equatable, CustomStringConvertible {
     package var place: String?
     package var text: String
 
-    package var description: String { place.map { "\($0): \(text)" } ?? text }
+    package var description: String { LogText.escaped(place.map { "\($0): \(text)" } ?? text) }
 }
 
 /// A foreign configuration as ours.

@@ -136,13 +136,21 @@ extension MosquittoImporter {
                 toml.entry("max_messages", "\($0)", from: line)
             }
         }
+        // A queue that no message fits into is refused.
+        var needsBytes = packetBytes > QueueConfiguration().bytesMax
         if let line = broker.take("max_queued_bytes") {
             if line.integer == 0 {
                 keep(line, .unsupported, "a queue always has a bound in bytes, 64 MiB by default")
             } else {
-                // A queue that no message fits into is refused.
-                number(line, in: packetBytes...(1 << 40)) { toml.entry("max_bytes", "\($0)", from: line) }
+                number(line, in: packetBytes...(1 << 40)) {
+                    toml.entry("max_bytes", "\($0)", from: line)
+                    needsBytes = false
+                }
             }
+        }
+        if needsBytes {
+            toml.comment("No less than limits.max_packet, so that any message fits.")
+            toml.entry("max_bytes", "\(packetBytes)")
         }
         guard !toml.isEmpty else { return toml }
         var table = TOMLText()

@@ -4,9 +4,11 @@ struct TOMLText {
 
     var text: String { lines.joined(separator: "\n") + "\n" }
 
-    /// Long lines are broken between words; what follows is set in by as much as the line itself and two more.
+    /// Long lines are broken between words; what follows is set in by as much as the line itself and two more. Control
+    /// characters, which may not stand in comments, become U+FFFD.
     mutating func comment(_ text: String) {
-        for line in text.split(separator: "\n", omittingEmptySubsequences: false) {
+        for scalars in text.unicodeScalars.split(separator: "\n", omittingEmptySubsequences: false) {
+            let line = LogText.escaped(String(scalars))
             let indent = String(line.prefix { $0 == " " })
             var current = "#"
             for word in line.split(separator: " ") {
@@ -42,7 +44,9 @@ struct TOMLText {
 
     var isEmpty: Bool { lines.isEmpty }
 
-    private static func source(_ line: MosquittoLine?) -> String { line.map { "    # \($0.place)" } ?? "" }
+    private static func source(_ line: MosquittoLine?) -> String {
+        line.map { "    # \(LogText.escaped($0.place))" } ?? ""
+    }
 
     static func list(_ texts: [String]) -> String { "[\(texts.map(quoted).joined(separator: ", "))]" }
 

@@ -1,5 +1,6 @@
 import ArgumentParser
 import BrokerServer
+import Foundation
 
 /// Whom to call and as whom: what `pub` and `sub` have in common, with the flags of mosquitto's programs.
 struct BrokerOptions: ParsableArguments {
@@ -74,7 +75,16 @@ struct BrokerOptions: ParsableArguments {
 
 extension BrokerOptions {
     /// What was said, for who knows what it means.
-    var arguments: ClientArguments {
+    ///
+    /// - Throws: that something is too long for a CONNECT, which could not be sent.
+    func arguments() throws(UsageProblem) -> ClientArguments {
+        let process = ProcessInfo.processInfo.processIdentifier
+        try Self.checkLength(endpoint.username, "-u")
+        try Self.checkLength(endpoint.password, "-P")
+        try Self.checkLength(id, "-i")
+        try Self.checkLength(idPrefix.map { "\($0)\(process)" }, "-I, with the process id,")
+        try Self.checkLength(willTopic, "--will-topic")
+        try Self.checkLength(willPayload, "--will-payload")
         var arguments = ClientArguments()
         endpoint.apply(to: &arguments)
         arguments.urlOption = urlOption
@@ -93,5 +103,11 @@ extension BrokerOptions {
         arguments.willQos = willQos
         arguments.willRetain = willRetain
         return arguments
+    }
+
+    /// - Throws: that MQTT cannot say a text of this length: it counts the bytes of each in two (§1.5.4).
+    static func checkLength(_ text: String?, _ flag: String) throws(UsageProblem) {
+        guard let count = text?.utf8.count, count > 65_535 else { return }
+        throw UsageProblem("\(flag) has \(count) bytes; MQTT takes at most 65535.")
     }
 }

@@ -58,8 +58,9 @@ struct PublishCommand: AsyncParsableCommand {
     private func settings() throws(UsageProblem) -> PublishWork.Settings {
         let kinds = [message != nil, file != nil, stdinLine, stdinFile, nullMessage].count { $0 }
         guard kinds <= 1 else { throw UsageProblem("Only one type of message can be sent at once.") }
+        try BrokerOptions.checkLength(topic, "-t")
         return try PublishWork.Settings(
-            broker.arguments,
+            try broker.arguments(),
             topic: topic,
             isRetained: retain,
             window: maxInflight,

@@ -89,7 +89,7 @@ struct SubscribeCommand: AsyncParsableCommand {
 
     private func settings() throws(UsageProblem) -> SubscribeWork.Settings {
         var settings = try SubscribeWork.Settings(
-            broker.arguments,
+            try broker.arguments(),
             topics: topic,
             unsubscriptions: unsubscribe,
             excluded: filterOut,

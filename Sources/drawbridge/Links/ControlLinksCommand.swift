@@ -16,7 +16,7 @@ struct ControlLinksCommand: ParsableCommand {
 
     func run() throws {
         let answer = try Control.ask("GET", "/admin/v1/links", in: try directory.path())
-        if json { return FileHandle.standardOutput.write(answer) }
+        if json { return Console.write(answer) }
         print(LinkTable.text(try LinkTable.read(answer)))
     }
 }
@@ -104,7 +104,7 @@ struct ControlNamedLinkCommand: ParsableCommand {
 
     private func show(_ path: String) throws {
         let link = try LinkTable.link(name, in: path)
-        if json { return FileHandle.standardOutput.write(try LinksOverview(links: [link]).encoded() + Data("\n".utf8)) }
+        if json { return Console.write(try LinksOverview(links: [link]).encoded() + Data("\n".utf8)) }
         print(LinkTable.detail(link))
     }
 }

@@ -56,7 +56,7 @@ struct ControlExplainLinkCommand: ParsableCommand {
             link: question.link, topic: question.topic, clientID: question.client)
         let answer = try Control.ask(
             "POST", LinkExplanationRoute.path, body: try body.encoded(), in: try directory.path())
-        if json { return FileHandle.standardOutput.write(answer) }
+        if json { return Console.write(answer) }
         let explanation: LinkExplanation
         do {
             explanation = try LinkExplanation.decoded(answer)

@@ -23,7 +23,7 @@ struct LinkDrop {
                     "drawbridge: \(Self.count(found)) would be dropped; say --yes, or --dry-run to see this only")
             }
             let question = "Drop \(Self.count(found)) of link \(link) for good? [y/N] "
-            FileHandle.standardOutput.write(Data(question.utf8))
+            Console.write(Data(question.utf8))
             guard let answer = readLine(), ["y", "yes"].contains(answer.lowercased()) else {
                 throw Console.failure("drawbridge: nothing was dropped")
             }

@@ -24,9 +24,8 @@ struct LinkPeek {
         var damaged = 0
         var order = order
         order.payloadBytes = options.payload ?? (asJSON ? 0 : Self.excerptBytes)
-        // Even a limit of 0 finds out whether there is such a link.
         repeat {
-            order.limit = max(1, min(left, Self.partMax))
+            order.limit = min(left, Self.partMax)
             let page: LinkQueuePage = try Control.ask("peek", order, in: path)
             damaged += page.damaged
             for entry in page.messages.prefix(left) {

@@ -52,7 +52,7 @@ struct LinkQueueOptions: ParsableArguments {
         try allow(keep, "--keep", with: [.export], action)
         try allow(copy, "--copy", with: [.takeIn], action)
         try allow(skipDamaged, "--skip-damaged", with: [.takeIn], action)
-        if let limit, limit < 0 { throw ValidationError("--limit is 0 or more.") }
+        if let limit, limit < 1 { throw ValidationError("--limit is 1 or more.") }
         if let payload, payload < 0 { throw ValidationError("--payload is 0 or more.") }
         for (name, text) in [("--older-than", olderThan), ("--timeout", timeout)] {
             guard let text, DurationText.duration(in: text) == nil else { continue }

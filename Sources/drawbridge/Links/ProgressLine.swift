@@ -15,16 +15,14 @@ struct ProgressLine {
         guard isShown, isFirst || now - shownAt >= Self.interval else { return }
         (shownAt, isFirst) = (now, false)
         let text = text()
-        write("\r" + text + String(repeating: " ", count: max(0, width - text.count)))
+        Console.tell("\r" + text + String(repeating: " ", count: max(0, width - text.count)))
         width = text.count
     }
 
     /// The line makes room for what is printed next.
     mutating func clear() {
         guard isShown, width > 0 else { return }
-        write("\r" + String(repeating: " ", count: width) + "\r")
+        Console.tell("\r" + String(repeating: " ", count: width) + "\r")
         width = 0
     }
-
-    private func write(_ text: String) { FileHandle.standardError.write(Data(text.utf8)) }
 }

@@ -55,7 +55,7 @@ struct ReceiverList: ParsableArguments {
         let limit = limit ?? (json ? nil : 20)
         let query = limit.map { "?limit=\($0)" } ?? ""
         let answer = try Control.ask("GET", path + query, in: try directory.path())
-        if json { return FileHandle.standardOutput.write(answer) }
+        if json { return Console.write(answer) }
         do {
             print(table(try Document.decoded(answer)))
         } catch {

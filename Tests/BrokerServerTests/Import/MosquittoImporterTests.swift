@@ -83,6 +83,34 @@ struct MosquittoImporterTests {
         #expect(link.username == name)
     }
 
+    @Test("control characters of a line that is not taken over do not break the comments that name it")
+    func controlCharacters() throws {
+        let text = "connection a\rb\u{1B}\nno\u{1}word x\u{7F}\nallow_anonymous true\n"
+        #expect(try configuration(text).links.isEmpty)
+        let result = try imported(text)
+        let plain = result.files[0].text.unicodeScalars.allSatisfy { scalar in
+            scalar == "\n" || scalar.value >= 0x20 && scalar.value != 0x7F
+        }
+        #expect(plain && result.files[0].text.contains("no\u{FFFD}word"))
+        #expect(result.remarks.map(\.description)[1] == "m.conf:2: no\u{FFFD}word: unsupported: this word is not known")
+    }
+
+    // MARK: - Limits
+
+    @Test(
+        "any message fits into a queue, however large it may be",
+        arguments: [
+            "max_packet_size 0", "message_size_limit 0", "max_packet_size 67108865", "message_size_limit 100000000",
+            "max_packet_size 0\nmax_queued_bytes 0", "max_packet_size 0\nmax_queued_bytes 1000",
+            "max_packet_size 0\nmax_queued_bytes many",
+        ]
+    )
+    func largePackets(_ text: String) throws {
+        let configuration = try configuration(text + "\n")
+        #expect(configuration.limits.packetBytesMax > 64 << 20)
+        #expect(configuration.queue.bytesMax == configuration.limits.packetBytesMax)
+    }
+
     // MARK: - Listeners
 
     @Test("without a listener the port is on loopback and strangers may come in, as since 2.0")
