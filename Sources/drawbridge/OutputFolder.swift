@@ -11,8 +11,8 @@ enum OutputFolder {
     /// - Throws: why it cannot be made, in the words of the system.
     static func make(_ path: String) throws(Problem) {
         if isFolder(path) { return }
-        let parent = NSString(string: path).deletingLastPathComponent
-        if !parent.isEmpty, parent != path { try make(parent) }
+        let parent = URL(filePath: path).deletingLastPathComponent().relativePath
+        if parent != path { try make(parent) }
         guard mkdir(path, 0o777) != 0 else { return }
         let code = errno
         guard code == EEXIST else { throw Problem(description: "\(path): \(String(cString: strerror(code)))") }

@@ -45,6 +45,11 @@ def test_help_names_the_commands():
         assert re.search(rf"^\s+{command}\b", result.stdout, re.MULTILINE), result.stdout
 
 
+def test_a_folder_may_be_called_by_a_single_letter(tmp_path):
+    result = run("cert", "init", "t", cwd=tmp_path)
+    assert result.returncode == 0 and (tmp_path / "t" / "ca.crt").exists(), result
+
+
 def test_an_unknown_command_or_option_is_refused():
     assert run("fly").returncode != 0
     assert run("run", "--confg", "x").returncode != 0

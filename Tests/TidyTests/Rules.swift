@@ -51,10 +51,11 @@ enum Rules {
 
     /// Traps and shrugs. `try?` stands only beside a comment that proves it.
     static func traps(in file: SourceFile) -> [String] {
-        problems(file, with: ["!", "try?", "fatalError"]) { index, code in
+        problems(file, with: ["!", "try?", "fatalError", "PathComponent"]) { index, code in
             if code.has(/\btry!/) { return "try!" }
             if code.has(/\bas!/) { return "as!" }
             if code.has(/\bfatalError\(/) { return "fatalError" }
+            if code.has(/\bNSString\b.*PathComponent/) { return "NSString, which traps on a path of one character" }
             if code.has(/\btry\?/), !hasComment(file, index) { return "try? without a comment that proves it" }
             // A postfix `!` stands right behind a name, a bracket or a literal; `!=` and a prefix `!` do not.
             if code.has(/[\w)\]}">]!(?!=)/) { return "force unwrap" }

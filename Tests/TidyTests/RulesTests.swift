@@ -51,7 +51,8 @@ struct RulesTests {
         "traps are found",
         arguments: [
             "let a = try! f()", "let a = b as! C", "fatalError(\"x\")", "let a = try? f()", "let a = b!", "a[0]!.c()",
-            "f()!.g()", "\"\"!", "var a: B!", "f { x }!",
+            "(path as NSString).lastPathComponent", "NSString(string: a).deletingLastPathComponent", "f()!.g()",
+            "\"\"!", "var a: B!", "f { x }!",
         ])
     func traps(line: String) {
         #expect(Rules.traps(in: file(line)).count == 1)
