@@ -112,20 +112,11 @@ struct DurabilityPragmaTests {
     func logCutBack() throws {
         let fixture = try SpoolFixture()
         try fixture.commit(.link(alice), .message(to: alice))
-        let process = Process()
-        process.executableURL = URL(filePath: "/usr/bin/sqlite3")
-        process.arguments = ["\(fixture.folder)/spool.sqlite"]
-        let (input, output) = (Pipe(), Pipe())
-        process.standardInput = input
-        process.standardOutput = output
-        try process.run()
-        try input.fileHandleForWriting.write(contentsOf: Data("BEGIN; SELECT count(*) FROM message;\n".utf8))
-        #expect(output.fileHandleForReading.availableData == Data("1\n".utf8))
+        let other = try fixture.besides("BEGIN; SELECT count(*) FROM message;", answers: "1")
         let payload = String(repeating: "x", count: 100_000)
         for _ in 0..<45 { try fixture.commit((0..<10).map { _ in .message(payload, to: alice) }) }
         #expect(fixture.spool.diskBytes.log > 40 << 20)
-        try input.fileHandleForWriting.close()
-        process.waitUntilExit()
+        try other.end()
         let deadline = ContinuousClock.now + .seconds(30)
         while fixture.spool.diskBytes.log > 32 << 20, ContinuousClock.now < deadline {
             try fixture.commit(.message(payload, to: alice))

@@ -85,19 +85,10 @@ struct FailureTests {
     func busy() throws {
         let fixture = try SpoolFixture()
         try fixture.commit(.session(alice))
-        let process = Process()
-        process.executableURL = URL(filePath: "/usr/bin/sqlite3")
-        process.arguments = ["\(fixture.folder)/spool.sqlite"]
-        let (input, output) = (Pipe(), Pipe())
-        process.standardInput = input
-        process.standardOutput = output
-        try process.run()
-        try input.fileHandleForWriting.write(contentsOf: Data("BEGIN IMMEDIATE; SELECT 'held';\n".utf8))
-        #expect(output.fileHandleForReading.availableData == Data("held\n".utf8))
+        let other = try fixture.besides("BEGIN IMMEDIATE; SELECT 'held';", answers: "held")
         let (position, ticket) = fixture.append(.message(to: alice))
         #expect(fixture.tidings.now.committed < ticket)
-        try input.fileHandleForWriting.close()
-        process.waitUntilExit()
+        try other.end()
         try fixture.tidings.wait("the commit") { $0.committed == ticket }
         #expect(try fixture.positions(alice) == [position])
     }

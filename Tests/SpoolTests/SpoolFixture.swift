@@ -139,6 +139,30 @@ final class SpoolFixture {
         try #require(process.terminationStatus == 0)
         return String(decoding: data, as: UTF8.self).trimmingCharacters(in: .whitespacesAndNewlines)
     }
+
+    /// A `sqlite3` that has said `answer` to statements, and stays with its transaction until it is ended.
+    func besides(_ statements: String, answers answer: String) throws -> OtherProcess {
+        let other = OtherProcess()
+        other.process.executableURL = URL(filePath: "/usr/bin/sqlite3")
+        other.process.arguments = ["\(folder)/spool.sqlite"]
+        other.process.standardInput = other.input
+        let output = Pipe()
+        other.process.standardOutput = output
+        try other.process.run()
+        try other.input.fileHandleForWriting.write(contentsOf: Data("\(statements)\n".utf8))
+        try #require(output.fileHandleForReading.availableData == Data("\(answer)\n".utf8))
+        return other
+    }
+
+    struct OtherProcess {
+        fileprivate let process = Process()
+        fileprivate let input = Pipe()
+
+        func end() throws {
+            try input.fileHandleForWriting.close()
+            process.waitUntilExit()
+        }
+    }
 }
 
 /// What the spool told.
