@@ -29,6 +29,8 @@ struct RunCommand: AsyncParsableCommand {
     func run() async throws {
         // A peer that goes away while we write to it is an error of that connection, not of the process.
         signal(SIGPIPE, SIG_IGN)
+        // Before the file is read nobody has to be told to read it again; the default action would end the process.
+        signal(SIGHUP, SIG_IGN)
         Console.needsOutput.store(false, ordering: .relaxed)
         let (settings, warnings) = try Console.orExit("") { () throws(ConfigurationProblems) in
             try loadConfiguration()

@@ -19,10 +19,15 @@ struct RouteTable {
     }
 
     mutating func subscribe(_ filter: String, _ number: Int) {
-        let peer = broker.connects(MQTTString("subscriber-\(number)"))
+        let peer: ScriptedPeer
+        if let known = subscribers.first(where: { $0.number == number }) {
+            peer = known.peer
+        } else {
+            peer = broker.connects(MQTTString("subscriber-\(number)"))
+            subscribers.append((number, peer))
+        }
         peer.sends(.subscribe(id: 1, filters: filter))
         _ = peer.takes()
-        subscribers.append((number, peer))
     }
 
     func unsubscribe(_ filter: String, _ number: Int) {
@@ -76,6 +81,28 @@ struct TableTests {
                 let (number, filter) = filters.remove(at: Int.random(in: 0..<filters.count, using: &random))
                 table.unsubscribe(filter.text.string, number)
             }
+        }
+    }
+
+    @Test("a crowd with one filter comes and goes in any order", arguments: ["hall", "hall/#"])
+    func crowd(_ filter: String) {
+        var random = RandomSource(seed: 26)
+        var table = RouteTable()
+        var present: Set<Int> = []
+        // Past the length at which a list is looked through no more, and back, several times.
+        for size in [120, 10, 66, 64, 65, 63, 130, 0, 70] {
+            while present.count != size {
+                let number = Int.random(in: 0..<140, using: &random)
+                let isAgain = present.contains(number) && Int.random(in: 0..<8, using: &random) == 0
+                if present.count < size || isAgain {
+                    table.subscribe(filter, number)
+                    present.insert(number)
+                } else {
+                    table.unsubscribe(filter, number)
+                    present.remove(number)
+                }
+            }
+            #expect(Set(table.route("hall")) == present)
         }
     }
 

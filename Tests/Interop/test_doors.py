@@ -18,7 +18,7 @@ from certificates import Certificates
 from driven_clients import NodeWebSocket
 from eventually import eventually
 from raw_http import Line, ask, upgrade
-from wire import DISCONNECT, PINGREQ, PINGRESP, PUBACK, PUBLISH, Gone, Wire, text
+from wire import DISCONNECT, PINGREQ, PINGRESP, PUBACK, PUBLISH, Gone, Wire, text, variable_length
 
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 
@@ -682,6 +682,18 @@ def test_a_bomb_is_refused_and_costs_its_sender_only(deflating):
         canary.send(PINGREQ)
         assert canary.read().kind == PINGRESP
     assert resident(deflating.pid) - before < 16 << 20
+
+
+def test_what_a_client_sent_compressed_before_it_stopped_sending_is_taken(deflating):
+    with Wire(deflating.port, "listener", version=4, clean=True) as listener:
+        listener.subscribe("t")
+        body = text("t") + bytes(60_000)
+        publish = frame(packed(b"\x30" + variable_length(len(body)) + body), reserved=4)
+        # More than is unpacked at once, in one segment, and the end behind it.
+        deflating.line.send(publish * 12)
+        deflating.line.socket.shutdown(socket.SHUT_WR)
+        for number in range(12):
+            assert listener.read().body == body, f"message {number}"
 
 
 def resident(pid):

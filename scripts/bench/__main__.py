@@ -55,7 +55,7 @@ def parse() -> argparse.Namespace:
 
 def keys() -> list[str]:
     """Of the rows, and of what is not measured by one run."""
-    return [row.key for row in ROWS] + ["start"] + [f"idle-{transport}" for transport in idle.COUNTS] + ["crowd"]
+    return [row.key for row in ROWS] + ["start"] + [f"idle-{transport}" for transport in idle.BARS] + ["crowd"]
 
 
 def measure(options: argparse.Namespace, programs: Programs) -> dict:
@@ -83,9 +83,9 @@ def measure(options: argparse.Namespace, programs: Programs) -> dict:
             results["start"][name] = idle.start_up(name, programs)
             memory = results["start"][name]
             say(f"{'start':<14} {name:<11} {memory['VmRSS'] / 1e6:.1f} MB, {memory['RssAnon'] / 1e6:.1f} MB anonymous")
-    for transport, counts in idle.COUNTS.items():
+    for transport in idle.BARS:
         for name in Broker.NAMES if is_wanted(f"idle-{transport}") else ():
-            found = attempt(lambda: idle.measure(name, transport, programs, counts))
+            found = attempt(lambda: idle.measure(name, transport, programs))
             if found:
                 results["idle"].append(found)
                 each = ", ".join(f"{found.each(count):,.0f} at {count:,}" for count in found.resident)

@@ -12,7 +12,7 @@ from rows import Faulty
 SOURCES = ",".join(f"127.0.0.{number}" for number in range(1, 9))
 #: At most these bytes each.
 BARS = {"tcp": 5_000, "ws": 6_500, "tls": 28_000}
-COUNTS = {"tcp": (5_000, 10_000, 19_000), "ws": (5_000, 10_000, 19_000), "tls": (5_000, 10_000)}
+COUNTS = (5_000, 10_000, 19_000)
 SETTLING_SECONDS = 1.5
 PATIENCE_SECONDS = 120
 
@@ -32,13 +32,10 @@ class Idle:
     @property
     def slope(self) -> float:
         """Bytes of one connection more, from the smallest count to the largest."""
-        counts = sorted(self.resident)
-        if len(counts) == 1:
-            return self.each(counts[0])
-        return (self.resident[counts[-1]] - self.resident[counts[0]]) / (counts[-1] - counts[0])
+        return (self.resident[COUNTS[-1]] - self.resident[COUNTS[0]]) / (COUNTS[-1] - COUNTS[0])
 
 
-def measure(name: str, transport: str, programs, counts) -> Idle:
+def measure(name: str, transport: str, programs) -> Idle:
     clients = []
     with Broker(name, programs) as broker:
         try:
@@ -46,7 +43,7 @@ def measure(name: str, transport: str, programs, counts) -> Idle:
             idle = Idle(name, transport, broker.memory()["VmRSS"], {})
             sockets = broker.sockets()
             present = 0
-            for count in counts:
+            for count in COUNTS:
                 clients.append(subscribers(broker, programs, transport, count - present, present))
                 wait_for(broker, clients[-1], sockets + count)
                 time.sleep(SETTLING_SECONDS)

@@ -11,9 +11,6 @@ struct SubscriptionTree {
     }
 
     private struct Node {
-        var subscribers: [Subscriber] = []
-        /// Subscribers of `…/#` at this node.
-        var subtreeSubscribers: [Subscriber] = []
         var plusChild: Int32 = -1
         var children: Int32 = 0
         var parent: Int32 = -1
@@ -21,22 +18,36 @@ struct SubscriptionTree {
     }
 
     private var nodes: [Node] = [Node()]
+    /// Two for each node: subscribers of the filter that ends there, and of `…/#`.
+    private var lists: [[Subscriber]] = [[], []]
+    /// Where everybody is in the lists that are too long to look through whenever somebody comes or goes.
+    private var places: [Int: [Int32: Int]] = [:]
+    private static let lookedThroughMax = 64
     private var edges: [TopicEdge: Int32] = [:]
     private var free: [Int32] = []
     private(set) var generation: UInt64 = 1
 
     /// Adds a subscription or replaces the one of the same session and filter [5:MQTT-3.8.4-3].
+    ///
+    /// - Complexity: the levels of the filter, however many sessions have the same.
     mutating func insert(_ filter: MQTTString, _ subscriber: Subscriber) {
         generation &+= 1
         let (node, isSubtree) = path(of: filter)
-        let index = Int(node)
-        if isSubtree {
-            Self.replace(in: &nodes[index].subtreeSubscribers, subscriber)
+        let list = Self.list(of: node, isSubtree)
+        if let place = place(of: subscriber.slot, in: list) {
+            lists[list][place] = subscriber
+            return
+        }
+        let count = lists[list].count
+        lists[list].append(subscriber)
+        if count == Self.lookedThroughMax {
+            places[list] = Dictionary(uniqueKeysWithValues: lists[list].enumerated().map { ($1.slot, $0) })
         } else {
-            Self.replace(in: &nodes[index].subscribers, subscriber)
+            places[list]?[subscriber.slot] = count
         }
     }
 
+    /// - Complexity: the levels of the filter, however many sessions have the same.
     mutating func remove(_ filter: MQTTString, slot: Int32) {
         var node: Int32 = 0
         var levels = filter.levels
@@ -46,13 +57,26 @@ struct SubscriptionTree {
             guard let child = child(of: node, level) else { return }
             node = child
         }
+        let list = Self.list(of: node, isSubtree)
+        guard let place = place(of: slot, in: list) else { return }
         generation &+= 1
-        if isSubtree {
-            nodes[Int(node)].subtreeSubscribers.removeAll { $0.slot == slot }
-        } else {
-            nodes[Int(node)].subscribers.removeAll { $0.slot == slot }
+        // The last one takes its place.
+        lists[list].swapAt(place, lists[list].count - 1)
+        lists[list].removeLast()
+        if lists[list].count == Self.lookedThroughMax {
+            places[list] = nil
+        } else if places[list] != nil {
+            places[list]?[slot] = nil
+            if place < lists[list].count { places[list]?[lists[list][place].slot] = place }
         }
         prune(node)
+    }
+
+    private static func list(of node: Int32, _ isSubtree: Bool) -> Int { 2 * Int(node) + (isSubtree ? 1 : 0) }
+
+    private func place(of slot: Int32, in list: Int) -> Int? {
+        guard lists[list].count > Self.lookedThroughMax else { return lists[list].firstIndex { $0.slot == slot } }
+        return places[list]?[slot]
     }
 
     /// Calls `body` with every subscriber whose filter matches the topic, filter by filter; a session with overlapping
@@ -64,28 +88,20 @@ struct SubscriptionTree {
         let isReserved = topic.isReserved
         var stack: [(node: Int32, depth: Int)] = [(0, 0)]
         while let (number, depth) = stack.popLast() {
-            let node = nodes[Int(number)]
             // `sport/#` also matches `sport` (§4.7.1.2); at the first level wildcards spare `$` topics.
-            if !(isReserved && depth == 0) { node.subtreeSubscribers.forEach(body) }
+            if !(isReserved && depth == 0) { lists[Self.list(of: number, true)].forEach(body) }
             guard depth < levels.count else {
-                node.subscribers.forEach(body)
+                lists[Self.list(of: number, false)].forEach(body)
                 continue
             }
-            if node.plusChild >= 0, !(isReserved && depth == 0) { stack.append((node.plusChild, depth + 1)) }
+            let plusChild = nodes[Int(number)].plusChild
+            if plusChild >= 0, !(isReserved && depth == 0) { stack.append((plusChild, depth + 1)) }
             if let child = edges[TopicEdge(parent: number, level: levels[depth])] { stack.append((child, depth + 1)) }
         }
     }
 
     /// Whether a filter begins with this level, or did once.
     func hasBranch(_ level: MQTTString) -> Bool { edges[TopicEdge(parent: 0, level: level)] != nil }
-
-    private static func replace(in list: inout [Subscriber], _ subscriber: Subscriber) {
-        if let index = list.firstIndex(where: { $0.slot == subscriber.slot }) {
-            list[index] = subscriber
-        } else {
-            list.append(subscriber)
-        }
-    }
 
     private func child(of node: Int32, _ level: MQTTString) -> Int32? {
         if level == "+" {
@@ -112,6 +128,8 @@ struct SubscriptionTree {
             } else {
                 new = Int32(nodes.count)
                 nodes.append(Node())
+                lists.append([])
+                lists.append([])
             }
             nodes[Int(new)].parent = node
             nodes[Int(new)].level = level
@@ -131,7 +149,9 @@ struct SubscriptionTree {
         var number = start
         while number != 0 {
             let node = nodes[Int(number)]
-            guard node.children == 0, node.subscribers.isEmpty, node.subtreeSubscribers.isEmpty else { return }
+            guard node.children == 0, lists[Self.list(of: number, false)].isEmpty,
+                lists[Self.list(of: number, true)].isEmpty
+            else { return }
             if node.level == "+" {
                 nodes[Int(node.parent)].plusChild = -1
             } else {
@@ -139,6 +159,8 @@ struct SubscriptionTree {
             }
             nodes[Int(node.parent)].children -= 1
             nodes[Int(number)] = Node()
+            lists[Self.list(of: number, false)] = []
+            lists[Self.list(of: number, true)] = []
             free.append(number)
             number = node.parent
         }

@@ -105,7 +105,8 @@ final class ConnectionHandler: ChannelInboundHandler {
             self.isClosing = true
             context.close(promise: nil)
         }
-        runner.tell(.inputEnded(reader, isOrderly: isOrderly))
+        // What waits here came before it.
+        if !awaitsContinue { runner.tell(.inputEnded(reader, isOrderly: isOrderly)) }
     }
 
     private func ended() {
@@ -133,10 +134,14 @@ final class ConnectionHandler: ChannelInboundHandler {
     /// What was handed over is taken.
     func continueReading() {
         awaitsContinue = false
-        guard wire.readableBytes > 0, !isClosing, let reader, let context else { return }
-        let bytes = wire
-        wire = ByteBuffer()
-        unframe(bytes, reader, context)
+        guard !isClosing, let reader, let context else { return }
+        let isLast = isInputClosed
+        if wire.readableBytes > 0 {
+            let bytes = wire
+            wire = ByteBuffer()
+            unframe(bytes, reader, context)
+        }
+        if isLast, !awaitsContinue { runner.tell(.inputEnded(reader, isOrderly: framing?.isClosed == true)) }
     }
 
     /// Takes frames, and compressed ones as far as they become not too much at once.
