@@ -1,5 +1,5 @@
 import DequeModule
-import MQTTCodec
+package import MQTTCodec
 package import NIOCore
 
 /// The broker itself: its connections, its sessions, its routes, its timers. Whoever runs it is alone with it.
@@ -270,15 +270,15 @@ package final class Shard {
         guard !connection.isTouched else { return }
         connection.isTouched = true
         outbox.touched.append(connection)
-        if let spare = spares.popLast() { connection.out = spare }
+        if let spare = spares.popLast() { connection.out = OutBytes(spare) }
     }
 
     /// The runner takes what is to be sent to a touched connection.
-    package func takeBytes(of connection: Connection) -> ByteBuffer {
+    package func takeBytes(of connection: Connection) -> OutBytes {
         connection.isTouched = false
         let bytes = connection.out
         counters.bytesSent &+= UInt64(truncatingIfNeeded: bytes.readableBytes)
-        connection.out = ByteBuffer()
+        connection.out = OutBytes()
         return bytes
     }
 
@@ -306,7 +306,7 @@ package final class Shard {
         }
         touch(connection)
         counters.answersSent &+= 1
-        return PacketEncoder.write(packet, version: connection.version, into: &connection.out)
+        return PacketEncoder.write(packet, version: connection.version, into: &connection.out.rest)
     }
 
     /// Sends an answer when its ticket is on disk, never before an earlier answer of the same connection: PUBACK,

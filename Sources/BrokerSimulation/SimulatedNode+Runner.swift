@@ -85,7 +85,7 @@ extension SimulatedNode {
         let touched = shard.outbox.touched
         shard.outbox.touched.removeAll()
         for connection in touched {
-            let bytes = shard.takeBytes(of: connection)
+            let bytes = shard.takeBytes(of: connection).joined
             guard let port = ports[ObjectIdentifier(connection)] else { continue }
             let count = bytes.readableBytes
             port.orderedBytes += count

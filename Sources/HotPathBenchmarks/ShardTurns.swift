@@ -50,7 +50,7 @@ final class ShardTurns {
     func perform() {
         swap(&outbox, &shard.outbox)
         for connection in outbox.touched {
-            let bytes = shard.takeBytes(of: connection)
+            let bytes = shard.takeBytes(of: connection).joined
             if let client = connection.owner as? ShardClient { client.hear(bytes) }
             shard.recycle(bytes)
         }

@@ -8,7 +8,7 @@ package import NIOCore
 /// subscription identifiers are written one by one, since their properties differ.
 package struct PublishEncoder: ~Copyable, Sendable {
     package let topic: MQTTString
-    package let payload: ByteBuffer
+    package private(set) var payload: ByteBuffer
     /// Those of the message, without topic alias and subscription identifiers: these belong to one connection.
     package let properties: Properties
 
@@ -72,16 +72,19 @@ package struct PublishEncoder: ~Copyable, Sendable {
         return 1 + variableByteIntegerSize(remaining) + remaining
     }
 
+    private var sharesPayload: Bool { payload.readableBytes >= OutBytes.sharedBytesMin }
+
     /// Appends the PUBLISH for one receiver; false, and nothing appended, when the message fits no packet.
     ///
     /// - Parameters:
     ///   - packetID: 1...65535 for QoS 1 and 2; not looked at for QoS 0 [5:MQTT-2.2.1-2].
     ///   - subscriptionIdentifiers: of the subscriptions that this receiver matched with [5:MQTT-3.3.4-4]; not
     ///     written in version 3. At most 10,000 are written.
-    /// - Complexity: O(packet), no allocation beyond growth of `out` once the layout is there.
+    /// - Complexity: O(packet), no allocation beyond growth of `out` once the layout is there; a large payload is not
+    ///   copied.
     @discardableResult
     package mutating func append(
-        to out: inout ByteBuffer,
+        to out: inout OutBytes,
         version: ProtocolVersion,
         qos: QoS,
         packetID: UInt16,
@@ -90,34 +93,45 @@ package struct PublishEncoder: ~Copyable, Sendable {
         subscriptionIdentifiers: [UInt32] = []
     ) -> Bool {
         guard isRepresentable else { return false }
+        if sharesPayload || (version == .v5 && !subscriptionIdentifiers.isEmpty) {
+            // Once for all of them.
+            if sharesPayload { payload = payload.compact }
+            return appendOnce(
+                to: &out,
+                version: version,
+                qos: qos,
+                packetID: packetID,
+                isRetained: isRetained,
+                isDuplicate: isDuplicate,
+                subscriptionIdentifiers: subscriptionIdentifiers
+            )
+        }
         let firstByte = PublishFlags.firstByte(qos: qos, isRetained: isRetained, isDuplicate: isDuplicate)
         let packetID = qos == .atMostOnce ? nil : packetID
-        if version == .v5 && !subscriptionIdentifiers.isEmpty {
-            write(to: &out, version: version, firstByte: firstByte, packetID: packetID, subscriptionIdentifiers)
-        } else if !hasWritten && (version != .v5 || properties.isEmpty) {
+        if !hasWritten && (version != .v5 || properties.isEmpty) {
             hasWritten = true
             return PlainPublish.write(
                 topic: topic,
                 payload: payload,
-                to: &out,
+                to: &out.rest,
                 version: version,
                 firstByte: firstByte,
                 packetID: packetID
             )
+        }
+        let kind = UInt8(version == .v5 ? 2 : 0) | (packetID == nil ? 0 : 1)
+        if let layout = layout(of: kind) {
+            append(layout, to: &out.rest, firstByte: firstByte, packetID: packetID)
         } else {
-            let kind = UInt8(version == .v5 ? 2 : 0) | (packetID == nil ? 0 : 1)
-            if let layout = layout(of: kind) {
-                append(layout, to: &out, firstByte: firstByte, packetID: packetID)
-            } else {
-                let start = out.writerIndex
-                write(to: &out, version: version, firstByte: firstByte, packetID: packetID, [])
-                keep(out.viewBytes(at: start, length: out.writerIndex - start), kind)
-            }
+            let start = out.rest.writerIndex
+            write(to: &out.rest, version: version, firstByte: firstByte, packetID: packetID, [])
+            keep(out.rest.viewBytes(at: start, length: out.rest.writerIndex - start), kind)
         }
         return true
     }
 
-    /// Appends the PUBLISH for a message that has one receiver: no layout is kept, the bytes are written once.
+    /// Appends the PUBLISH for a message that has one receiver: no layout is kept, the bytes are written once, and those of
+    /// a large payload not at all.
     ///
     /// The parameters mean what they mean in `init` and in the other `append`.
     @discardableResult
@@ -126,7 +140,7 @@ package struct PublishEncoder: ~Copyable, Sendable {
         payload: ByteBuffer,
         properties: Properties = Properties(),
         mark: LinkMark? = nil,
-        to out: inout ByteBuffer,
+        to out: inout OutBytes,
         version: ProtocolVersion,
         qos: QoS,
         packetID: UInt16,
@@ -134,11 +148,13 @@ package struct PublishEncoder: ~Copyable, Sendable {
         isDuplicate: Bool = false,
         subscriptionIdentifiers: [UInt32] = []
     ) -> Bool {
-        if properties.isEmpty && (version != .v5 || subscriptionIdentifiers.isEmpty) {
+        if properties.isEmpty, version != .v5 || subscriptionIdentifiers.isEmpty,
+            payload.readableBytes < OutBytes.sharedBytesMin
+        {
             return PlainPublish.write(
                 topic: topic,
                 payload: payload,
-                to: &out,
+                to: &out.rest,
                 version: version,
                 firstByte: PublishFlags.firstByte(qos: qos, isRetained: isRetained, isDuplicate: isDuplicate),
                 packetID: qos == .atMostOnce ? nil : packetID,
@@ -158,7 +174,7 @@ package struct PublishEncoder: ~Copyable, Sendable {
 
     /// As `append`, without keeping a layout for receivers that follow.
     package func appendOnce(
-        to out: inout ByteBuffer,
+        to out: inout OutBytes,
         version: ProtocolVersion,
         qos: QoS,
         packetID: UInt16,
@@ -167,13 +183,22 @@ package struct PublishEncoder: ~Copyable, Sendable {
         subscriptionIdentifiers: [UInt32] = []
     ) -> Bool {
         guard isRepresentable else { return false }
-        write(
-            to: &out,
-            version: version,
-            firstByte: PublishFlags.firstByte(qos: qos, isRetained: isRetained, isDuplicate: isDuplicate),
-            packetID: qos == .atMostOnce ? nil : packetID,
-            subscriptionIdentifiers
-        )
+        let firstByte = PublishFlags.firstByte(qos: qos, isRetained: isRetained, isDuplicate: isDuplicate)
+        let packetID = qos == .atMostOnce ? nil : packetID
+        guard sharesPayload else {
+            write(to: &out.rest, version: version, firstByte: firstByte, packetID: packetID, subscriptionIdentifiers)
+            return true
+        }
+        out.append(sharing: payload) { head in
+            write(
+                to: &head,
+                version: version,
+                firstByte: firstByte,
+                packetID: packetID,
+                subscriptionIdentifiers,
+                writesPayload: false
+            )
+        }
         return true
     }
 
@@ -236,7 +261,8 @@ package struct PublishEncoder: ~Copyable, Sendable {
         version: ProtocolVersion,
         firstByte: UInt8,
         packetID: UInt16?,
-        _ subscriptionIdentifiers: [UInt32]
+        _ subscriptionIdentifiers: [UInt32],
+        writesPayload: Bool = true
     ) {
         let identifiersSize = version == .v5 ? Self.size(subscriptionIdentifiers) : 0
         let remaining = remainingLength(
@@ -244,7 +270,8 @@ package struct PublishEncoder: ~Copyable, Sendable {
             qos: packetID == nil ? .atMostOnce : .atLeastOnce,
             identifiersSize: identifiersSize
         )
-        out.reserveCapacity(minimumWritableBytes: 1 + variableByteIntegerSize(remaining) + remaining)
+        let left = writesPayload ? 0 : payload.readableBytes
+        out.reserveCapacity(minimumWritableBytes: 1 + variableByteIntegerSize(remaining) + remaining - left)
         // The writer holds the only reference meanwhile, so that nothing is copied.
         var writer = BufferWriter(buffer: out)
         out = ByteBuffer()
@@ -261,7 +288,7 @@ package struct PublishEncoder: ~Copyable, Sendable {
                 writer.variableByteInteger(Int(identifier))
             }
         }
-        writer.rest(payload)
+        if writesPayload { writer.rest(payload) }
         out = writer.buffer
     }
 

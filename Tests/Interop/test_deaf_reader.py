@@ -146,3 +146,24 @@ def test_who_listens_again_gets_what_the_bounds_kept_in_order(brokers, qos):
         assert numbers == sorted(set(numbers)), "in order, each once"
         assert numbers[0] == 0, "what was in flight is not dropped"
         assert len(numbers) >= (QUEUE - (1 << 20)) // PAYLOAD
+
+
+@pytest.mark.parametrize("version", [4, 5])
+def test_a_large_message_is_kept_once_for_all_who_are_slow(brokers, version):
+    node = brokers.drawbridge(more='[log]\nlevel = "warning"\n').start()
+    payload, readers = bytes(range(250)) * 3600, []
+    for number in range(100):
+        readers.append(Wire(node.port, f"slow{number}", version, clean=True))
+        # What the system takes for it is not the broker's memory.
+        readers[-1].socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)
+        readers[-1].subscribe("big", number % 3)
+    before = memory(node)
+    with Wire(node.port, "writer", version, clean=True) as writer:
+        writer.publish("big", payload, 1, 1)
+        assert writer.read(60).kind == PUBACK
+    grown = memory(node) - before
+    for number, reader in enumerate(readers):
+        publication = reader.publication(reader.read(60))
+        assert publication.payload == payload, f"reader {number}"
+        reader.close()
+    assert grown < 20 << 20, f"{grown >> 20} MiB for one message of {len(payload) >> 10} KiB to {len(readers)} readers"

@@ -615,6 +615,23 @@ def test_close_codes_are_those_of_rfc_6455(socket_line, sent, code):
     assert socket_line.is_closed()
 
 
+def test_large_and_small_messages_of_one_turn_have_a_frame_each_and_stay_in_order(drawbridge, socket_line):
+    socket_line.send(frame(b"\x82\x06\0\1\0\1t\0"))
+    assert read_frame(socket_line) == (2, b"\x90\x03\0\1\0")
+    sizes = [1, 16_383, 16_384, 2, 70_000, 70_000, 3, 100]
+    packets = []
+    for number, size in enumerate(sizes):
+        body = text("t") + bytes([number]) * size
+        packets.append(b"\x30" + variable_length(len(body)) + body)
+    with Wire(drawbridge.port, "writer", version=4, clean=True) as writer, Wire(drawbridge.port, "reader", version=4, clean=True) as reader:
+        reader.subscribe("t")
+        writer.socket.sendall(b"".join(packets))
+        for number, size in enumerate(sizes):
+            assert reader.read().body == text("t") + bytes([number]) * size
+    for packet in packets:
+        assert read_frame(socket_line) == (2, packet)
+
+
 def test_when_the_node_goes_a_websocket_hears_1001(drawbridge, socket_line):
     drawbridge.process.terminate()
     assert read_frame(socket_line) == (8, struct.pack("!H", 1001))

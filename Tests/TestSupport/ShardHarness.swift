@@ -218,7 +218,7 @@ package final class ShardHarness {
         let touched = shard.outbox.touched
         shard.outbox.touched.removeAll(keepingCapacity: true)
         for connection in touched {
-            peers[ObjectIdentifier(connection)]?.arrived(shard.takeBytes(of: connection))
+            peers[ObjectIdentifier(connection)]?.arrived(shard.takeBytes(of: connection).joined)
         }
         return touched.isEmpty || step()
     }

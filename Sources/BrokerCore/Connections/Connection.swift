@@ -1,6 +1,5 @@
 import DequeModule
 package import MQTTCodec
-package import NIOCore
 
 /// One network link, to a client or to a link's upstream, as its shard sees it. The handler of the channel owns it and
 /// passes it back with every event.
@@ -39,7 +38,7 @@ package final class Connection {
     /// What the runner needs to find the channel again; it takes that back when the channel is gone.
     package var owner: AnyObject?
     /// Bytes to be sent; the runner takes them at the end of the turn.
-    package var out = ByteBuffer()
+    package var out = OutBytes()
     /// True when the peer is told why before its connection closes: it gets the time to read it.
     package internal(set) var hasFarewell = false
     var isTouched = false

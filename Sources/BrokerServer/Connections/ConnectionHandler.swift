@@ -46,8 +46,6 @@ final class ConnectionHandler: ChannelInboundHandler {
     private static let lingerTime = TimeAmount.seconds(1)
     /// How long what a peer sent before it stopped sending may wait to be taken and answered.
     private static let lastAnswersTime = TimeAmount.seconds(30)
-    /// One packet is copied behind its WebSocket header up to here; two buffers in one write cost more.
-    private static let copiedBytesMax = 16_384
     /// WebSocket's words for an orderly end (RFC 6455 §7.4.1): this connection's, and the node's.
     private static let normalClosure: UInt16 = 1000
     private static let goingAway: UInt16 = 1001
@@ -165,7 +163,7 @@ final class ConnectionHandler: ChannelInboundHandler {
             runner.tell(.bytes(reader, plain, owesMore: awaitsContinue))
         }
         if replies.readableBytes > 0 {
-            willWrite(replies)
+            willWrite(replies.readableBytes)
             context.writeAndFlush(Self.wrapOutboundOut(replies), promise: nil)
         }
         if closeCode != nil {
@@ -226,41 +224,59 @@ final class ConnectionHandler: ChannelInboundHandler {
 
     /// Writes what a turn has for this peer: one write, one flush.
     func send(_ bytes: ByteBuffer) {
-        let before = underWay.subtract(bytes.readableBytes, ordering: .relaxed).oldValue
-        guard let context, !isClosing, bytes.readableBytes > 0 else { return }
+        arrived(bytes.readableBytes) { context in write(bytes, context) }
+    }
+
+    /// Writes one packet whose payload other peers get as well: it is not copied, unless each gets it in its own form.
+    func send(_ head: ByteBuffer, sharing payload: ByteBuffer) {
+        let count = head.readableBytes + payload.readableBytes
+        arrived(count) { context in
+            if let framing, framing.masks || deflate != nil {
+                var packet = head
+                packet.writeImmutableBuffer(payload)
+                return write(packet, context)
+            }
+            willWrite(count)
+            if framing != nil {
+                var header = ByteBuffer()
+                WebSocketFraming.writeHeader(payloadBytes: count, into: &header)
+                context.write(Self.wrapOutboundOut(header), promise: nil)
+            }
+            context.write(Self.wrapOutboundOut(head), promise: nil)
+            context.writeAndFlush(Self.wrapOutboundOut(payload), promise: nil)
+        }
+    }
+
+    /// What the shard announced is here.
+    private func arrived(_ count: Int, _ write: (ChannelHandlerContext) -> Void) {
+        let before = underWay.subtract(count, ordering: .relaxed).oldValue
+        guard let context, !isClosing, count > 0 else { return }
         // Nothing follows a close frame.
-        if framing?.isClosed != true { write(bytes, context) }
+        if framing?.isClosed != true { write(context) }
         // The shard took it for a slow reader.
         if before > writeBufferBytesMax, let reader { runner.tell(.writable(reader, isWritable)) }
     }
 
     private func write(_ bytes: ByteBuffer, _ context: ChannelHandlerContext) {
-        willWrite(bytes)
+        willWrite(bytes.readableBytes)
         guard let framing else { return context.writeAndFlush(Self.wrapOutboundOut(bytes), promise: nil) }
         if framing.masks {
             return context.writeAndFlush(Self.wrapOutboundOut(WebSocketFraming.maskedFrame(bytes)), promise: nil)
         }
-        var header = ByteBuffer()
         if let deflate, let packed = runner.deflater(deflate)?.deflate(bytes) {
+            var header = ByteBuffer()
             WebSocketFraming.writeCompressedHeader(payloadBytes: packed.readableBytes, into: &header)
             context.write(Self.wrapOutboundOut(header), promise: nil)
             return context.writeAndFlush(Self.wrapOutboundOut(packed), promise: nil)
         }
-        guard bytes.readableBytes > Self.copiedBytesMax,
-            WebSocketFraming.firstPacketBytes(bytes) == bytes.readableBytes
-        else {
-            return context.writeAndFlush(Self.wrapOutboundOut(WebSocketFraming.frames(ofPackets: bytes)), promise: nil)
-        }
-        WebSocketFraming.writeHeader(payloadBytes: bytes.readableBytes, into: &header)
-        context.write(Self.wrapOutboundOut(header), promise: nil)
-        context.writeAndFlush(Self.wrapOutboundOut(bytes), promise: nil)
+        context.writeAndFlush(Self.wrapOutboundOut(WebSocketFraming.frames(ofPackets: bytes)), promise: nil)
     }
 
     /// What is written while the channel is not writable are answers: deliveries wait until it is. A small write costs
     /// more than its bytes.
-    private func willWrite(_ bytes: ByteBuffer) {
+    private func willWrite(_ count: Int) {
         guard !isWritable else { return }
-        untakenAnswerBytes += bytes.readableBytes + 128
+        untakenAnswerBytes += count + 128
         if untakenAnswerBytes > writeBufferBytesMax { setReading() }
     }
 

@@ -5,6 +5,8 @@ import NIOCore
 /// What the shard wants done on a loop. Handlers and dials are named by it and touched by their loop.
 enum LoopOrder: @unchecked Sendable {
     case send(ConnectionHandler, ByteBuffer)
+    /// One packet, whose payload others are sent as well.
+    indirect case sendShared(ConnectionHandler, head: ByteBuffer, payload: ByteBuffer)
     /// Reads from the connection, or leaves it unread.
     case read(ConnectionHandler, Bool)
     /// What was handed over is taken: the rest may follow.

@@ -212,12 +212,20 @@ final class ShardRunner {
         }
     }
 
-    private func send(_ bytes: ByteBuffer, to connection: Connection, _ now: Now) {
+    private func send(_ bytes: OutBytes, to connection: Connection, _ now: Now) {
         guard let reader = connection.owner as? ConnectionReader, let handler = reader.handler else { return }
         if !handler.announce(bytes: bytes.readableBytes), connection.isWritable {
             shard.writabilityChanged(connection, isWritable: false, now: now)
         }
-        order(.send(handler, bytes), on: reader.loop)
+        for part in bytes.parts {
+            let hasPayload = part.payload.readableBytes > 0
+            order(
+                hasPayload
+                    ? .sendShared(handler, head: part.bytes, payload: part.payload) : .send(handler, part.bytes),
+                on: reader.loop
+            )
+        }
+        if bytes.parts.isEmpty || bytes.rest.readableBytes > 0 { order(.send(handler, bytes.rest), on: reader.loop) }
     }
 
     /// Whoever sends nothing more is closed when it is owed nothing more.
