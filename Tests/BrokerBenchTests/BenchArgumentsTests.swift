@@ -131,6 +131,26 @@ struct BenchArgumentsTests {
         #expect(try settings(.conn) { $0.connectRate = 0 }.connectRate == nil)
     }
 
+    @Test("backlog refuses what means nothing to it")
+    func strays() throws {
+        let strays: [(String, (inout BenchArguments) -> Void)] = [
+            ("-I", { $0.messageInterval = 5 }), ("--rate", { $0.rate = 5 }), ("--duration", { $0.duration = 5 }),
+            ("--warm-up", { $0.warmUp = 5 }), ("-x", { $0.sessionExpiry = 0 }), ("-C true", { $0.clean = true }),
+        ]
+        for (flag, change) in strays {
+            #expect(problem(.backlog, change)?.hasPrefix("\(flag) means nothing to backlog") == true)
+            #expect(problem(.pair, change) == nil)
+        }
+        #expect(problem(.backlog) { $0.clean = false } == nil)
+    }
+
+    @Test("no keep-alive is one that may be asked for")
+    func keepAlive() throws {
+        #expect(try settings(.conn) { $0.keepAlive = 0 }.client.connect.keepAlive == 0)
+        #expect(try settings(.conn) { $0.keepAlive = 5 }.client.connect.keepAlive == 5)
+        #expect(problem(.conn) { $0.keepAlive = 4 } == "-k must be between 5 and 65535, not 4.")
+    }
+
     @Test("what is wrong is said")
     func problems() {
         #expect(problem(.pair) { $0.qos = 3 } == "-q is 0, 1 or 2.")

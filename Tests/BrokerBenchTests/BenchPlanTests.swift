@@ -137,6 +137,27 @@ struct BenchPlanTests {
         #expect(plan.roles.map(\.thread) == [0, 1, 0, 1, 0, 1, 0, 1])
     }
 
+    @Test("both of a pair take different hosts, however many there are of either", arguments: [1, 2, 3, 4], [2, 3])
+    func hosts(pairs: Int, hosts: Int) throws {
+        let plan = try plan(.pair) { $0.count = pairs }
+        for subscriber in plan.roles {
+            guard let publisher = subscriber.hears?.first else { continue }
+            let other = plan.roles.first { $0.topic != nil && $0.publisher == publisher }
+            #expect(other.map { $0.turn % hosts } != subscriber.turn % hosts)
+        }
+    }
+
+    @Test("clients of other scenarios take hosts in turn")
+    func turns() throws {
+        for scenario in [BenchScenario.conn, .fanin, .fanout, .chat] {
+            let plan = try plan(scenario) {
+                $0.count = 4
+                $0.groupSize = 2
+            }
+            #expect(plan.roles.map(\.turn) == Array(plan.roles.indices))
+        }
+    }
+
     @Test("a topic that nobody may publish to is refused")
     func wildcards() {
         #expect(throws: UsageProblem.self) { try plan(.pub) { $0.topic = "a/#" } }

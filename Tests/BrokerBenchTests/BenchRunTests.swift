@@ -9,6 +9,7 @@ struct BenchRunTests {
     private func report(
         _ scenario: BenchScenario,
         against fault: FaultyBroker.Fault,
+        interruption: Interruption = Interruption(),
         _ change: (inout BenchArguments) -> Void = { _ in }
     ) async throws -> BenchReport {
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
@@ -23,7 +24,7 @@ struct BenchRunTests {
         let report: BenchReport
         do {
             let settings = try arguments.settings(scenario)
-            report = try await BenchRun(settings, interruption: Interruption(), progress: nil).run()
+            report = try await BenchRun(settings, interruption: interruption, progress: nil).run()
         } catch {
             try await group.shutdownGracefully()
             throw error
@@ -51,6 +52,7 @@ struct BenchRunTests {
     func hosts() async throws {
         let report = try await report(.fanout, against: .none) { $0.client.host = "127.0.0.1,localhost" }
         #expect(report.faults == [] && report.received == 900)
+        #expect(report.address.contains("127.0.0.1:") && report.address.contains(", mqtt://localhost:"))
     }
 
     @Test("everybody in a chat hears everybody of the group")
@@ -151,6 +153,8 @@ struct BenchRunTests {
             $0.duration = 0.1
         }
         #expect(report.faults == [] && report.received == 20 && report.sent == 4)
+        // Those that publish at the end are none of them.
+        #expect(report.connected == 20)
         let loss = try await self.report(.idle, against: .refusesSubscriptions, { _ in }, failing: true)
         #expect(loss == "0 of 3 clients connected: subscription refused: Not authorized")
     }
@@ -164,6 +168,43 @@ struct BenchRunTests {
         }
         #expect(report.failed == 3 && report.exitCode == 3)
         #expect(report.firstFailure?.contains("Not authorized") == true)
+    }
+
+    @Test(
+        "a run that is interrupted while clients connect checks nothing, and says so",
+        arguments: [BenchScenario.pair, .idle, .backlog, .conn])
+    func interrupted(scenario: BenchScenario) async throws {
+        let interruption = Interruption()
+        interruption.interrupt()
+        let report = try await report(scenario, against: .none, interruption: interruption) {
+            $0.count = 200
+            if scenario == .idle || scenario == .conn { $0.limit = nil }
+        }
+        #expect(report.faults == [] && report.exitCode == 1 && report.wasInterrupted && !report.wasSetUp)
+        #expect(report.connected < report.connections && report.sent == 0)
+        #expect(report.table.contains("interrupted: \(report.connected) of \(report.connections) clients connected"))
+    }
+
+    @Test("what a broker does not allow is said, with the flag to change")
+    func limits() async throws {
+        func problem(_ fault: FaultyBroker.Fault, qos: Int, size: Int = 64) async throws -> String {
+            try await report(
+                .pair,
+                against: fault,
+                {
+                    $0.qos = qos
+                    $0.size = size
+                },
+                failing: true
+            )
+        }
+        let quality = try await problem(.takesQoS0Only, qos: 1)
+        #expect(quality == "The broker takes messages of QoS 0 at most (Maximum QoS): say -q 0.")
+        let granted = try await problem(.grantsLess, qos: 2)
+        #expect(granted == "The broker grants subscriptions QoS 0, less than asked for: say -q 0.")
+        let size = try await problem(.takesSmallPackets, qos: 0, size: 1000)
+        #expect(size.contains("packets of 90 bytes at most (Maximum Packet Size)") && size.contains("say -s "))
+        #expect(try await report(.pair, against: .takesQoS0Only).faults == [])
     }
 
     @Test("what keeps a run from taking place is said")

@@ -19,6 +19,12 @@ final class FaultyBroker: Sendable {
         case refusesConnections
         /// Lets three clients in at a time.
         case refusesLatecomers
+        /// Says so in its CONNACK.
+        case takesQoS0Only
+        /// The same, of packets of more than 90 bytes.
+        case takesSmallPackets
+        /// Grants QoS 0, whatever is asked for.
+        case grantsLess
     }
 
     let port: Int
@@ -85,11 +91,16 @@ final class FaultyBroker: Sendable {
                 hasConnected = true
                 let isLate = fault == .refusesLatecomers && room.value.values.count { $0.hasConnected } > 3
                 let isRefused = isLate || fault == .refusesConnections
-                send(.connAck(ConnAck(reason: isRefused ? .notAuthorized : .success)))
+                var ack = ConnAck(reason: isRefused ? .notAuthorized : .success)
+                if fault == .takesQoS0Only { ack.properties.maximumQoS = .atMostOnce }
+                if fault == .takesSmallPackets { ack.properties.maximumPacketSize = 90 }
+                send(.connAck(ack))
             case .subscribe(let subscribe):
                 filter = subscribe.subscriptions.first?.filter
-                let reason: ReasonCode = fault == .refusesSubscriptions ? .notAuthorized : .success
-                send(.subAck(SubAck(packetID: subscribe.packetID, reasons: [reason])))
+                let wanted = subscribe.subscriptions.first?.options.maximumQoS ?? .atMostOnce
+                let granted: ReasonCode? = fault == .grantsLess ? .success : ReasonCode(rawValue: wanted.rawValue)
+                let reason: ReasonCode? = fault == .refusesSubscriptions ? .notAuthorized : granted
+                send(.subAck(SubAck(packetID: subscribe.packetID, reasons: [reason ?? .success])))
             case .publish(let publish):
                 if publish.qos != .atMostOnce {
                     send(.pubAck(PublishAck(packetID: publish.packetID)))

@@ -36,4 +36,26 @@ struct MessageStampTests {
         #expect(MessageStamp(of: mixed) == nil)
         #expect(MessageStamp(of: ByteBuffer(string: String(repeating: "hello ", count: 9))) == nil)
     }
+
+    @Test("a payload of somebody else is none of ours, though it has the size of a stamp")
+    func foreign() {
+        for byte: UInt8 in [0, 1, 0x7F, 0xFF] {
+            #expect(MessageStamp(of: ByteBuffer(repeating: byte, count: 24)) == nil)
+        }
+        for number in 10_000_000..<10_001_000 {
+            let text = #"{"temperature":\#(number)}"#
+            #expect(text.utf8.count == 24 && MessageStamp(of: ByteBuffer(string: text)) == nil)
+        }
+    }
+
+    @Test("each bit of a stamp is checked")
+    func bits() {
+        let payload = stamp.payload(size: 24)
+        for bit in 0..<24 * 8 {
+            var changed = payload
+            let byte = changed.getInteger(at: bit / 8, as: UInt8.self) ?? 0
+            changed.setInteger(byte ^ 1 << UInt8(bit % 8), at: bit / 8)
+            #expect(MessageStamp(of: changed) == nil, "bit \(bit)")
+        }
+    }
 }

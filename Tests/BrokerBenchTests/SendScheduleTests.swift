@@ -22,6 +22,15 @@ struct SendScheduleTests {
         #expect((0..<4).reduce(0) { $0 + schedule.count(publisher: $1, now: 1000 + 999_999_999) } == 1_000_000)
     }
 
+    @Test("the next tick is due later than now, however far behind the sender is: its sockets have a turn in between")
+    func ticks() {
+        let schedule = SendSchedule(start: 0, rate: 1000, publishers: 4)
+        #expect(schedule.tick(5, now: 1_000_000) == 5_000_000)
+        for now: UInt64 in [4_999_999, 5_000_000, 6_000_000, 9_000_000_000] {
+            #expect(schedule.tick(5, now: now) == now + 50_000)
+        }
+    }
+
     @Test("each message that is counted has been due, and the next one has not")
     func agree() {
         let schedule = SendSchedule(start: 5, rate: 333, publishers: 7)

@@ -65,6 +65,21 @@ struct StreamVerifierTests {
         #expect((0..<3).map { verifier.lost(of: $0) } == [0, 1, 0])
     }
 
+    @Test("no number is too large, and no sum of losses")
+    func largest() {
+        var verifier = StreamVerifier(streams: 2)
+        for stream in 0..<2 {
+            #expect(verifier.received(.max - 1, of: stream) == .ahead(skipped: .max - 1))
+            _ = verifier.received(.max, of: stream)
+            _ = verifier.received(.max, of: stream)
+            #expect(verifier.received(.max - 2, of: stream) == .late)
+        }
+        #expect(verifier.missing == .max)
+        let added = verifier.add(first: .max)
+        #expect(verifier.received(.max, of: added) == .inOrder)
+        #expect(verifier.lost(of: added) == 0)
+    }
+
     @Test("gaps are bounded, and loss is counted beyond the bound")
     func bounded() {
         var verifier = StreamVerifier(streams: 1)

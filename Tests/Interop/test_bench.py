@@ -122,6 +122,7 @@ def test_connections_at_a_rate(either):
 def test_clients_that_wait(either):
     found = report("idle", *at(either), "-c", 60, "--topics", 7, "--duration", 0.2)
     is_sound(found, sent=7, received=60)
+    assert found["connected"] == 60
 
 
 @pytest.mark.parametrize("version", [4, 5])
@@ -130,6 +131,10 @@ def test_messages_that_wait_for_clients(either, qos, version):
     found = report("backlog", *at(either), "-c", 3, "-L", 300, "-q", qos, "-V", version, *INFLIGHT)
     is_sound(found, sent=300, received=300)
     assert found["sessions_present"] == 3 and found["acknowledged"] == 300
+    assert found["connected"] == found["connections"] == 6
+    # One time base for all of it.
+    assert found["seconds"] == found["drain_seconds"]
+    assert found["drain_per_second"] == pytest.approx(300 / found["drain_seconds"])
     # It leaves no session behind: the same ids find none.
     again = report("backlog", *at(either), "-c", 3, "-L", 30, "-q", qos, "-V", version, *INFLIGHT)
     is_sound(again, sent=30, received=30)
@@ -159,6 +164,70 @@ def test_publishers_here_and_subscribers_there(either):
     is_sound(heard, received=600)
     # One machine has one monotonic clock, and the delay of the other process's messages can be told.
     assert heard["was_interrupted"] and heard["latency_micros"]["count"] == 600
+
+
+def interrupted(*arguments, at_line):
+    """What a run says that gets Ctrl-C when its progress says that."""
+    running = subprocess.Popen(
+        [drawbridge_binary(), "bench", *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        assert at_line in running.stderr.readline()
+        running.send_signal(signal.SIGINT)
+        output, _ = running.communicate(timeout=30)
+    finally:
+        running.kill()
+        running.communicate()
+    return running.returncode, output
+
+
+@pytest.mark.parametrize("scenario", ["conn", "idle", "pair", "backlog"])
+def test_ctrl_c_while_clients_connect(either, scenario):
+    status, output = interrupted(scenario, *at(either), "-c", 100, "-R", 20, at_line="connected ")
+    assert status == 1 and "clients connected, and nothing else was checked" in output, output
+    assert "all connected" not in output and "nothing lost" not in output, output
+
+
+def test_ctrl_c_while_connections_are_held(either):
+    status, output = interrupted("conn", *at(either), "-c", 20, at_line="connected 20")
+    assert status == 0 and "20 connected in" in output and "all connected" in output, output
+    status, output = interrupted("idle", *at(either), "-c", 20, "--duration", 60, "--json", at_line="connected 20")
+    found = json.loads(output)
+    # The waiting is over, and each hears its message all the same.
+    is_sound(found, sent=20, received=20)
+    assert status == 0 and found["was_interrupted"] and found["connected"] == 20
+
+
+def test_messages_of_others_are_told_apart(either):
+    listening = subprocess.Popen(
+        [drawbridge_binary(), "bench", "sub", *map(str, at(either)), "-c", "1", "-t", "b/#", "-q", "1", "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    door = ["-h", "127.0.0.1", "-p", str(either.port), "-t", "b/1", "-q", "1"]
+    try:
+        assert "connected 1" in listening.stderr.readline()
+        for payload in (b"\xff" * 24, b"\0" * 24, b'{"temperature":10000000}', b""):
+            publish = [drawbridge_binary(), "pub", *door, "-s"]
+            subprocess.run(publish, input=payload, check=True, timeout=20)
+        eventually("they have come", lambda: "of others 4 " in listening.stderr.readline(), 20)
+        listening.send_signal(signal.SIGINT)
+        output, _ = listening.communicate(timeout=20)
+    finally:
+        listening.kill()
+        listening.communicate()
+    heard = json.loads(output)
+    assert listening.returncode == 0 and heard["foreign"] == 4
+    is_sound(heard, received=0)
+    assert heard["received_per_second"] == 0
+
+
+def test_more_than_can_be_sent_does_not_keep_the_generator_from_reading(either):
+    options = ["-c", 2, "--rate", 3_000_000, "-s", 24, "--warm-up", 0, "--duration", 0.5, "--allow-loss"]
+    found = report("pair", *at(either), *options)
+    # It reads although it is behind schedule.
+    assert found["received_per_second"] > 0, found
 
 
 def test_an_open_loop_keeps_its_rate(either):
@@ -301,6 +370,7 @@ WRONG = {
     "hardly a message": (["pair", "--rate", "1e-300"], "--rate must be between 0.0001 and 100000000"),
     "an endless interval": (["pair", "-I", "inf"], "-I must be between 0 and 10000000, not inf"),
     "an interval that is no number": (["pair", "-I", "nan"], "-I must be between 0 and 10000000, not nan"),
+    "a rate of what has none": (["backlog", "--rate", "5"], "--rate means nothing to backlog"),
     "more clients than descriptors": (["conn", "-c", "5000000"], "ulimit -Hn"),
     "no such process": (["conn", "-h", "127.0.0.1", "-p", "PORT", "--pid", "99999999"], "no such process"),
     "no such authority": (["pair", "-S", "--cafile", "/nonexistent", "-h", "127.0.0.1", "-p", "BROKER"], "/nonexistent"),
@@ -317,6 +387,22 @@ def test_what_keeps_it_from_running_is_one_clear_error(drawbridge, case):
     assert result.returncode == 1 and result.stdout == "", result
     assert result.stderr.startswith("Error: ") and words in result.stderr, result
     assert "Fatal" not in result.stderr
+
+
+def test_what_the_broker_does_not_allow_is_one_clear_error(brokers):
+    node = brokers.drawbridge(more='[limits]\nmax_qos = 1\nmax_packet = "4KiB"').start()
+    door = ["-h", "127.0.0.1", "-p", node.port, "-c", 2, "-L", 10, "--quiet"]
+    cases = [
+        (["pair", "-q", 2], "say -q 1"),
+        (["idle", "-q", 2, "--duration", 0], "say -q 1"),
+        (["pub", "-t", "a", "-q", 2], "at most (Maximum QoS): say -q 1"),
+        (["pair", "-s", 5000], "packets of 4096 bytes at most (Maximum Packet Size)"),
+    ]
+    for arguments, words in cases:
+        options = door if arguments[0] != "idle" else [option for option in door if option not in ("-L", 10)]
+        result = bench(*arguments, *options)
+        assert result.returncode == 1 and result.stdout == "" and words in result.stderr, result
+    is_sound(report("pair", *door[:-1], "-q", 1, "-s", 3000), sent=10, received=10)
 
 
 def test_a_flag_that_does_not_exist_is_refused():

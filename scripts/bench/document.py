@@ -53,18 +53,30 @@ def costs(rows: list[dict]) -> str:
     if not rows:
         return ""
     lines = [
+        "The commands are `drawbridge bench` with what stands in the second column, the broker's address (`-h`, `-p`), "
+        "its process (`--pid`) and the time (`--warm-up`, `--duration`); `ca.crt` is of `drawbridge cert init`, and those "
+        "who connect and disconnect come from forty addresses (`--ifaddr`).",
+        "",
         "| row | `drawbridge bench` | mosquitto µs | drawbridge µs | ratio | at most | mosquitto/s | drawbridge/s |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
         figure, rate = row["figure"], row["rate"]
-        arguments = row["row"].arguments.split(" --ifaddr")[0]
         lines.append(
-            f"| {row['name']} | `{arguments}` | {figure['mosquitto']:.2f} | {figure['drawbridge']:.2f} "
+            f"| {row['name']} | `{flags(row['row'])}` | {figure['mosquitto']:.2f} | {figure['drawbridge']:.2f} "
             f"| **{share(row['ratio'])}** | {bar(row['row'])}{'' if row['holds'] else ' (missed)'} "
             f"| {rate['mosquitto']:,.0f} | {rate['drawbridge']:,.0f} |"
         )
     return "\n".join(lines) + "\n"
+
+
+def flags(row) -> str:
+    """What repeats a row, but for the broker's address."""
+    words = row.flags.split()
+    if "--ifaddr" in words:
+        place = words.index("--ifaddr")
+        del words[place : place + 2]
+    return " ".join(words + {"tcp": [], "ws": ["--ws"], "tls": ["-S", "--cafile", "ca.crt"]}[row.transport])
 
 
 def latencies(rows: list[dict]) -> str:

@@ -23,6 +23,11 @@ class Row:
     #: "cost": CPU µs per delivered message. "connect": CPU µs per connection. "latency": p99 in µs.
     figure: str = "cost"
 
+    @property
+    def flags(self) -> str:
+        """The arguments with the version, which is 3.1.1 unless told."""
+        return self.arguments if "-V" in self.arguments else f"{self.arguments} -V 4"
+
     def allows(self, mosquitto: float, drawbridge: float) -> bool:
         if self.figure == "latency":
             return drawbridge <= mosquitto + self.bar
@@ -71,9 +76,7 @@ class Result:
 
 
 def run(row: Row, broker: Broker, programs, seconds: float) -> Result:
-    command = [programs.drawbridge, "bench", *row.arguments.split(), *broker.client_flags(row.transport)]
-    if "-V" not in row.arguments:
-        command += ["-V", "4"]
+    command = [programs.drawbridge, "bench", *row.flags.split(), *broker.client_flags(row.transport)]
     command += ["--pid", str(broker.pid), "--warm-up", "1", "--duration", str(seconds), "--json", "--quiet"]
     run = subprocess.run(command, capture_output=True, text=True)
     if run.returncode != 0:

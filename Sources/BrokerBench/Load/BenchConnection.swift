@@ -40,6 +40,8 @@ final class BenchConnection: ChannelInboundHandler {
     // What is touched for every message is touched on one loop, and never while it is touched already.
     @exclusivity(unchecked) var isDirty = false
     private(set) var isWritable = true
+    /// Seconds; 0: none. The broker may have another one in mind (Server Keep Alive of MQTT 5), which counts.
+    private(set) var keepAlive: UInt16
     /// When something was last sent, for the keep-alive.
     private(set) var lastSent: UInt64 = 0
 
@@ -71,6 +73,7 @@ final class BenchConnection: ChannelInboundHandler {
         self.hearing = hearing
         self.isClean = isClean
         self.bench = bench
+        keepAlive = bench.settings.client.connect.keepAlive
         decoder = Self.decoder(bench)
         scanner = PacketScanner(version: bench.version)
     }
@@ -272,6 +275,10 @@ final class BenchConnection: ChannelInboundHandler {
             if let reason = ack.reasons.first(where: \.isFailure) {
                 return broken("subscription refused: \(reason.name)")
             }
+            if let granted = ack.reasons.first?.rawValue, granted < bench.qos.rawValue {
+                return doesNotFit(
+                    "The broker grants subscriptions QoS \(granted), less than asked for: say -q \(granted).")
+            }
             becameReady()
         case .pingResp: break
         case .disconnect(let disconnect):
@@ -286,11 +293,36 @@ final class BenchConnection: ChannelInboundHandler {
             return broken("refused: \(ClientRefusal.text(ack.reason, version: bench.version))")
         }
         if let maximum = ack.properties.receiveMaximum { publisher?.limitInflight(Int(maximum)) }
+        if let seconds = ack.properties.serverKeepAlive { keepAlive = seconds }
+        if let problem = misfit(ack.properties) { return doesNotFit(problem) }
         if ack.isSessionPresent { bench.counters.sessionsPresent += 1 }
         guard let filter = role.filter, subscribesAlways || !ack.isSessionPresent else { return becameReady() }
         state = .subscribing
         let entry = Subscribe.Entry(filter: filter, options: SubscriptionOptions(maximumQoS: bench.qos))
         send(.subscribe(Subscribe(packetID: Self.subscribeID, subscriptions: [entry])))
+    }
+
+    /// What we would publish and the broker does not take.
+    private func misfit(_ allowed: Properties) -> String? {
+        guard let publisher else { return nil }
+        if let maximum = allowed.maximumQoS, maximum.rawValue < bench.qos.rawValue {
+            let most = maximum.rawValue
+            return "The broker takes messages of QoS \(most) at most (Maximum QoS): say -q \(most)."
+        }
+        if let maximum = allowed.maximumPacketSize.map({ Int($0) }), publisher.packetBytes > maximum {
+            let size = bench.settings.size - (publisher.packetBytes - maximum)
+            let advice = size < MessageStamp.bytes ? "no -s is small enough" : "say -s \(size) or less"
+            return """
+                The broker takes packets of \(maximum) bytes at most (Maximum Packet Size), and each message is one of \
+                \(publisher.packetBytes): \(advice).
+                """
+        }
+        return nil
+    }
+
+    private func doesNotFit(_ problem: String) {
+        bench.doesNotFit(problem)
+        broken(problem)
     }
 
     private func received(_ payload: UnsafeRawBufferPointer, _ qos: QoS, _ id: UInt16) {

@@ -4,7 +4,10 @@ extension BenchLoop {
             counters: counters,
             isDone: publishers.allSatisfy(\.isDone),
             isSettled: publishers.allSatisfy(\.isSettled),
-            firstFailure: firstFailure
+            firstFailure: firstFailure,
+            misfit: misfit,
+            lastAcknowledged: lastAcknowledged,
+            lastReceived: lastReceived
         )
     }
 
@@ -20,8 +23,8 @@ extension BenchLoop {
 
     /// - Parameter sent: by each publisher of the run.
     func lost(sent: [UInt64]) -> UInt64 {
-        let alone = connections.reduce(UInt64(0)) { $0 + ($1.hearing?.lost(sent: sent) ?? 0) }
-        return groups.reduce(alone) { $0 + $1.lost(sent: sent) }
+        let alone = connections.reduce(UInt64(0)) { $0.addingSaturated($1.hearing?.lost(sent: sent) ?? 0) }
+        return groups.reduce(alone) { $0.addingSaturated($1.lost(sent: sent)) }
     }
 }
 
@@ -33,4 +36,9 @@ struct BenchSnapshot: Sendable {
     /// All that was sent is acknowledged.
     var isSettled: Bool
     var firstFailure: String?
+    /// What the broker does not allow and the run needs: it cannot take place.
+    var misfit: String?
+    // Nanoseconds of the monotonic clock; 0 for never.
+    var lastAcknowledged: UInt64 = 0
+    var lastReceived: UInt64 = 0
 }

@@ -39,6 +39,13 @@ final class BenchLoop: NIOScheduledCallbackHandler {
     private(set) var sendDelayMax: UInt64 = 0
     /// Messages that were due when the run ended, and had not been sent.
     private(set) var overdue: UInt64 = 0
+    /// When publishers were last asked to send what is due.
+    private var lastTick: UInt64 = 0
+    // For whoever has to know to the message, and not to the next look, when the last came.
+    @exclusivity(unchecked) private(set) var lastAcknowledged: UInt64 = 0
+    @exclusivity(unchecked) private(set) var lastReceived: UInt64 = 0
+    /// What the broker does not allow and the run needs.
+    private(set) var misfit: String?
     /// The first thing that went wrong, for whoever wants to know why.
     private(set) var firstFailure: String?
     /// Nanoseconds of the monotonic clock: of the last read, or the last tick.
@@ -60,6 +67,9 @@ final class BenchLoop: NIOScheduledCallbackHandler {
     private var threads: [Int] = []
     @exclusivity(unchecked) private var credits = CreditBook()
     let inbox = CreditInbox()
+    @exclusivity(unchecked) private var writtenOff = WrittenOff(publishers: 0)
+    /// Tells each loop that messages of a publisher, those before a number, were written off.
+    private var tellWrittenOff: [@Sendable (Int, UInt64) -> Void] = []
 
     /// Publishers of this loop that may have room for more.
     private var touched: [BenchConnection] = []
@@ -111,6 +121,7 @@ final class BenchLoop: NIOScheduledCallbackHandler {
     func cast(_ plan: BenchPlan, limit: Int?, subscribesAlways: Bool) {
         publishing = Array(repeating: nil, count: plan.publishers)
         threads = Array(repeating: 0, count: plan.publishers)
+        writtenOff = WrittenOff(publishers: plan.publishers)
         let group = settings.shareName.map { _ in ShareGroup(publishers: plan.publishers) }
         if let group { groups.append(group) }
         for role in plan.roles {
@@ -149,9 +160,17 @@ final class BenchLoop: NIOScheduledCallbackHandler {
     }
 
     /// How other loops are told what their publishers' messages became.
-    func introduce(_ others: [(inbox: CreditInbox, wake: @Sendable () -> Void)]) {
+    ///
+    /// - Parameter writingOff: tells a loop that messages of a publisher, those before a number, were written off.
+    func introduce(
+        _ others: [(inbox: CreditInbox, wake: @Sendable () -> Void)],
+        writingOff: [@Sendable (Int, UInt64) -> Void]
+    ) {
         credits = CreditBook(others)
+        tellWrittenOff = writingOff
     }
+
+    func wroteOff(_ publisher: Int, before end: UInt64) { writtenOff.writeOff(publisher, before: end) }
 
     // MARK: - Connecting
 
@@ -205,7 +224,7 @@ final class BenchLoop: NIOScheduledCallbackHandler {
         connection.intendedStart = intended
         connection.dialling()
         connectingNow += 1
-        let broker = place.brokers[index % place.brokers.count]
+        let broker = place.brokers[connection.role.turn % place.brokers.count]
         let dialer = Dialer(
             address: broker.address,
             tls: place.tls,
@@ -228,6 +247,8 @@ final class BenchLoop: NIOScheduledCallbackHandler {
         }
         return connect
     }
+
+    func doesNotFit(_ reason: String) { misfit = misfit ?? reason }
 
     func becameReady(_ connection: BenchConnection) {
         connectingNow -= 1
@@ -294,8 +315,10 @@ final class BenchLoop: NIOScheduledCallbackHandler {
 
     func stop() {
         if phase == .running, let schedule {
-            let time = Self.clock()
-            overdue = publishers.reduce(0) { $0 + $1.overdue(schedule, now: time) }
+            now = Self.clock()
+            noteDelay(schedule)
+            // What became due since then is nobody's fault.
+            overdue = publishers.reduce(0) { $0 + $1.overdue(schedule, now: lastTick) }
         }
         phase = .quiet
     }
@@ -323,19 +346,26 @@ final class BenchLoop: NIOScheduledCallbackHandler {
         guard phase == .running, let schedule, !publishing.isEmpty else { return }
         now = Self.clock()
         let publishers = UInt64(publishing.count)
-        let first = schedule.due(nextTurn)
-        if first < now, measured.contains(first) { sendDelayMax = max(sendDelayMax, now - first) }
+        lastTick = now
+        noteDelay(schedule)
         while schedule.due(nextTurn) <= now {
             if let connection = publishing[Int(nextTurn % publishers)] { touch(connection) }
             nextTurn += 1
         }
         endTurn()
-        let due = NIODeadline.uptimeNanoseconds(schedule.due(nextTurn))
+        // The loop runs whatever is due before it looks at its sockets again: the next tick must not be.
+        let next = NIODeadline.uptimeNanoseconds(schedule.tick(nextTurn, now: Self.clock()))
         do {
-            _ = try eventLoop.assumeIsolated().scheduleCallback(at: due, handler: self)
+            _ = try eventLoop.assumeIsolated().scheduleCallback(at: next, handler: self)
         } catch {
             firstFailure = firstFailure ?? "\(error)"
         }
+    }
+
+    /// By how much we are behind schedule.
+    private func noteDelay(_ schedule: SendSchedule) {
+        let first = schedule.due(nextTurn)
+        if first < now, measured.contains(first) { sendDelayMax = max(sendDelayMax, now - first) }
     }
 
     /// A publisher may have room for more; looked at when the turn ends.
@@ -422,10 +452,14 @@ final class BenchLoop: NIOScheduledCallbackHandler {
 
     func heard(_ finding: Hearing.Finding) {
         switch finding {
-        case .message(let publisher, let settles, let intended, let isLate):
+        case .message(let publisher, let settles, let sequence, let intended, let isLate):
             counters.received += 1
+            lastReceived = now
             if isLate { counters.reordered += 1 }
-            if let publisher, settles > 0 { deliver(credits.add(publisher, settles)) }
+            if let publisher {
+                let credit = writtenOff.credit(settles, through: sequence, of: publisher)
+                if credit > 0 { deliver(credits.add(publisher, credit)) }
+            }
             if let intended, measured.contains(intended) { latency.record(nanoseconds: now - min(now, intended)) }
         case .duplicate: counters.duplicates += 1
         case .corrupted: counters.corrupted += 1
@@ -435,6 +469,7 @@ final class BenchLoop: NIOScheduledCallbackHandler {
 
     func acknowledged(_ publisher: Publisher, intended: UInt64, isRefusal: Bool) {
         counters.acknowledged += 1
+        lastAcknowledged = now
         if isRefusal { counters.rejected += 1 }
         // Nobody here hears the message: its acknowledgement is all there is to time.
         if settings.scenario == .pub, measured.contains(intended) {
@@ -470,11 +505,12 @@ final class BenchLoop: NIOScheduledCallbackHandler {
 
     private func look() {
         now = Self.clock()
-        let keepAlive = UInt64(settings.client.connect.keepAlive) * 750_000_000
         for connection in connections {
             switch connection.state {
             case .waiting, .dialling, .over: break
-            case .ready: if now - min(now, connection.lastSent) > keepAlive { connection.ping() }
+            case .ready:
+                let keepAlive = UInt64(connection.keepAlive) * 750_000_000
+                if keepAlive > 0, now - min(now, connection.lastSent) > keepAlive { connection.ping() }
             case .leaving: if now - min(now, connection.lastSent) > Self.leaveTime { connection.abort() }
             case .connecting, .subscribing:
                 if now - min(now, connection.lastSent) > Self.answerTime { connection.failed("no answer to CONNECT") }
@@ -496,6 +532,8 @@ final class BenchLoop: NIOScheduledCallbackHandler {
             guard now - publisher.stillSince > Self.stallTime else { continue }
             counters.stalls += 1
             publisher.writeOff()
+            wroteOff(publisher.number, before: publisher.sent)
+            for tell in tellWrittenOff { tell(publisher.number, publisher.sent) }
             touch(connection)
         }
         endTurn()

@@ -16,7 +16,7 @@ struct CreditBook {
     /// Adds to the sum; hands back what another publisher's sum was.
     mutating func add(_ publisher: Int, _ count: UInt64) -> CreditInbox.Credit? {
         guard publisher != self.publisher else {
-            self.count += count
+            self.count = self.count.addingSaturated(count)
             return nil
         }
         let former = close()
@@ -36,7 +36,7 @@ struct CreditBook {
     mutating func write(_ credit: CreditInbox.Credit, to thread: Int) {
         guard mail.indices.contains(thread) else { return }
         if let last = mail[thread].indices.last, mail[thread][last].publisher == credit.publisher {
-            mail[thread][last].count += credit.count
+            mail[thread][last].count = mail[thread][last].count.addingSaturated(credit.count)
         } else {
             mail[thread].append(credit)
         }

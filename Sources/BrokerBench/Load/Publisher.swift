@@ -149,8 +149,9 @@ final class Publisher {
     /// PUBREC: whether PUBREL is the answer.
     func released(_ id: UInt16) -> Bool { flight?.release(id) ?? false }
 
-    func delivered(_ count: UInt64) { delivered += count }
+    func delivered(_ count: UInt64) { delivered = delivered.addingSaturated(count) }
 
-    /// Whoever waits for copies that do not come waits no longer; they count as lost all the same.
+    /// Whoever waits for copies that do not come waits no longer; they count as lost all the same. Should they come after
+    /// all, they give nothing back a second time: see `WrittenOff`.
     func writeOff() { delivered = max(delivered, sent * copies) }
 }

@@ -4,6 +4,9 @@ package struct SendSchedule: Sendable, Equatable {
     private let start: UInt64
     private let step: Double
     private let publishers: Int
+    /// From one tick to the next at least: whoever is behind schedule would never read from its sockets otherwise, and
+    /// take what waits there for a fault of the broker.
+    private static let pause: UInt64 = 50_000
 
     /// - Parameters:
     ///   - start: when the first message is due, in nanoseconds.
@@ -17,6 +20,11 @@ package struct SendSchedule: Sendable, Equatable {
 
     /// When message number `turn` over all publishers is due.
     package func due(_ turn: UInt64) -> UInt64 { start + UInt64(Double(turn) * step) }
+
+    /// When to send again: when message number `turn` is due, and what is due sooner goes with it.
+    ///
+    /// - Parameter now: the end of the last tick.
+    package func tick(_ turn: UInt64, now: UInt64) -> UInt64 { max(due(turn), now + Self.pause) }
 
     /// When a publisher's message is due.
     package func due(publisher: Int, sequence: UInt64) -> UInt64 {

@@ -13,7 +13,7 @@ final class Hearing {
     /// What a payload was.
     enum Finding {
         /// `publisher` is nil for publishers that are somewhere else.
-        case message(publisher: Int?, settles: UInt64, intended: UInt64?, isLate: Bool)
+        case message(publisher: Int?, settles: UInt64, sequence: UInt64, intended: UInt64?, isLate: Bool)
         case duplicate
         /// Not of this run, not for this subscriber, or damaged.
         case corrupted
@@ -72,7 +72,11 @@ final class Hearing {
     func lost(sent: [UInt64]) -> UInt64 {
         switch audible {
         case .publishers(let range):
-            range.reduce(0) { $0 + verifier.lost(of: $1 - range.lowerBound, sent: sent[$1]) }
+            range.reduce(0) { sum, publisher in
+                // The publishers of `idle` come last, or never.
+                let count = sent.indices.contains(publisher) ? sent[publisher] : 0
+                return sum.addingSaturated(verifier.lost(of: publisher - range.lowerBound, sent: count))
+            }
         case .group: 0
         case .anyone: verifier.missing
         }
@@ -84,21 +88,30 @@ final class Hearing {
 
     private func finding(_ verdict: StreamVerifier.Verdict, _ stamp: MessageStamp, publisher: Int?) -> Finding {
         switch verdict {
-        case .inOrder: .message(publisher: publisher, settles: 1, intended: stamp.intended, isLate: false)
-        case .ahead(let skipped):
-            .message(publisher: publisher, settles: skipped + 1, intended: stamp.intended, isLate: false)
+        case .inOrder: message(stamp, publisher, settles: 1)
+        case .ahead(let skipped): message(stamp, publisher, settles: skipped.addingSaturated(1))
         // Its place in the publisher's window was given back when it was skipped.
-        case .late: .message(publisher: publisher, settles: 0, intended: stamp.intended, isLate: true)
+        case .late: message(stamp, publisher, settles: 0, isLate: true)
         case .duplicate: .duplicate
         }
+    }
+
+    private func message(_ stamp: MessageStamp, _ publisher: Int?, settles: UInt64, isLate: Bool = false) -> Finding {
+        .message(
+            publisher: publisher,
+            settles: settles,
+            sequence: stamp.sequence,
+            intended: stamp.intended,
+            isLate: isLate
+        )
     }
 
     private func hear(_ stamp: MessageStamp, in group: ShareGroup) -> Finding {
         let publisher = Int(stamp.publisher)
         guard group.isFirst(stamp.sequence, of: publisher) else { return .duplicate }
         let isLate = stamp.sequence < lastHeard[publisher]
-        if !isLate { lastHeard[publisher] = stamp.sequence + 1 }
-        return .message(publisher: publisher, settles: 1, intended: stamp.intended, isLate: isLate)
+        if !isLate { lastHeard[publisher] = stamp.sequence.addingSaturated(1) }
+        return message(stamp, publisher, settles: 1, isLate: isLate)
     }
 
     private func hear(stranger stamp: MessageStamp) -> Finding {
@@ -118,8 +131,14 @@ final class Hearing {
         }
         lastStranger = (key, stream)
         switch finding(verifier.received(stamp.sequence, of: stream), stamp, publisher: nil) {
-        case .message(_, let settles, _, let isLate):
-            return .message(publisher: nil, settles: settles, intended: intended, isLate: isLate)
+        case .message(_, let settles, let sequence, _, let isLate):
+            return .message(
+                publisher: nil,
+                settles: settles,
+                sequence: sequence,
+                intended: intended,
+                isLate: isLate
+            )
         case let other: return other
         }
     }
@@ -141,6 +160,6 @@ final class ShareGroup {
     }
 
     func lost(sent: [UInt64]) -> UInt64 {
-        sent.indices.reduce(0) { $0 + verifier.lost(of: $1, sent: sent[$1]) }
+        sent.indices.reduce(0) { $0.addingSaturated(verifier.lost(of: $1, sent: sent[$1])) }
     }
 }

@@ -46,12 +46,12 @@ package struct StreamVerifier: Sendable {
     package mutating func received(_ sequence: UInt64, of stream: Int) -> Verdict {
         let next = streams[stream].next
         if sequence == next {
-            streams[stream].next = next + 1
+            streams[stream].next = next.addingSaturated(1)
             return .inOrder
         }
         guard sequence > next else { return fill(sequence, of: stream) ? .late : .duplicate }
         streams[stream].missing += sequence - next
-        streams[stream].next = sequence + 1
+        streams[stream].next = sequence.addingSaturated(1)
         remember(next..<sequence, of: stream)
         return .ahead(skipped: sequence - next)
     }
@@ -66,7 +66,7 @@ package struct StreamVerifier: Sendable {
     }
 
     /// Loss in all streams, as far as gaps show it.
-    package var missing: UInt64 { streams.reduce(0) { $0 + $1.missing } }
+    package var missing: UInt64 { streams.reduce(0) { $0.addingSaturated($1.missing) } }
 
     private mutating func remember(_ range: Range<UInt64>, of stream: Int) {
         var ranges = gaps[stream] ?? []
@@ -85,5 +85,13 @@ package struct StreamVerifier: Sendable {
         if gaps[stream]?.isEmpty == true { gaps[stream] = nil }
         streams[stream].missing -= 1
         return true
+    }
+}
+
+extension UInt64 {
+    /// Sums of what payloads claim end at the largest number: a broker may hand on any bytes.
+    func addingSaturated(_ other: UInt64) -> UInt64 {
+        let (sum, overflows) = addingReportingOverflow(other)
+        return overflows ? .max : sum
     }
 }

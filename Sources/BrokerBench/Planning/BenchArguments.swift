@@ -10,7 +10,8 @@ package struct BenchArguments: Sendable {
     package var path: String?
     package var version = 5
     package var keepAlive = 300
-    package var clean = true
+    /// Nil: true, and false for the sessions of `backlog`.
+    package var clean: Bool?
     package var sessionExpiry: Int?
     package var count: Int?
     package var others: Int?
@@ -51,6 +52,7 @@ package struct BenchArguments: Sendable {
 
     /// - Throws: what is wrong with the command line.
     package func settings(_ scenario: BenchScenario) throws(UsageProblem) -> BenchSettings {
+        try refuseStrays(scenario)
         let count = try Self.within(1...10_000_000, self.count ?? scenario.defaultCount, "-c")
         var settings = BenchSettings(
             scenario: scenario,
@@ -80,19 +82,39 @@ package struct BenchArguments: Sendable {
         return settings
     }
 
+    /// Flags that a scenario would pass over in silence.
+    private func refuseStrays(_ scenario: BenchScenario) throws(UsageProblem) {
+        guard scenario == .backlog else { return }
+        let strays = [
+            ("-I", messageInterval != nil), ("--rate", rate != nil), ("--duration", duration != nil),
+            ("--warm-up", warmUp != nil), ("-x", sessionExpiry != nil), ("-C true", clean == true),
+        ]
+        if let stray = strays.first(where: { $0.1 }) {
+            throw UsageProblem(
+                """
+                \(stray.0) means nothing to backlog: its sessions outlive their connections by an hour, and are filled \
+                and drained as fast as it goes.
+                """
+            )
+        }
+    }
+
     // MARK: - Who connects
 
     private func clientSettings() throws(UsageProblem) -> ClientSettings {
         var arguments = client
         arguments.host = try hosts()?.first
         arguments.id = prefix ?? "bench"
-        arguments.keepAlive = try Self.within(5...65_535, keepAlive, "-k")
+        // 0: none, as in MQTT itself; see below.
+        if keepAlive != 0 { arguments.keepAlive = try Self.within(5...65_535, keepAlive, "-k") }
+        let clean = self.clean ?? true
         arguments.protocolVersion = try protocolVersion()
         arguments.keepsSession = !clean
         if !clean, version == 5 { arguments.sessionExpiryInterval = sessionExpiry ?? 0 }
         if clean, sessionExpiry != nil { arguments.sessionExpiryInterval = sessionExpiry }
         // With a URL of a WebSocket, what follows the host is its path: `-t` names topics here.
         var settings = try arguments.settings(hasTopics: true).0
+        if keepAlive == 0 { settings.connect.keepAlive = 0 }
         if usesWebSocket {
             guard arguments.urlOption == nil else {
                 throw UsageProblem("--ws and --url cannot be used together; say ws:// or wss://.")

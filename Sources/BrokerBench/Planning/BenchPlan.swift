@@ -16,6 +16,8 @@ package struct BenchPlan: Sendable {
         package var publisher = 0
         /// Which thread it lives on.
         package var thread: Int
+        /// Its turn among the hosts, where there are several.
+        package var turn = 0
     }
 
     package var roles: [Role] = []
@@ -32,7 +34,7 @@ package struct BenchPlan: Sendable {
         let count = settings.count
         switch settings.scenario {
         case .conn:
-            for index in 0..<count { roles.append(Role(clientID: id("c", index), thread: thread(index))) }
+            for index in 0..<count { roles.append(Role(clientID: id("c", index), thread: thread(index), turn: index)) }
         case .sub:
             for index in 0..<count { try subscribe(index, to: topic(id("s", index), index), hears: nil) }
         case .pub:
@@ -43,7 +45,8 @@ package struct BenchPlan: Sendable {
             for index in 0..<count {
                 try subscribe(index, to: own(topic(id("p", index), index)), hears: index..<index + 1)
             }
-            for index in 0..<count { try publish(index, to: own(topic(id("p", index), index))) }
+            // Not where its subscriber is: brokers that are joined carry every message from one to the other.
+            for index in 0..<count { try publish(index, to: own(topic(id("p", index), index)), turn: index + 1) }
         case .fanin:
             copies = settings.shareName == nil ? settings.others : 1
             let all = topic("", 0).contains("/") ? "#" : "+"
@@ -98,6 +101,7 @@ package struct BenchPlan: Sendable {
         var role = Role(clientID: id("s", index), thread: thread(index))
         role.filter = filter
         role.hears = hears
+        role.turn = roles.count
         roles.append(role)
     }
 
@@ -112,7 +116,12 @@ package struct BenchPlan: Sendable {
         roles[roles.count - 1].hears = subscriber.hears
     }
 
-    private mutating func publish(_ index: Int, to text: String, thread: Int? = nil) throws(UsageProblem) {
+    private mutating func publish(
+        _ index: Int,
+        to text: String,
+        thread: Int? = nil,
+        turn: Int? = nil
+    ) throws(UsageProblem) {
         let topic = MQTTString(text)
         guard TopicName.isValid(topic), topic.count <= CodecLimits.fieldBytesMax else {
             throw UsageProblem("Invalid publish topic '\(text)', does it contain '+' or '#'?")
@@ -120,6 +129,7 @@ package struct BenchPlan: Sendable {
         var role = Role(clientID: id("p", index), thread: self.thread(thread ?? index))
         role.topic = topic
         role.publisher = publishers
+        role.turn = turn ?? roles.count
         publishers += 1
         roles.append(role)
     }

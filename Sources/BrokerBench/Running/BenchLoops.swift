@@ -49,7 +49,13 @@ struct BenchLoops: Sendable {
             let wake: @Sendable () -> Void = { loop.eventLoop.execute { loop.bench.value.takeCredits() } }
             return (inbox: inbox, wake: wake)
         }
-        try await each { $0.introduce(others) }
+        let writingOff = loops.map { loop in
+            let tell: @Sendable (Int, UInt64) -> Void = { publisher, end in
+                loop.eventLoop.execute { loop.bench.value.wroteOff(publisher, before: end) }
+            }
+            return tell
+        }
+        try await each { $0.introduce(others, writingOff: writingOff) }
     }
 
     func snapshot() async throws -> BenchSnapshot {
@@ -59,6 +65,9 @@ struct BenchLoops: Sendable {
             sum.isDone = sum.isDone && part.isDone
             sum.isSettled = sum.isSettled && part.isSettled
             sum.firstFailure = sum.firstFailure ?? part.firstFailure
+            sum.misfit = sum.misfit ?? part.misfit
+            sum.lastAcknowledged = max(sum.lastAcknowledged, part.lastAcknowledged)
+            sum.lastReceived = max(sum.lastReceived, part.lastReceived)
         }
         return sum
     }
@@ -69,6 +78,6 @@ struct BenchLoops: Sendable {
             if sent.isEmpty { sent = part } else { for index in sent.indices { sent[index] += part[index] } }
         }
         let all = sent
-        return try await each { $0.lost(sent: all) }.reduce(0, +)
+        return try await each { $0.lost(sent: all) }.reduce(0) { $0.addingSaturated($1) }
     }
 }

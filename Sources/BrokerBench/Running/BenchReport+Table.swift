@@ -17,6 +17,10 @@ extension BenchReport {
             rows.append(("asked for", "\(Self.number(rate)) messages/s\(behind)"))
         }
         if let window { rows.append(("asked for", "as fast as delivered, \(window) at once per publisher")) }
+        if let inflight { rows.append(("asked for", "as fast as acknowledged, \(inflight) at once per publisher")) }
+        if scenario == "pub", qos == 0, rate == nil, wasSetUp {
+            rows.append(("asked for", "as fast as the broker reads"))
+        }
         appendMessages(&rows)
         if let latencyMicros { rows.append(("latency", Self.text(latencyMicros) + latencyRemark)) }
         if let brokerFilling { rows.append(("broker, filling", Self.text(brokerFilling))) }
@@ -54,11 +58,14 @@ extension BenchReport {
     private var versionName: String { version == 3 ? "3.1" : version == 4 ? "3.1.1" : "5.0" }
 
     private var latencyRemark: String {
-        window != nil || scenario == "backlog" ? " (of queueing: no rate was asked for)" : ""
+        window != nil || inflight != nil || scenario == "backlog" ? " (of queueing: no rate was asked for)" : ""
     }
 
     /// Without faults.
     private var verdict: String {
+        guard wasSetUp else {
+            return "interrupted: \(connected) of \(connections) clients connected, and nothing else was checked"
+        }
         if scenario == "conn" { return "all connected, none dropped" }
         if scenario == "pub" { return qos > 0 ? "all acknowledged" : "all sent; nobody here hears them" }
         guard allowsLoss, lost > 0 else { return "nothing lost, doubled or out of order" }

@@ -53,12 +53,18 @@ package struct BenchReport: Sendable, Encodable {
     /// Messages a second that were asked for; absent when they went as fast as they were delivered.
     package var rate: Double?
     package var window: Int?
+    /// Messages of a publisher that the broker has not acknowledged, at most; of `pub` without a rate.
+    package var inflight: Int?
 
     package var setUpSeconds = 0.0
     package var seconds = 0.0
 
-    // Over the whole run.
+    /// False when it was interrupted while clients connected: nothing was sent.
+    package var wasSetUp = true
+    /// Clients that connected in the set-up, whatever became of them; without those that publish for `idle` at its end.
     package var connected = 0
+
+    // Over the whole run.
     package var failed = 0
     package var dropped = 0
     package var sessionsPresent: Int?
@@ -111,7 +117,12 @@ package struct BenchReport: Sendable, Encodable {
 
     package init(_ settings: BenchSettings) {
         scenario = settings.scenario.rawValue
-        address = settings.client.address.description
+        let addresses = settings.hosts.map { host in
+            var address = settings.client.address
+            address.host = host
+            return address.description
+        }
+        address = addresses.isEmpty ? settings.client.address.description : addresses.joined(separator: ", ")
         version = Int(settings.client.connect.version.rawValue)
         qos = Int(settings.qos.rawValue)
         payloadBytes = settings.size
@@ -136,8 +147,8 @@ package struct BenchReport: Sendable, Encodable {
         return faults
     }
 
-    /// 0: all is well. 3: the broker did what it must not.
-    package var exitCode: Int32 { faults.isEmpty ? 0 : 3 }
+    /// 0: all is well. 1: the run was interrupted before it took place. 3: the broker did what it must not.
+    package var exitCode: Int32 { faults.isEmpty ? (wasSetUp ? 0 : 1) : 3 }
 
     package var json: String {
         let encoder = JSONEncoder()

@@ -10,7 +10,9 @@ extension BenchRun {
         var report = BenchReport(settings)
         try await cast(loops, &report)
         let begun = Self.now
-        try await connect(loops, plan.roles.count) { _ in true }
+        guard try await connect(loops, plan.roles.count, { _ in true }) else {
+            return try await interrupted(loops, report)
+        }
         report.setUpSeconds = Double(Self.now - begun) / 1e9
 
         var ticker = ProgressTicker()
@@ -18,9 +20,12 @@ extension BenchRun {
         let start = Self.now + 5_000_000
         let schedule = settings.rate.map { SendSchedule(start: start, rate: $0, publishers: max(1, plan.publishers)) }
         report.rate = plan.publishers > 0 ? settings.rate : nil
-        report.window = schedule == nil && plan.publishers > 0 ? settings.window : nil
+        report.window = schedule == nil && plan.publishers > 0 && plan.copies > 0 ? settings.window : nil
+        let isBoundByAcknowledgements = schedule == nil && settings.scenario == .pub && settings.qos != .atMostOnce
+        report.inflight = isBoundByAcknowledgements ? settings.inflight : nil
         if settings.warmUp == .zero { try await loops.each { $0.measure(0..<UInt64.max) } }
         let beginning = try await read(loops)
+        report.connected = Int(beginning.counters.connects)
         try await loops.each { $0.start(schedule) }
         var first = beginning
         if settings.warmUp > .zero {
@@ -73,8 +78,9 @@ extension BenchRun {
         var report = BenchReport(settings)
         try await cast(loops, &report)
         let before = try await read(loops)
-        try await connect(loops, plan.roles.count, needed: .somebody) { _ in true }
+        report.wasSetUp = try await connect(loops, plan.roles.count, needed: .somebody) { _ in true }
         let connected = try await read(loops)
+        report.connected = Int(connected.counters.connects)
         report.setUpSeconds = connected.seconds(since: before)
         report.connectsPerSecond = Double(connected.counters.connects) / max(1e-9, report.setUpSeconds)
         var ticker = ProgressTicker()
@@ -108,6 +114,8 @@ extension BenchRun {
         if last.counters.connects == 0 {
             throw BenchProblem("nobody connected: \(last.snapshot.firstFailure ?? "no answer")")
         }
+        // They come and go: how many of them have come at all.
+        report.connected = min(plan.roles.count, Int(last.counters.connects))
         try await finish(loops, &report)
         return report
     }
@@ -118,9 +126,12 @@ extension BenchRun {
         try await cast(loops, &report)
         let before = try await read(loops)
         let begun = Self.now
-        try await connect(loops, plan.roles.count) { _ in true }
+        guard try await connect(loops, plan.roles.count, { _ in true }) else {
+            return try await interrupted(loops, report)
+        }
         report.setUpSeconds = Double(Self.now - begun) / 1e9
         let connected = try await read(loops)
+        report.connected = Int(connected.counters.connects)
         report.connectsPerSecond = Double(connected.counters.connects) / max(1e-9, report.setUpSeconds)
         var ticker = ProgressTicker()
         let residentMax = try await wait(loops, settings.duration, &ticker)
@@ -128,6 +139,7 @@ extension BenchRun {
         report.measured(from: connected, to: held, residentMax: residentMax, copies: 0)
         report.setConnections(before: before, connected: held)
 
+        // Whoever ends the waiting wants to know what the connections are worth all the same.
         let probes = try plan.probes()
         let topics = settings.topics
         try await loops.each { $0.cast(probes, limit: topics, subscribesAlways: true) }
@@ -151,20 +163,26 @@ extension BenchRun {
         let isSubscriber: @Sendable (BenchPlan.Role) -> Bool = { $0.filter != nil }
         let isPublisher: @Sendable (BenchPlan.Role) -> Bool = { $0.topic != nil }
         let begun = Self.now
-        try await connect(loops, settings.count, isSubscriber)
+        guard try await connect(loops, settings.count, isSubscriber) else {
+            return try await interrupted(loops, report)
+        }
         try await leave(loops, isSubscriber)
         try await loops.each { $0.prepare(isClean: true, isPublisher) }
-        try await connect(loops, settings.count, isPublisher)
+        guard try await connect(loops, settings.count, isPublisher) else {
+            return try await interrupted(loops, report)
+        }
         report.setUpSeconds = Double(Self.now - begun) / 1e9
 
         var ticker = ProgressTicker()
         let empty = try await read(loops)
+        report.connected = Int(empty.counters.connects)
         try await loops.each { $0.start(nil) }
         let patience = Patience(seconds: longPatience)
         let residentMax = try await wait(loops, nil, &ticker) { snapshot in
             snapshot.isDone && snapshot.isSettled || patience.isOver(progress: snapshot.counters.progress)
         }
-        let full = try await read(loops)
+        var full = try await read(loops)
+        full.end(at: full.snapshot.lastAcknowledged)
         try await loops.each { $0.stop() }
         report.measured(from: empty, to: full, residentMax: residentMax, copies: 0)
         report.fillSeconds = report.seconds
@@ -180,14 +198,13 @@ extension BenchRun {
         try await loops.each { $0.measure(0..<UInt64.max) }
         try await connect(loops, settings.count, needed: .whoever, isSubscriber)
         let wanted = full.counters.sent
-        // From when they come back: the first messages come before the last client.
-        let connecting = Double(Self.now - absent.time) / 1e9
-        let seconds = connecting + (try await drain(loops, &ticker) { $0.counters.received >= wanted })
-        let drained = try await read(loops)
+        try await drain(loops, &ticker) { $0.counters.received >= wanted }
+        // From when they come back, for the first messages come before the last client, to the last message.
+        var drained = try await read(loops)
+        drained.end(at: drained.snapshot.lastReceived)
         report.measured(from: absent, to: drained, residentMax: residentMax, copies: 1)
-        report.drainSeconds = seconds
-        report.drainPerSecond = Double(drained.counters.received) / max(1e-9, seconds)
-        report.receivedPerSecond = report.drainPerSecond
+        report.drainSeconds = report.seconds
+        report.drainPerSecond = report.receivedPerSecond
         report.sentPerSecond = nil
         report.sessionsPresent = drained.counters.sessionsPresent - presentBefore
         try await finish(loops, &report)
@@ -207,6 +224,16 @@ extension BenchRun {
         report.connections = plan.roles.count
         report.publishers = plan.publishers
         report.subscribers = plan.roles.count { $0.filter != nil }
+    }
+
+    /// All that there is to say before anybody has sent anything.
+    private func interrupted(_ loops: BenchLoops, _ report: BenchReport) async throws -> BenchReport {
+        var report = report
+        report.wasSetUp = false
+        let counters = try await loops.snapshot().counters
+        report.connected = Int(counters.connects)
+        try await finish(loops, &report)
+        return report
     }
 
     private func finish(_ loops: BenchLoops, _ report: inout BenchReport) async throws {
@@ -238,9 +265,11 @@ extension BenchReport {
         seconds = last.seconds(since: first)
         guard seconds > 0 else { return }
         let sentCount = last.counters.sent - first.counters.sent
-        let heard = last.counters.received + last.counters.foreign - first.counters.received - first.counters.foreign
+        let received = last.counters.received - first.counters.received
+        // What is of others is not counted as received, and costs the broker as much.
+        let heard = received + last.counters.foreign - first.counters.foreign
         if publishers > 0 { sentPerSecond = Double(sentCount) / seconds }
-        if subscribers > 0 { receivedPerSecond = Double(heard) / seconds }
+        if subscribers > 0 { receivedPerSecond = Double(received) / seconds }
         megabytesInPerSecond = Double(last.counters.bytesRead - first.counters.bytesRead) / 1e6 / seconds
         megabytesOutPerSecond = Double(last.counters.bytesWritten - first.counters.bytesWritten) / 1e6 / seconds
         generatorUtilisation = (last.ownCPUSeconds - first.ownCPUSeconds) / seconds / Double(threads)
@@ -268,7 +297,6 @@ extension BenchReport {
     /// The whole run.
     mutating func counted(_ snapshot: BenchSnapshot) {
         let counters = snapshot.counters
-        connected = counters.ready
         failed = counters.failed
         dropped = counters.dropped
         sent = counters.sent

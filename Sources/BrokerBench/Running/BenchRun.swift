@@ -111,36 +111,40 @@ package final class BenchRun: Sendable {
     /// - Parameters:
     ///   - count: how many they are.
     ///   - needed: which of them have to come.
-    /// - Throws: that those did not come, and why.
+    /// - Returns: false when it was interrupted before. What ends a run that is under way (`whoever`) is not.
+    /// - Throws: that those did not come, and why; that the broker does not allow what the run needs.
+    @discardableResult
     func connect(
         _ loops: BenchLoops,
         _ count: Int,
         needed: Attendance = .everybody,
         _ isWanted: @escaping @Sendable (BenchPlan.Role) -> Bool
-    ) async throws {
+    ) async throws -> Bool {
         let before = try await loops.snapshot().counters
         try await loops.each { $0.connect(isWanted) }
         let watch = Patience(seconds: Self.setUpPatience)
         var ticker = ProgressTicker()
         while true {
             let snapshot = try await loops.snapshot()
+            if let misfit = snapshot.misfit { throw BenchProblem(misfit) }
             let counters = snapshot.counters
             let ready = counters.ready - before.ready
             let failed = counters.failed - before.failed + counters.dropped - before.dropped
-            if ready >= count { return }
+            if ready >= count { return true }
             // Of those who were there before, some may have gone.
             if ticker.isDue { say("\(ticker.seconds)s  connected \(max(0, ready)) of \(count)") }
             let isSlow = settings.connectRate.map { $0 < 1 } ?? false
             let isStuck = watch.isOver(progress: ready + failed) && !isSlow
             let isDecided = failed > 0 && (needed == .everybody || ready + failed >= count)
-            guard isDecided || isStuck || interruption.isInterrupted else {
+            let isInterrupted = interruption.isInterrupted && needed != .whoever
+            guard isDecided || isStuck || isInterrupted else {
                 try await Task.sleep(for: Self.pollPeriod)
                 continue
             }
             if needed == .whoever, isStuck { try await loops.each { $0.giveUp() } }
-            if needed == .whoever || needed == .somebody && ready > 0 { return }
-            let reason = snapshot.firstFailure ?? (interruption.isInterrupted ? "interrupted" : "nobody answers")
-            throw BenchProblem("\(ready) of \(count) clients connected: \(reason)")
+            if isInterrupted, failed == 0 { return false }
+            if needed == .whoever || needed == .somebody && ready > 0 { return !isInterrupted }
+            throw BenchProblem("\(ready) of \(count) clients connected: \(snapshot.firstFailure ?? "nobody answers")")
         }
     }
 

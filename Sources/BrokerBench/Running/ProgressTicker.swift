@@ -37,7 +37,8 @@ struct ProgressTicker {
         if counters.connects > UInt64(counters.ready) { add("connects", counters.connects, last.connects) }
         add("sent", counters.sent, last.sent)
         add("acknowledged", counters.acknowledged, last.acknowledged)
-        add("received", counters.received + counters.foreign, last.received + last.foreign)
+        add("received", counters.received, last.received)
+        add("of others", counters.foreign, last.foreign)
         let faults = counters.duplicates + counters.reordered + counters.corrupted + counters.misplacedIDs
         if faults > 0 { parts.append("faults \(faults)") }
         if counters.dropped > 0 { parts.append("dropped \(counters.dropped)") }

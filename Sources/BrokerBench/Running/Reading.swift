@@ -12,5 +12,12 @@ struct Reading: Sendable {
 
     var counters: BenchCounters { snapshot.counters }
 
+    /// What is measured to its end was over when the last of it came, and not at the next look.
+    ///
+    /// - Parameter last: nanoseconds of the monotonic clock; 0 when nothing came.
+    mutating func end(at last: UInt64) {
+        if last > 0 { time = min(time, last) }
+    }
+
     func seconds(since earlier: Reading) -> Double { Double(time - min(time, earlier.time)) / 1e9 }
 }

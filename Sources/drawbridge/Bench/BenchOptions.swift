@@ -51,11 +51,11 @@ struct BenchClientOptions: BenchOptionGroup {
     @Option(name: [.customShort("V"), .long], help: "MQTT version: 3 (3.1), 4 (3.1.1) or 5.")
     var version = 5
 
-    @Option(name: [.customShort("k"), .customLong("keepalive")], help: "Keep-alive in seconds.")
+    @Option(name: [.customShort("k"), .customLong("keepalive")], help: "Keep-alive in seconds; 0: none.")
     var keepAlive = 300
 
-    @Option(name: [.customShort("C"), .long], help: "Clean start: true or false.")
-    var clean = true
+    @Option(name: [.customShort("C"), .long], help: "Clean start: true or false. (default: true; backlog false)")
+    var clean: Bool?
 
     @Option(
         name: [.customShort("x"), .customLong("session-expiry")],
@@ -86,7 +86,7 @@ struct BenchClientOptions: BenchOptionGroup {
     @Option(help: "Event loops, a thread each.")
     var threads = 1
 
-    @Option(help: "Seconds to measure.")
+    @Option(help: "Seconds to measure; not for backlog.")
     var duration: Double?
 
     @Option(name: .customLong("warm-up"), help: "Seconds of the same load before. (default: 1; 0 with -L, sub and pub)")
@@ -153,7 +153,7 @@ struct BenchTopicOptions: ParsableArguments {
 struct BenchMessageOptions: ParsableArguments {
     @Option(
         name: [.customShort("I"), .customLong("interval_of_msg"), .customLong("interval-of-msg")],
-        help: "Milliseconds from one message of a publisher to its next. (default: 1000 with pub)"
+        help: "Milliseconds from one message of a publisher to its next. (default: 1000 with pub; not for backlog)"
     )
     var messageInterval: Double?
 
