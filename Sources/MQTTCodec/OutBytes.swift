@@ -3,11 +3,11 @@ package import NIOCore
 /// Packets on their way to one peer. Small payloads are copied into one buffer, so that a turn is one write; large ones
 /// are shared by all who get them, so that a thousand receivers of a megabyte need no gigabyte.
 package struct OutBytes: Sendable {
-    /// Whole packets; or the head of one, and its payload behind it.
-    package struct Part: Sendable {
-        package let bytes: ByteBuffer
-        /// Empty for whole packets.
-        package let payload: ByteBuffer
+    package enum Part: Sendable {
+        /// Whole ones.
+        case packets(ByteBuffer)
+        /// One packet: all that stands in front of its payload, and that.
+        case large(head: ByteBuffer, payload: ByteBuffer)
     }
 
     /// What goes before `rest`; empty unless there are large payloads.
@@ -16,7 +16,7 @@ package struct OutBytes: Sendable {
     /// Whole packets, the last ones.
     package var rest: ByteBuffer
 
-    /// Payloads from here on are shared: two buffers in one write cost more than copying less.
+    /// Bytes of the smallest payload that is shared: below it two buffers in one write cost more than the copy.
     package static let sharedBytesMin = 16_384
 
     package init(_ rest: ByteBuffer = ByteBuffer()) { self.rest = rest }
@@ -31,8 +31,12 @@ package struct OutBytes: Sendable {
         var bytes = ByteBuffer()
         bytes.reserveCapacity(readableBytes)
         for part in parts {
-            bytes.writeImmutableBuffer(part.bytes)
-            bytes.writeImmutableBuffer(part.payload)
+            switch part {
+            case .packets(let packets): bytes.writeImmutableBuffer(packets)
+            case .large(let head, let payload):
+                bytes.writeImmutableBuffer(head)
+                bytes.writeImmutableBuffer(payload)
+            }
         }
         bytes.writeImmutableBuffer(rest)
         return bytes
@@ -42,16 +46,13 @@ package struct OutBytes: Sendable {
     ///
     /// - Parameter head: appends what is in front of the payload.
     mutating func append(sharing payload: ByteBuffer, behind head: (inout ByteBuffer) -> Void) {
-        if rest.readableBytes > 0 { append(Part(bytes: rest, payload: ByteBuffer())) }
+        partsBytes += rest.readableBytes
+        if rest.readableBytes > 0 { parts.append(.packets(rest)) }
         rest = ByteBuffer()
         head(&rest)
-        append(Part(bytes: rest, payload: payload.compact))
+        partsBytes += rest.readableBytes + payload.readableBytes
+        parts.append(.large(head: rest, payload: payload.compact))
         rest = ByteBuffer()
-    }
-
-    private mutating func append(_ part: Part) {
-        parts.append(part)
-        partsBytes += part.bytes.readableBytes + part.payload.readableBytes
     }
 }
 

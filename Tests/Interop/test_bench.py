@@ -1,5 +1,6 @@
 """Does `drawbridge bench` drive any broker through each of its scenarios, and say what it found?"""
 
+import contextlib
 import json
 import signal
 import socket
@@ -140,25 +141,33 @@ def test_messages_that_wait_for_clients(either, qos, version):
     is_sound(again, sent=30, received=30)
 
 
-def test_publishers_here_and_subscribers_there(either):
-    listening = subprocess.Popen(
-        [drawbridge_binary(), "bench", "sub", *map(str, at(either)), "-c", "2", "-t", "b/#", "-q", "1", "--json"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+@contextlib.contextmanager
+def running(*arguments):
+    """`drawbridge bench`, while it runs."""
+    command = [drawbridge_binary(), "bench", *map(str, arguments)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def interrupt(process):
+    """Ctrl-C, and what it says then."""
+    process.send_signal(signal.SIGINT)
+    return process.communicate(timeout=30)[0]
+
+
+def test_publishers_here_and_subscribers_there(either):
+    with running("sub", *at(either), "-c", 2, "-t", "b/#", "-q", 1, "--json") as listening:
         # Its progress says that it has subscribed.
         assert "connected 2" in listening.stderr.readline()
         found = report("pub", *at(either), "-c", 3, "-t", "b/%i/%c", "-q", 1, "-I", 2, "-L", 300)
         is_sound(found, sent=300)
         assert found["latency_micros"]["count"] == 300 and found["acknowledged"] == 300
         eventually("300 messages have come twice", lambda: "received 600 " in listening.stderr.readline(), 20)
-        listening.send_signal(signal.SIGINT)
-        output, _ = listening.communicate(timeout=20)
-    finally:
-        listening.kill()
-        listening.communicate()
+        output = interrupt(listening)
     heard = json.loads(output)
     assert listening.returncode == 0
     is_sound(heard, received=600)
@@ -168,17 +177,10 @@ def test_publishers_here_and_subscribers_there(either):
 
 def interrupted(*arguments, at_line):
     """What a run says that gets Ctrl-C when its progress says that."""
-    running = subprocess.Popen(
-        [drawbridge_binary(), "bench", *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    try:
-        assert at_line in running.stderr.readline()
-        running.send_signal(signal.SIGINT)
-        output, _ = running.communicate(timeout=30)
-    finally:
-        running.kill()
-        running.communicate()
-    return running.returncode, output
+    with running(*arguments) as process:
+        assert at_line in process.stderr.readline()
+        output = interrupt(process)
+    return process.returncode, output
 
 
 @pytest.mark.parametrize("scenario", ["conn", "idle", "pair", "backlog"])
@@ -199,24 +201,14 @@ def test_ctrl_c_while_connections_are_held(either):
 
 
 def test_messages_of_others_are_told_apart(either):
-    listening = subprocess.Popen(
-        [drawbridge_binary(), "bench", "sub", *map(str, at(either)), "-c", "1", "-t", "b/#", "-q", "1", "--json"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
     door = ["-h", "127.0.0.1", "-p", str(either.port), "-t", "b/1", "-q", "1"]
-    try:
+    with running("sub", *at(either), "-c", 1, "-t", "b/#", "-q", 1, "--json") as listening:
         assert "connected 1" in listening.stderr.readline()
         for payload in (b"\xff" * 24, b"\0" * 24, b'{"temperature":10000000}', b""):
             publish = [drawbridge_binary(), "pub", *door, "-s"]
             subprocess.run(publish, input=payload, check=True, timeout=20)
         eventually("they have come", lambda: "of others 4 " in listening.stderr.readline(), 20)
-        listening.send_signal(signal.SIGINT)
-        output, _ = listening.communicate(timeout=20)
-    finally:
-        listening.kill()
-        listening.communicate()
+        output = interrupt(listening)
     heard = json.loads(output)
     assert listening.returncode == 0 and heard["foreign"] == 4
     is_sound(heard, received=0)

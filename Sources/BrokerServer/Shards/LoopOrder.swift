@@ -6,7 +6,7 @@ import NIOCore
 enum LoopOrder: @unchecked Sendable {
     case send(ConnectionHandler, ByteBuffer)
     /// One packet, whose payload others are sent as well.
-    indirect case sendShared(ConnectionHandler, head: ByteBuffer, payload: ByteBuffer)
+    indirect case sendLarge(ConnectionHandler, head: ByteBuffer, payload: ByteBuffer)
     /// Reads from the connection, or leaves it unread.
     case read(ConnectionHandler, Bool)
     /// What was handed over is taken: the rest may follow.

@@ -89,7 +89,7 @@ final class LoopRunner {
         case .send(let handler, let bytes):
             handler.send(bytes)
             if spent.count < Self.spentMax { spent.append(bytes) }
-        case .sendShared(let handler, let head, let payload): handler.send(head, sharing: payload)
+        case .sendLarge(let handler, let head, let payload): handler.send(head, sharing: payload)
         case .read(let handler, let wanted): handler.read(wanted)
         case .continue(let handler): handler.continueReading()
         case .pause(let handler, let pause): handler.pause(pause)

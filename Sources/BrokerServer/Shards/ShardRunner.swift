@@ -218,12 +218,11 @@ final class ShardRunner {
             shard.writabilityChanged(connection, isWritable: false, now: now)
         }
         for part in bytes.parts {
-            let hasPayload = part.payload.readableBytes > 0
-            order(
-                hasPayload
-                    ? .sendShared(handler, head: part.bytes, payload: part.payload) : .send(handler, part.bytes),
-                on: reader.loop
-            )
+            switch part {
+            case .packets(let packets): order(.send(handler, packets), on: reader.loop)
+            case .large(let head, let payload):
+                order(.sendLarge(handler, head: head, payload: payload), on: reader.loop)
+            }
         }
         if bytes.parts.isEmpty || bytes.rest.readableBytes > 0 { order(.send(handler, bytes.rest), on: reader.loop) }
     }
