@@ -42,10 +42,20 @@ javascript() {
     NODE_PATH=/usr/share/nodejs node --test --test-reporter=spec "${files[@]}"
 }
 
+# Names what failed once more at the end, where somebody who sees only the last lines of a log finds it.
+swift_tests() {
+    local log status=0
+    log=$(mktemp)
+    "$swift" test --skip-build --no-parallel 2>&1 | tee "$log" || status=$?
+    [ "$status" -eq 0 ] || grep -a -E '^✘ |^error: |Fatal error' "$log" | tail -n 60 || true
+    rm -f "$log"
+    return "$status"
+}
+
 stage "set-up" scripts/setup.sh test
 stage "lint" lint
 stage "build" "$swift" build --build-tests
-stage "Swift tests" "$swift" test --skip-build --no-parallel
+stage "Swift tests" swift_tests
 stage "JavaScript tests" javascript
 stage "tests with real programs" scripts/interop.sh
 echo "==> [$(elapsed $((SECONDS - began)))] all tests passed"

@@ -1,17 +1,7 @@
 import MQTTCodec
-import NIOCore
 
 // What the decoder hands out are slices of the read buffer, and a slice of twenty bytes holds all 64 KB of it. Whatever
 // outlives its turn is copied into bytes of its own first.
-
-extension ByteBuffer {
-    /// The same bytes in a buffer that holds nothing else.
-    var owned: ByteBuffer {
-        var copy = ByteBuffer()
-        copy.writeImmutableBuffer(self)
-        return copy
-    }
-}
 
 extension Properties {
     /// Takes the correlation data out of the read buffer; all other values are strings and integers.

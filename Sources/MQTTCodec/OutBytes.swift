@@ -57,12 +57,14 @@ package struct OutBytes: Sendable {
 }
 
 extension ByteBuffer {
-    /// The same bytes in memory that is not much more: a slice of what was read would hold all of that until the slowest
-    /// receiver has taken it.
-    var compact: ByteBuffer {
-        guard storageCapacity > 2 * readableBytes else { return self }
+    /// The same bytes in a buffer that holds nothing else.
+    package var owned: ByteBuffer {
         var copy = ByteBuffer()
         copy.writeImmutableBuffer(self)
         return copy
     }
+
+    /// The same bytes in memory that is not much more: a slice of what was read would hold all of that until the slowest
+    /// receiver has taken it.
+    var compact: ByteBuffer { storageCapacity > 2 * readableBytes ? owned : self }
 }

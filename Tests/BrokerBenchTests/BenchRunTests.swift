@@ -19,7 +19,8 @@ struct BenchRunTests {
         arguments.client.port = broker.port
         arguments.count = 3
         arguments.limit = 300
-        arguments.patience = 0.3
+        // Where nothing is lost the machine may be as slow as it likes.
+        arguments.patience = fault == .none ? 30 : 0.3
         change(&arguments)
         let report: BenchReport
         do {
@@ -128,11 +129,9 @@ struct BenchRunTests {
             $0.duration = 0.5
         }
         #expect(report.faults == [])
-        // Of the first 0.5 s, whenever the machine had time for them.
-        #expect((490...1500).contains(report.sent))
-        #expect(report.received == report.sent)
-        // The last one may be due when the time is just over.
-        #expect([report.received, report.received - 1].contains(report.latencyMicros?.count ?? 0))
+        // Of the first 0.5 s, and of as long as it took until everybody had been told that they are over.
+        #expect(report.sent >= 490 && report.received == report.sent)
+        #expect((490...report.received).contains(report.latencyMicros?.count ?? 0))
     }
 
     @Test("clients of several threads hear one another", arguments: [BenchScenario.pair, .fanin, .fanout])
@@ -177,7 +176,9 @@ struct BenchRunTests {
         let interruption = Interruption()
         interruption.interrupt()
         let report = try await report(scenario, against: .none, interruption: interruption) {
+            // They would take ten seconds.
             $0.count = 200
+            $0.connectRate = 20
             if scenario == .idle || scenario == .conn { $0.limit = nil }
         }
         #expect(report.faults == [] && report.exitCode == 1 && report.wasInterrupted && !report.wasSetUp)

@@ -181,8 +181,8 @@ struct AgeTests {
         }
         try fixture.commit(.session(alice))
         try fixture.commit((1...25_000).map { _ in .message("x", to: alice) })
-        clock.now = .seconds(120)
         let before = batches.withLock { $0 }
+        clock.now = .seconds(120)
         try fixture.commit(.demandsSync)
         try fixture.tidings.wait("their end") { $0.dropped == [alice: 25_000] }
         #expect(batches.withLock { $0 } >= before + 3)

@@ -144,7 +144,7 @@ final class SpoolFixture {
     func besides(_ statements: String, answers answer: String) throws -> OtherProcess {
         let other = OtherProcess()
         other.process.executableURL = URL(filePath: "/usr/bin/sqlite3")
-        other.process.arguments = ["\(folder)/spool.sqlite"]
+        other.process.arguments = ["-cmd", ".timeout 30000", "\(folder)/spool.sqlite"]
         other.process.standardInput = other.input
         let output = Pipe()
         other.process.standardOutput = output

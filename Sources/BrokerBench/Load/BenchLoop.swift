@@ -309,7 +309,11 @@ final class BenchLoop: NIOScheduledCallbackHandler {
         self.schedule = schedule
         nextTurn = 0
         if settings.isChurning { return connect { _ in true } }
-        for connection in connections where connection.publisher != nil { touch(connection) }
+        for connection in connections {
+            guard let publisher = connection.publisher else { continue }
+            publisher.stillSince = now
+            touch(connection)
+        }
         if schedule == nil { endTurn() } else { tick() }
     }
 

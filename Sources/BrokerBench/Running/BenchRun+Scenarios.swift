@@ -47,8 +47,10 @@ extension BenchRun {
         let last = try await read(loops)
         let end = last.time
         let from = settings.warmUp > .zero ? first.time : 0
-        if !hasLimit { try await loops.each { $0.measure(from..<max(from, end)) } }
-        try await loops.each { $0.stop() }
+        try await loops.each { loop in
+            if !hasLimit { loop.measure(from..<max(from, end)) }
+            loop.stop()
+        }
         if schedule != nil, plan.publishers > 0 { report.overdue = try await loops.each { $0.overdue }.reduce(0, +) }
         if plan.publishers > 0 {
             report.drainSeconds = try await drain(loops, &ticker) {

@@ -63,7 +63,10 @@ final class TakeoverFight {
     private var open: [ObjectIdentifier: FightConnection] = [:]
     private var claiming = 0
     private var founded = 0
-    private var inherited = 0
+    /// Fighters that were gone before they had an answer, by id: the broker may read the CONNECT of the last ones when
+    /// the fight is over, and throws out the heir for it.
+    private var ghosts: [Int]
+    private var inherited: Set<Int> = []
     private var herald: FightConnection?
     private var unanswered: [UInt16: (id: Int, message: FightRecord.Message)] = [:]
     private var lastPacketID: UInt16 = 0
@@ -80,6 +83,7 @@ final class TakeoverFight {
         random = SeededGenerator(seed: settings.seed)
         records = (0..<settings.ids).map { FightRecord(name: "c\($0)") }
         waiting = Array(0..<settings.clients)
+        ghosts = Array(repeating: 0, count: settings.ids)
     }
 
     /// - Parameter port: of a broker on this machine, which nobody else uses.
@@ -121,7 +125,7 @@ final class TakeoverFight {
         case .clearing where open.count == 1 && unanswered.isEmpty:
             phase = .inheriting
             for id in 0..<settings.ids { dial(.heir, id: id) }
-        case .inheriting where inherited == settings.ids: end()
+        case .inheriting where inherited.count == settings.ids: end()
         case .founding, .fighting, .clearing, .inheriting, .over: break
         }
     }
@@ -203,12 +207,18 @@ final class TakeoverFight {
         open[ObjectIdentifier(connection)] = nil
         switch connection.role {
         case .fighter:
-            if connection.reign.acceptedAt == nil { claiming -= 1 }
+            if connection.reign.acceptedAt == nil {
+                claiming -= 1
+                ghosts[connection.id] += 1
+            }
             waiting.append(connection.fighter)
             claim()
         case .herald where phase != .over:
             complain("the herald was thrown out")
             end()
+        case .heir where phase == .inheriting && ghosts[connection.id] > 0:
+            ghosts[connection.id] -= 1
+            dial(.heir, id: connection.id)
         case .heir where phase == .inheriting: complain("c\(connection.id): its heir was thrown out")
         case .founder, .herald, .heir: break
         }
@@ -291,7 +301,7 @@ final class TakeoverFight {
 
     private func inherit(_ heir: FightConnection) {
         guard phase == .inheriting, records[heir.id].missing.isEmpty else { return }
-        inherited += 1
+        inherited.insert(heir.id)
         proceed()
     }
 
