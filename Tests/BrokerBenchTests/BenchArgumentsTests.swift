@@ -90,6 +90,13 @@ struct BenchArgumentsTests {
         #expect(try settings(.conn) { $0.interval = 5 }.connectRate == 200)
         #expect(try settings(.conn) { $0.connectRate = 50 }.connectRate == 50)
         #expect(try settings(.conn) { $0.interval = 0 }.connectRate == nil)
+        for (rate, wanted) in [(20.0, 20.0), (0, 200)] {
+            let settings = try settings(.conn) {
+                $0.interval = 5
+                $0.connectRate = rate
+            }
+            #expect(settings.connectRate == wanted)
+        }
     }
 
     @Test("a limit is an end of its own: no warm-up, and no time unless asked for")
@@ -178,11 +185,6 @@ struct BenchArgumentsTests {
             $0.messageInterval = 1
         }
         #expect(problem(.pair, two) == "-I and --rate both say how fast to publish.")
-        let paces: (inout BenchArguments) -> Void = {
-            $0.interval = 1
-            $0.connectRate = 1
-        }
-        #expect(problem(.conn, paces) == "-i and -R both say how fast to connect.")
         let shared: (inout BenchArguments) -> Void = {
             $0.shareName = "g"
             $0.threads = 2

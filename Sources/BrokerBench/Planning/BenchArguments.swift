@@ -156,12 +156,11 @@ package struct BenchArguments: Sendable {
     }
 
     private func setConnecting(_ settings: inout BenchSettings) throws(UsageProblem) {
-        if interval != nil, connectRate != nil { throw UsageProblem("-i and -R both say how fast to connect.") }
         if let interval {
             let milliseconds = try Self.within(0...Self.intervalMax, interval, "-i")
             if milliseconds > 0 { settings.connectRate = 1000 / Double(milliseconds) }
         }
-        // 0: as fast as they are answered.
+        // As in emqtt_bench: it goes before -i, and 0 leaves it to that.
         if let connectRate, connectRate != 0 {
             settings.connectRate = try Self.within(Self.rates, connectRate, "-R")
         }

@@ -74,7 +74,7 @@ struct BenchClientOptions: BenchOptionGroup {
     @Option(name: [.customShort("i"), .long], help: "Milliseconds from one client's connecting to the next one's.")
     var interval: Int?
 
-    @Option(name: [.customShort("R"), .customLong("connrate")], help: "The same as clients a second.")
+    @Option(name: [.customShort("R"), .customLong("connrate")], help: "Clients a second; goes before -i.")
     var connectRate: Double?
 
     @Option(help: "Without -i and -R: how many connect at a time, as fast as they are answered.")
