@@ -63,3 +63,25 @@ def test_a_power_cut_takes_what_was_not_synced(tmp_path, journal):
 @pytest.mark.parametrize("journal", ["WAL", "DELETE"])
 def test_a_power_cut_leaves_what_was_synced(tmp_path, journal):
     assert losses(tmp_path, journal, "FULL" if journal == "WAL" else "EXTRA", 20) == 0
+
+
+EMPTIER = """
+import os, signal, sys
+file = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT)
+os.write(file, b"x" * 20_000)
+os.fsync(file)
+os.ftruncate(file, 0)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_was_cut_off_a_file_is_there_as_a_whole_or_gone(tmp_path):
+    """Half of a log, behind a database that has all of it already, would be a broken database."""
+    power, ends = Power(tmp_path / "data", tmp_path / "log"), set()
+    file = power.data / "file"
+    for seed in range(40):
+        subprocess.run([sys.executable, "-c", EMPTIER, file], env={**os.environ, **power.environment}, timeout=60)
+        power.cut(seed)
+        ends.add(file.read_bytes() if file.exists() else b"")
+        file.unlink(missing_ok=True)
+    assert ends == {b"", b"x" * 20_000}

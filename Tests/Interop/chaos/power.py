@@ -6,11 +6,14 @@ What a power cut leaves behind, decided by a seed:
 - Of each sector of 512 bytes any of the contents stays that it had since the last sync of its file. So writes survive
   in any subset and any order, and those that cross a sector are torn.
 - Of the lengths that the file had since then any stays; what is there without having been written is zeros or garbage.
+- What was cut off a file is there again with the length that it had, whole, or it is gone: a file system frees blocks
+  when the new length is on the disk, and not before. SQLite counts on it when it empties its log.
 
 Sometimes everything unsynced is lost, sometimes what survives is a beginning, for those are the usual ends.
 """
 
 import collections
+import math
 import mmap
 import os
 import pathlib
@@ -147,7 +150,18 @@ class Power:
 
     @staticmethod
     def _cut_content(path, changes, dice, way, moment):
-        """Takes each sector back by some of its changes, newest first, and then the length."""
+        """Takes the length back, and each sector by some of its changes, newest first."""
+        lengths = [changes[0].old_size, *(change.new_size for change in changes)]
+        if way == "all":
+            kept = 0
+        elif way == "end":
+            kept = sum(change.sequence < moment for change in changes)
+        else:
+            kept = dice.randint(0, len(changes))
+        # What the length tells decides over what was cut off, too.
+        cuts = [(change.sequence, index < kept) for index, change in enumerate(changes) if change.kind == TRUNCATE]
+        stays = max((sequence for sequence, is_kept in cuts if is_kept), default=0)
+        goes = min((sequence for sequence, is_kept in cuts if not is_kept), default=math.inf)
         by_sector = collections.defaultdict(list)
         for change in changes:
             span = max(len(change.old), change.written)
@@ -161,7 +175,8 @@ class Power:
                 elif way == "end":
                     count = sum(change.sequence >= moment for change in versions)
                 else:
-                    count = dice.randint(0, len(versions))
+                    least = sum(change.sequence >= goes for change in versions)
+                    count = dice.randint(least, sum(change.sequence > stays for change in versions))
                 lost += count > 0
                 for change in reversed(versions[len(versions) - count :]):
                     first = max(change.offset, sector * SECTOR)
@@ -172,14 +187,7 @@ class Power:
                     old += bytes(nothing) if dice.random() < 0.5 else dice.randbytes(nothing)
                     file.seek(first)
                     file.write(old)
-            lengths = [changes[0].old_size, *(change.new_size for change in changes)]
-            if way == "all":
-                length = lengths[0]
-            elif way == "end":
-                length = lengths[sum(change.sequence < moment for change in changes)]
-            else:
-                length = dice.choice(lengths)
-            file.truncate(length)
+            file.truncate(lengths[kept])
         return lost
 
 
