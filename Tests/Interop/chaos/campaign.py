@@ -82,7 +82,7 @@ class Campaign:
         self.node.process.kill()
         status = self.node.process.wait()
         if status != -9:
-            raise Finding(f"the node ended by itself, status {status}{self.node.log_tail(1500)}")
+            self.raise_ended()
         self.power.heal()
         for actor in self.actors:
             actor.leave()
@@ -92,6 +92,10 @@ class Campaign:
             self.counts.update(lost)
         else:
             self.counts["kills"] += 1
+
+    def raise_ended(self):
+        status = self.node.process.returncode
+        raise Finding(f"the node ended by itself, status {status}{self.node.log_tail(1500)}") from None
 
     def rise(self):
         """Starts, and sometimes dies of it."""
@@ -127,7 +131,9 @@ class Campaign:
             return True
         except (OSError, Gone):
             actor.leave()
-            if self.node.process.poll() is None and must:
+            if must:
+                if self.is_dead():
+                    self.raise_ended()
                 raise Finding(f"{actor.name} cannot connect although the node runs") from None
             return False
 
@@ -178,7 +184,7 @@ class Campaign:
                     self.come_back(actor)
             self.turn(0.02)
             if self.is_dead():
-                raise Finding(f"the node ended by itself, status {self.node.process.returncode}{self.node.log_tail(1500)}")
+                self.raise_ended()
 
     def state(self):
         """What everybody waits for, to understand a standstill."""

@@ -66,7 +66,8 @@ class Power:
         self.shim = shim or build_shim(os.environ.get("POWERCUT_SHIM", self.log / "powercut.so"))
         with open(self.log / "control", "w+b") as file:
             file.truncate(8 * len(CONTROL))
-            self.control = mmap.mmap(file.fileno(), 8 * len(CONTROL))
+            # Written a number at a time: `struct` makes it zero first, and a node that runs could see that and die.
+            self.control = memoryview(mmap.mmap(file.fileno(), 8 * len(CONTROL))).cast("q")
         self.heal()
 
     @property
@@ -77,13 +78,13 @@ class Power:
         """For example `space=0`, `sync_fails_in=3, sync_fails_for=1`, `read_only=1`, `dies_in=20`; at once."""
         # What arms a fault comes last.
         for name, value in sorted(faults.items(), key=lambda fault: fault[0].endswith("_in")):
-            struct.pack_into("<q", self.control, 8 * CONTROL.index(name), value)
+            self.control[CONTROL.index(name)] = value
 
     def heal(self):
         self.break_disk(**HEALTHY)
 
     def count(self, name):
-        return struct.unpack_from("<q", self.control, 8 * CONTROL.index(name))[0]
+        return self.control[CONTROL.index(name)]
 
     def records(self):
         """The journal; what a kill cut off at its end had not happened yet."""
